@@ -1,0 +1,41 @@
+# The whole project from a clean clone: `make quickstart`, then `make test`.
+#
+#   make setup        .venv with everything in it; a second call takes seconds, a broken one is repaired
+#   make quickstart   a small dataset, training, evaluation and pictures in output/quickstart
+#   make test         the tests                 make lint     ruff and mypy
+#   make clean        remove .venv, caches and output/
+#
+# PYTHON=python3.12          another interpreter for .venv (3.11 or later)
+# DETECTRON2=official        detectron2 from its own Git repository instead of PyPI's copy of it;
+#                            any pip requirement works too (DETECTRON2=/path/to/detectron2)
+# PIP_ARGS="--index-url ..." further arguments for pip
+
+PYTHON ?= python3
+DETECTRON2 ?=
+PIP_ARGS ?=
+VENV := .venv
+RUN := $(VENV)/bin/python
+
+.PHONY: setup quickstart test lint format clean
+
+setup:
+	@$(PYTHON) tools/setup_environment.py --venv $(VENV) --detectron2 "$(DETECTRON2)" --pip-args="$(PIP_ARGS)"
+
+quickstart: setup
+	$(RUN) tools/quickstart.py --output output/quickstart
+
+test: setup
+	$(RUN) -m pytest
+
+lint: setup
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+format: setup
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+clean:
+	rm -rf $(VENV) output build *.egg-info .pytest_cache .ruff_cache .mypy_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+def add_cffm_config(cfg): pass

@@ -1,0 +1,48 @@
+"""Packaging. `make setup` makes a complete environment; see INSTALL.md for other ways."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+VERSION = re.search(
+    r'^__version__ = "(.+)"$', (ROOT / "cffm_plugin/__init__.py").read_text(), re.M
+).group(1)
+
+setup(
+    name="cffm-plugin",
+    version=VERSION,
+    description="CFFM video semantic segmentation as a Detectron2 plug-in",
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    packages=find_packages(include=["cffm_plugin", "cffm_plugin.*"]),
+    package_data={"cffm_plugin": ["py.typed"]},
+    python_requires=">=3.10",
+    # detectron2 is not listed: PyPI does not carry it under its own name, and CFFM alone does not
+    # need it. Importing what does need it says how to get it.
+    install_requires=["torch>=2.1", "numpy"],
+    extras_require={
+        # What the Detectron2 part needs besides detectron2 itself.
+        "detectron2": [
+            "fvcore>=0.1.5",
+            "iopath>=0.1.9,<0.1.10",
+            "omegaconf>=2.1,<2.4",
+            "hydra-core>=1.1",
+            "yacs>=0.1.8",
+            "cloudpickle",
+            "pycocotools>=2.0.2",
+            "termcolor>=1.1",
+            "tensorboard",
+            "matplotlib",
+            "torchvision",
+            "timm>=1.0",
+            "opencv-python-headless",
+            "pillow",
+            "tabulate",
+            "tqdm",
+        ],
+        "dev": ["pytest", "ruff", "mypy"],
+    },
+)
