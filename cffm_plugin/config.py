@@ -1,1 +1,136 @@
-def add_cffm_config(cfg): pass
+"""Every configuration key that this package adds to detectron2's, and reading config files."""
+
+import difflib
+from collections.abc import Sequence
+
+from detectron2.config import CfgNode as CN
+from detectron2.config import get_cfg
+from detectron2.projects.deeplab import add_deeplab_config
+
+
+def add_cffm_config(cfg: CN) -> None:
+    """Add the keys of CFFM to ``cfg``, in place. Includes those of detectron2's DeepLab project."""
+    # Heads of DeepLab, WarmupPolyLR and the class-area limit of crops.
+    add_deeplab_config(cfg)
+
+    # The temporal module. See cffm_plugin.core.CFFM for what the values mean.
+    cfg.MODEL.CFFM = CN()
+    # False: the plain image segmenter, with the same data, trainer and evaluator.
+    cfg.MODEL.CFFM.ENABLED = True
+    # Reference frames relative to the target, oldest first, all negative.
+    cfg.MODEL.CFFM.FRAME_OFFSETS = (-9, -6, -3)
+    # Number of temporal blocks: 1 for MiT-B0, 2 for B1 and B2, 4 for B5.
+    cfg.MODEL.CFFM.DEPTH = 2
+    cfg.MODEL.CFFM.NUM_HEADS = 8
+    # Side of a window, in embedding cells.
+    cfg.MODEL.CFFM.WINDOW_SIZE = 7
+    # Per reference frame, oldest first: tokens per window side, and side of the neighbourhood of
+    # tokens that a window attends to.
+    cfg.MODEL.CFFM.REFERENCE_POOLS = (1, 2, 3)
+    cfg.MODEL.CFFM.REFERENCE_KERNELS = (7, 5, 3)
+    # Side of the neighbourhood of the target's own window tokens.
+    cfg.MODEL.CFFM.TARGET_KERNEL = 5
+    # Hidden width of the blocks' MLP over their width.
+    cfg.MODEL.CFFM.MLP_RATIO = 4.0
+    # Stride of the embedding that the temporal module works on.
+    cfg.MODEL.CFFM.STRIDE = 8
+    # Channel dropout before the video classifier.
+    cfg.MODEL.CFFM.DROPOUT = 0.1
+    # Weights of the two cross entropies: all frames' image logits, the target's video logits.
+    cfg.MODEL.CFFM.IMAGE_LOSS_WEIGHT = 0.5
+    cfg.MODEL.CFFM.VIDEO_LOSS_WEIGHT = 1.0
+
+    # The Mix Transformer backbone, build_mit_backbone.
+    cfg.MODEL.MIT = CN()
+    # mit_b0 .. mit_b5, or mit_tiny for tests and the quickstart.
+    cfg.MODEL.MIT.NAME = "mit_b1"
+    cfg.MODEL.MIT.OUT_FEATURES = ["res2", "res3", "res4", "res5"]
+    # Largest rate of stochastic depth; it grows linearly from 0 over the blocks.
+    cfg.MODEL.MIT.DROP_PATH_RATE = 0.1
+
+    # Channel dropout before the classifier of SegFormerHead.
+    cfg.MODEL.SEM_SEG_HEAD.DROPOUT = 0.1
+
+    # Frames are scaled to fit in (long side, short side), aspect kept.
+    cfg.INPUT.FIT_SIZE = (853, 480)
+    # Training: both numbers of FIT_SIZE are first multiplied by a ratio drawn from this range.
+    cfg.INPUT.RATIO_RANGE = (0.5, 2.0)
+    # Training: probability that the clip is drawn from the video reversed in time.
+    cfg.INPUT.REVERSE_PROB = 0.5
+    # Training: brightness, contrast, saturation and hue, drawn anew for every frame.
+    cfg.INPUT.COLOR_AUG_SSD = True
+    # Test: both sides are brought to the next multiple by a second resize, aspect not kept.
+    cfg.INPUT.TEST_SIZE_DIVISIBILITY = 32
+
+    # Prediction PNGs with the dataset's palette, and raw class indices, under
+    # <output>/inference/result_submission/<video>/<frame>.png.
+    cfg.TEST.SAVE_PREDICTIONS = False
+
+    # The optimizer is AdamW with these groups.
+    cfg.SOLVER.BETAS = (0.9, 0.999)
+    # Learning rate of everything but the backbone, over BASE_LR.
+    cfg.SOLVER.HEAD_LR_MULTIPLIER = 10.0
+    # Weight decay of the backbone's normalisation layers (those of the heads decay as usual).
+    cfg.SOLVER.BACKBONE_WEIGHT_DECAY_NORM = 0.0
+
+
+def load_config(config_file: str = "", overrides: Sequence[str] = ()) -> CN:
+    """Detectron2's defaults, the keys of this package, a config file, then ``KEY VALUE`` overrides.
+
+    Args:
+        config_file: a YAML file; "" for the defaults alone.
+        overrides: a flat sequence ``["KEY", "VALUE", ...]``.
+
+    Raises:
+        FileNotFoundError: there is no such config file.
+        KeyError: a key that does not exist, with the nearest ones that do.
+        ValueError: overrides that are not pairs, or a value of the wrong type.
+    """
+    cfg = get_cfg()
+    add_cffm_config(cfg)
+    merge_config(cfg, config_file, overrides)
+    return cfg
+
+
+def merge_config(cfg: CN, config_file: str = "", overrides: Sequence[str] = ()) -> None:
+    """Merge a file and overrides into ``cfg``; see ``load_config`` for what it raises."""
+    if config_file:
+        try:
+            cfg.merge_from_file(config_file)
+        except KeyError as error:
+            raise KeyError(_unknown_key(cfg, error, config_file)) from None
+        except ValueError as error:
+            raise ValueError(f"{config_file}: {error}") from error
+    if len(overrides) % 2:
+        raise ValueError(
+            f"Overrides come in pairs, KEY VALUE, but these are {len(overrides)} words: "
+            f"{' '.join(overrides)}"
+        )
+    try:
+        cfg.merge_from_list(list(overrides))
+    except (KeyError, AssertionError) as error:
+        unknown = next((k for k in overrides[::2] if k not in _all_keys(cfg)), None)
+        if unknown is None:
+            raise
+        raise KeyError(_unknown_key(cfg, KeyError(unknown), "the command line")) from error
+
+
+def _unknown_key(cfg: CN, error: KeyError, source: str) -> str:
+    key = str(error.args[0]).removeprefix("Non-existent config key: ")
+    message = f"{source}: there is no config key {key}."
+    keys = _all_keys(cfg)
+    nearest = difflib.get_close_matches(key, keys, n=3) or [
+        k for k in keys if k.rsplit(".", 1)[-1] == key.rsplit(".", 1)[-1]
+    ]
+    if nearest:
+        message += f" Did you mean {' or '.join(nearest)}?"
+    return message
+
+
+def _all_keys(cfg: CN, prefix: str = "") -> list[str]:
+    keys = []
+    for name, value in cfg.items():
+        keys.append(prefix + name)
+        if isinstance(value, CN):
+            keys += _all_keys(value, f"{prefix}{name}.")
+    return keys

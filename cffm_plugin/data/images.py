@@ -66,7 +66,7 @@ def read_image(file_name: str | PathLike) -> np.ndarray:
         ValueError: the file is empty, truncated or not an image.
     """
     image = _decode(file_name, "a frame (JPEG or PNG)")
-    return np.asarray(image.convert("RGB"))[:, :, ::-1]
+    return np.ascontiguousarray(np.asarray(image.convert("RGB"))[:, :, ::-1])
 
 
 def read_mask(file_name: str | PathLike) -> np.ndarray:
