@@ -66,7 +66,8 @@ def add_cffm_config(cfg: CN) -> None:
     # <output>/inference/result_submission/<video>/<frame>.png.
     cfg.TEST.SAVE_PREDICTIONS = False
 
-    # The optimizer is AdamW with these groups.
+    # "AdamW" or "SGD", over the parameter groups that the keys below describe.
+    cfg.SOLVER.OPTIMIZER = "AdamW"
     cfg.SOLVER.BETAS = (0.9, 0.999)
     # Learning rate of everything but the backbone, over BASE_LR.
     cfg.SOLVER.HEAD_LR_MULTIPLIER = 10.0

@@ -3,13 +3,14 @@
 from dataclasses import dataclass, field
 from os import PathLike
 
+import cv2
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 IGNORE_LABEL = 255
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class LabelMapping:
     """How the values in a dataset's mask files become class indices.
 
@@ -23,10 +24,10 @@ class LabelMapping:
     """
 
     num_classes: int
-    class_of: dict[int, int]
+    class_of: dict[int, int] = field(hash=False)
     void: tuple[int, ...] = (IGNORE_LABEL,)
-    _table: np.ndarray = field(init=False, repr=False)
-    _known: np.ndarray = field(init=False, repr=False)
+    _table: np.ndarray = field(init=False, repr=False, compare=False)
+    _known: np.ndarray = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         table = np.full(256, IGNORE_LABEL, dtype=np.uint8)
@@ -66,7 +67,7 @@ def read_image(file_name: str | PathLike) -> np.ndarray:
         ValueError: the file is empty, truncated or not an image.
     """
     image = _decode(file_name, "a frame (JPEG or PNG)")
-    return np.ascontiguousarray(np.asarray(image.convert("RGB"))[:, :, ::-1])
+    return cv2.cvtColor(np.asarray(image.convert("RGB")), cv2.COLOR_RGB2BGR)
 
 
 def read_mask(file_name: str | PathLike) -> np.ndarray:
@@ -89,9 +90,9 @@ def read_mask(file_name: str | PathLike) -> np.ndarray:
 
 def image_size(file_name: str | PathLike) -> tuple[int, int]:
     """(height, width) of an image file as ``read_image`` would give it, from its header alone."""
-    image = _open(file_name, "an image")
-    width, height = image.size
-    swaps_sides = image.getexif().get(0x0112, 1) >= 5  # EXIF orientations 5 to 8
+    with _open(file_name, "an image") as image:
+        width, height = image.size
+        swaps_sides = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5  # 5 to 8 turn by 90
     return (width, height) if swaps_sides else (height, width)
 
 
@@ -114,7 +115,8 @@ def _decode(file_name: str | PathLike, expected: str) -> Image.Image:
     image = _open(file_name, expected)
     try:
         image.load()
-        return ImageOps.exif_transpose(image)
+        ImageOps.exif_transpose(image, in_place=True)
+        return image
     except (OSError, SyntaxError, ValueError) as error:  # what Pillow's decoders raise
         raise ValueError(
             f"{file_name}: expected {expected}, but it can't be decoded ({error}). The file is "

@@ -1,0 +1,15 @@
+"""What detectron2's registries hold: backbones, heads and the meta-architecture."""
+
+from .backbone import MiT
+from .pixel_embedding import PixelEmbedding, as_pixel_embedding
+from .segformer_head import SegFormerHead
+from .video_segmentor import CFFMSegmentor, TemporalHead
+
+__all__ = [
+    "CFFMSegmentor",
+    "MiT",
+    "PixelEmbedding",
+    "SegFormerHead",
+    "TemporalHead",
+    "as_pixel_embedding",
+]

@@ -1,0 +1,243 @@
+"""CFFM, the temporal module: past frames, pooled the coarser the older, refine the target frame.
+
+Sun et al., "Coarse-to-Fine Feature Mining for Video Semantic Segmentation", CVPR 2022.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .assembling import CoarseToFineAssembling
+from .mining import CrossFrameMining
+from .windows import pad_to_windows
+
+
+@dataclass(frozen=True)
+class FrameTokens:
+    """All that later target frames need of a past frame.
+
+    Attributes:
+        height, width: of the frame's feature map, in cells.
+        keys_values: per block and per reference slot, oldest slot first: (B, N, 2C) keys and
+            values of the frame's tokens, or None for a slot that was not asked for.
+    """
+
+    height: int
+    width: int
+    keys_values: tuple[tuple[Tensor | None, ...], ...]
+
+
+class Mlp(nn.Module):
+    """Linear, GELU, linear, over the last dimension."""
+
+    def __init__(self, dim: int, hidden_dim: int):
+        super().__init__()
+        self.fc1 = nn.Linear(dim, hidden_dim)
+        self.fc2 = nn.Linear(hidden_dim, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc2(F.gelu(self.fc1(x)))
+
+
+class CFFMBlock(nn.Module):
+    """One temporal block: assembles tokens, mines them for the target, then an MLP.
+
+    Feature maps are channels last, (B, H, W, C). Arguments as in ``CFFM``.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        *,
+        num_heads: int,
+        window_size: int,
+        target_kernel: int,
+        reference_pools: tuple[int, ...],
+        reference_kernels: tuple[int, ...],
+        mlp_ratio: float,
+    ):
+        super().__init__()
+        self.window_size = window_size
+        self.norm1 = nn.LayerNorm(dim)
+        self.assembling = CoarseToFineAssembling(window_size, reference_pools)
+        self.mining = CrossFrameMining(
+            dim,
+            num_heads=num_heads,
+            window_size=window_size,
+            target_kernel=target_kernel,
+            reference_pools=reference_pools,
+            reference_kernels=reference_kernels,
+        )
+        self.norm2 = nn.LayerNorm(dim)
+        self.mlp = Mlp(dim, int(dim * mlp_ratio))
+
+    def normalise_and_pad(self, frame: Tensor) -> Tensor:
+        """(B, H, W, C) -> (B, nh * w, nw * w, C). Padding is zero: it comes after the norm."""
+        return pad_to_windows(self.norm1(frame), self.window_size)
+
+    def assemble(self, reference: Tensor, slots: Sequence[int]) -> tuple[Tensor | None, ...]:
+        """A reference frame (B, H, W, C) -> per slot, keys and values (B, N, 2C) or None."""
+        reference = self.normalise_and_pad(reference)
+        return tuple(
+            self.mining.keys_values(self.assembling.assemble_reference(reference, slot))
+            if slot in slots
+            else None
+            for slot in range(len(self.assembling.reference_pools))
+        )
+
+    def forward(self, target: Tensor, reference_keys_values: Sequence[Tensor]) -> Tensor:
+        """Refine a target (B, H, W, C) by the references' keys and values, oldest first."""
+        height, width = target.shape[1:3]
+        padded = self.normalise_and_pad(target)
+        mined = self.mining(padded, self.assembling(padded), reference_keys_values)
+        target = target + mined[:, :height, :width]
+        return target + self.mlp(self.norm2(target))
+
+
+class CFFM(nn.Module):
+    """Refines the features of a target frame by those of a few earlier frames.
+
+    Reference features enter every block unchanged; only the target is updated. The work on a
+    reference depends on nothing but that frame, so a video can be processed frame by frame:
+    ``assemble`` each frame once, ``mine`` with the tokens that were kept.
+
+    Args:
+        dim: channels of the features, C.
+        depth: number of temporal blocks.
+        num_heads: attention heads; must divide ``dim``.
+        window_size: side of an attention window, in cells.
+        reference_pools: tokens per window side for each reference frame, oldest first. The
+            farther in time, the fewer. Its length is the number of reference frames.
+        reference_kernels: side of the neighbourhood of tokens that a window looks at in each
+            reference frame; odd.
+        target_kernel: the same for the target's own window tokens; odd.
+        mlp_ratio: hidden width of the blocks' MLP over ``dim``.
+
+    Raises:
+        ValueError: the arguments do not fit together.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        depth: int = 2,
+        *,
+        num_heads: int = 8,
+        window_size: int = 7,
+        reference_pools: Sequence[int] = (1, 2, 3),
+        reference_kernels: Sequence[int] = (7, 5, 3),
+        target_kernel: int = 5,
+        mlp_ratio: float = 4.0,
+    ):
+        super().__init__()
+        pools, kernels = tuple(reference_pools), tuple(reference_kernels)
+        if len(pools) != len(kernels):
+            raise ValueError(
+                "reference_pools and reference_kernels hold one number per reference frame, "
+                f"got {pools} and {kernels}"
+            )
+        if dim % num_heads:
+            raise ValueError(f"num_heads must divide dim, got {num_heads} heads for {dim} channels")
+        if depth < 1 or window_size < 2:
+            raise ValueError(f"depth >= 1 and window_size >= 2, got {depth} and {window_size}")
+        if any(kernel < 1 or kernel % 2 == 0 for kernel in (target_kernel, *kernels)):
+            raise ValueError(f"kernels must be odd, got {target_kernel} (target) and {kernels}")
+        self.dim = dim
+        self.num_references = len(pools)
+        self.blocks = nn.ModuleList(
+            CFFMBlock(
+                dim,
+                num_heads=num_heads,
+                window_size=window_size,
+                target_kernel=target_kernel,
+                reference_pools=pools,
+                reference_kernels=kernels,
+                mlp_ratio=mlp_ratio,
+            )
+            for _ in range(depth)
+        )
+
+    def forward(self, clip: Tensor) -> Tensor:
+        """Refine the last frame of a clip.
+
+        Args:
+            clip: (B, T, C, H, W), oldest frame first, target last; T = references + 1; any H, W.
+
+        Returns:
+            (B, C, H, W), the refined target.
+
+        Raises:
+            ValueError: a clip of another shape.
+        """
+        if clip.dim() != 5 or clip.shape[1] != self.num_references + 1:
+            raise ValueError(
+                f"CFFM with {self.num_references} reference frames takes a clip of shape "
+                f"(B, {self.num_references + 1}, {self.dim}, H, W), got {tuple(clip.shape)}"
+            )
+        *references, target = clip.unbind(1)
+        return self.mine(
+            target,
+            [self.assemble(frame, slots=(slot,)) for slot, frame in enumerate(references)],
+        )
+
+    def assemble(self, frame: Tensor, slots: Sequence[int] | None = None) -> FrameTokens:
+        """The tokens of a frame that later targets look at.
+
+        Args:
+            frame: (B, C, H, W).
+            slots: the places among the references that the frame will take, 0 the oldest. None:
+                all of them, as in a stream, where a frame grows older.
+
+        Raises:
+            ValueError: a frame of another shape.
+        """
+        self._check_frame(frame, "frame")
+        slots = range(self.num_references) if slots is None else slots
+        height, width = frame.shape[2:]
+        frame = frame.permute(0, 2, 3, 1)
+        return FrameTokens(height, width, tuple(b.assemble(frame, slots) for b in self.blocks))
+
+    def mine(self, target: Tensor, references: Sequence[FrameTokens]) -> Tensor:
+        """Refine a target frame by the tokens of its references.
+
+        Args:
+            target: (B, C, H, W).
+            references: one per reference frame, oldest first, of frames of the same size.
+
+        Returns:
+            (B, C, H, W).
+
+        Raises:
+            ValueError: another number of references, or of another size.
+        """
+        self._check_frame(target, "target")
+        height, width = target.shape[2:]
+        if len(references) != self.num_references:
+            raise ValueError(f"expected {self.num_references} references, got {len(references)}")
+        for tokens in references:
+            if (tokens.height, tokens.width) != (height, width):
+                raise ValueError(
+                    f"the target's features are {height}x{width}, those of a reference "
+                    f"{tokens.height}x{tokens.width}: a clip's frames must have one size"
+                )
+        target = target.permute(0, 2, 3, 1)
+        for i, block in enumerate(self.blocks):
+            target = block(target, _keys_values_of(references, i))
+        return target.permute(0, 3, 1, 2)
+
+    def _check_frame(self, frame: Tensor, name: str) -> None:
+        if frame.dim() != 4 or frame.shape[1] != self.dim:
+            raise ValueError(f"{name}: expected (B, {self.dim}, H, W), got {tuple(frame.shape)}")
+
+
+def _keys_values_of(references: Sequence[FrameTokens], block: int) -> list[Tensor]:
+    """What a block needs of the references: reference number i in slot i."""
+    keys_values = []
+    for slot, tokens in enumerate(references):
+        in_slot = tokens.keys_values[block][slot]
+        if in_slot is None:
+            raise ValueError(f"reference {slot} was not assembled for slot {slot}")
+        keys_values.append(in_slot)
+    return keys_values

@@ -1,0 +1,145 @@
+"""Cross-frame feature mining, CFM (CFFM, section 3.3): attention from windows to tokens."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .windows import attention_table, merge_windows, partition_windows, relative_position_index
+
+
+class CrossFrameMining(nn.Module):
+    """Multi-head attention from every target window to its assembled tokens.
+
+    A window looks at its own positions, at the positions around it, and at neighbourhoods of
+    pooled tokens of the target and of every reference. Keys and values of all tokens stand in one
+    bank, from which each window gathers its own.
+
+    Args:
+        dim: channels, C.
+        num_heads: attention heads; must divide C.
+        window_size: side of a window, w.
+        target_kernel: side of the neighbourhood of the target's pooled tokens, odd.
+        reference_pools: tokens per window side for each reference frame, oldest first.
+        reference_kernels: side of the neighbourhood for each reference frame, odd.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        *,
+        num_heads: int,
+        window_size: int,
+        target_kernel: int,
+        reference_pools: tuple[int, ...],
+        reference_kernels: tuple[int, ...],
+    ):
+        super().__init__()
+        self.num_heads = num_heads
+        self.window_size = window_size
+        self.target_kernel = target_kernel
+        self.reference_pools = reference_pools
+        self.reference_kernels = reference_kernels
+        self.qkv = nn.Linear(dim, 3 * dim)
+        self.proj = nn.Linear(dim, dim)
+
+        def bias_table(kernel: int) -> nn.Parameter:
+            return nn.Parameter(torch.empty(num_heads, (window_size + kernel - 1) ** 2))
+
+        expand = window_size // 2
+        num_surrounding = 4 * (window_size**2 - (window_size - expand) ** 2)
+        self.window_bias = bias_table(window_size)
+        self.surroundings_bias = nn.Parameter(
+            torch.empty(num_heads, window_size**2, num_surrounding)
+        )
+        self.target_bias = bias_table(target_kernel)
+        self.reference_biases = nn.ParameterList(bias_table(k) for k in reference_kernels)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        nn.init.zeros_(self.window_bias)
+        for table in (self.surroundings_bias, self.target_bias, *self.reference_biases):
+            nn.init.trunc_normal_(table, std=0.02)
+
+    def keys_values(self, tokens: Tensor) -> Tensor:
+        """Keys and values of pooled tokens: (B, N, C) -> (B, N, 2C), keys first."""
+        dim = self.qkv.in_features
+        return F.linear(tokens, self.qkv.weight[dim:], self.qkv.bias[dim:])
+
+    def position_bias(self) -> Tensor:
+        """Bias of every query position to every token of a window: (heads, w * w, L)."""
+        w, device = self.window_size, self.window_bias.device
+
+        def relative(table: Tensor, kernel: int) -> Tensor:
+            index = relative_position_index(w, kernel, device)
+            return F.embedding(index, table.t()).permute(2, 0, 1)  # (heads, w * w, k * k)
+
+        groups = [
+            relative(self.window_bias, w),
+            self.surroundings_bias,
+            relative(self.target_bias, self.target_kernel),
+        ]
+        groups += map(relative, self.reference_biases, self.reference_kernels)
+        return torch.cat(groups, dim=2)
+
+    def forward(
+        self, target: Tensor, target_tokens: Tensor, reference_keys_values: Sequence[Tensor]
+    ) -> Tensor:
+        """Attend from every window of the target.
+
+        Args:
+            target: normalised and padded, (B, nh * w, nw * w, C).
+            target_tokens: its pooled tokens, (B, nh * nw, C).
+            reference_keys_values: per reference, oldest first, (B, nh * nw * p^2, 2C), from
+                ``keys_values``.
+
+        Returns:
+            (B, nh * w, nw * w, C).
+        """
+        B, H, W, C = target.shape
+        w, heads = self.window_size, self.num_heads
+        grid = (H // w, W // w)
+        query, key_value = self.qkv(target).split((C, 2 * C), dim=-1)
+        bank = torch.cat(
+            [
+                key_value.reshape(B, H * W, 2 * C),
+                self.keys_values(target_tokens),
+                *reference_keys_values,
+            ],
+            dim=1,
+        )
+        index, mask = attention_table(
+            grid,
+            w,
+            self.target_kernel,
+            self.reference_pools,
+            self.reference_kernels,
+            target.device,
+        )
+        num_windows, num_tokens = index.shape
+        query = partition_windows(query, w)  # (B, nW, w * w, C)
+        query = query.view(B * num_windows, w * w, heads, C // heads).transpose(1, 2)
+        gathered = gather_rows(bank, index)  # (B, nW, L, 2C)
+        key, value = (
+            gathered.view(B * num_windows, num_tokens, 2, heads, C // heads)
+            .permute(2, 0, 3, 1, 4)
+            .unbind(0)
+        )
+        bias = self.position_bias().to(query.dtype).unsqueeze(0)
+        if mask is not None:
+            bias = bias + mask.to(query.dtype).view(num_windows, 1, 1, num_tokens)
+            bias = bias.repeat(B, 1, 1, 1) if B > 1 else bias
+        mined = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+        mined = mined.transpose(1, 2).reshape(B, num_windows, w * w, C)
+        return merge_windows(self.proj(mined), w, grid)
+
+
+def gather_rows(bank: Tensor, index: Tensor) -> Tensor:
+    """Rows of each batch item's bank: (B, M, C) and (N, L) int64 -> (B, N, L, C).
+
+    As an embedding look-up, whose gradient is summed in a fixed order on every device.
+    """
+    B, M, C = bank.shape
+    batch_start = torch.arange(B, device=index.device).view(B, 1, 1) * M
+    return F.embedding(index + batch_start, bank.reshape(B * M, C))

@@ -1,0 +1,224 @@
+"""Mix Transformer (MiT), the encoder of SegFormer.
+
+Xie et al., "SegFormer: Simple and Efficient Design for Semantic Segmentation with Transformers",
+NeurIPS 2021, section 3.1. Parameters carry the field's names, so that published weights load.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from detectron2.config import CfgNode
+from detectron2.modeling import BACKBONE_REGISTRY, Backbone
+from detectron2.modeling.backbone.build import ShapeSpec
+from torch import Tensor, nn
+from torchvision.ops import StochasticDepth
+
+BLOCK_NORM_EPS = 1e-6  # block and stage norms; the others have torch's default, 1e-5
+STRIDES = (4, 8, 16, 32)
+FEATURES = ("res2", "res3", "res4", "res5")
+
+
+@dataclass(frozen=True)
+class MiTVariant:
+    """Widths, depths and heads of the four stages."""
+
+    dims: tuple[int, int, int, int]
+    depths: tuple[int, int, int, int]
+    num_heads: tuple[int, int, int, int] = (1, 2, 5, 8)
+
+
+_LARGE = (64, 128, 320, 512)
+MIT_VARIANTS = {
+    "mit_tiny": MiTVariant((16, 32, 64, 96), (1, 1, 1, 1), (1, 2, 4, 6)),
+    "mit_b0": MiTVariant((32, 64, 160, 256), (2, 2, 2, 2)),
+    "mit_b1": MiTVariant(_LARGE, (2, 2, 2, 2)),
+    "mit_b2": MiTVariant(_LARGE, (3, 4, 6, 3)),
+    "mit_b3": MiTVariant(_LARGE, (3, 4, 18, 3)),
+    "mit_b4": MiTVariant(_LARGE, (3, 8, 27, 3)),
+    "mit_b5": MiTVariant(_LARGE, (3, 6, 40, 3)),
+}
+
+
+class OverlapPatchEmbed(nn.Module):
+    """A strided convolution whose patches overlap, then LayerNorm."""
+
+    def __init__(self, in_channels: int, dim: int, kernel_size: int, stride: int):
+        super().__init__()
+        self.proj = nn.Conv2d(in_channels, dim, kernel_size, stride, padding=kernel_size // 2)
+        self.norm = nn.LayerNorm(dim)
+
+    def forward(self, feature: Tensor) -> tuple[Tensor, tuple[int, int]]:
+        """(B, C, H, W) -> tokens (B, h * w, dim) and (h, w), each side divided, rounded up."""
+        feature = self.proj(feature)
+        height, width = feature.shape[2:]
+        return self.norm(feature.flatten(2).transpose(1, 2)), (height, width)
+
+
+class EfficientSelfAttention(nn.Module):
+    """Self-attention whose keys and values come from a map reduced ``sr_ratio`` times a side."""
+
+    def __init__(self, dim: int, num_heads: int, sr_ratio: int):
+        super().__init__()
+        self.num_heads = num_heads
+        self.sr_ratio = sr_ratio
+        self.q = nn.Linear(dim, dim)
+        self.kv = nn.Linear(dim, 2 * dim)
+        self.proj = nn.Linear(dim, dim)
+        if sr_ratio > 1:
+            self.sr = nn.Conv2d(dim, dim, kernel_size=sr_ratio, stride=sr_ratio)
+            self.norm = nn.LayerNorm(dim)
+
+    def reduce(self, tokens: Tensor, size: tuple[int, int]) -> Tensor:
+        """(B, h * w, C) -> (B, (h // sr) * (w // sr), C)."""
+        if self.sr_ratio == 1:
+            return tokens
+        B, _, C = tokens.shape
+        feature = tokens.transpose(1, 2).reshape(B, C, *size)
+        # A map smaller than the kernel, of inputs under 32 pixels, still gives one token.
+        right, bottom = (max(0, self.sr_ratio - side) for side in reversed(size))
+        if right or bottom:
+            feature = F.pad(feature, (0, right, 0, bottom))
+        return self.norm(self.sr(feature).flatten(2).transpose(1, 2))
+
+    def forward(self, tokens: Tensor, size: tuple[int, int]) -> Tensor:
+        """(B, h * w, C) -> (B, h * w, C)."""
+        B, N, C = tokens.shape
+        heads = self.num_heads
+        query = self.q(tokens).view(B, N, heads, C // heads).transpose(1, 2)
+        key_value = self.kv(self.reduce(tokens, size)).view(B, -1, 2, heads, C // heads)
+        key, value = key_value.permute(2, 0, 3, 1, 4).unbind(0)  # (B, heads, M, C / heads) each
+        attended = F.scaled_dot_product_attention(query, key, value)
+        return self.proj(attended.transpose(1, 2).reshape(B, N, C))
+
+
+class DepthwiseConv(nn.Module):
+    """3x3 depthwise convolution over tokens."""
+
+    def __init__(self, dim: int):
+        super().__init__()
+        self.dwconv = nn.Conv2d(dim, dim, 3, padding=1, groups=dim)
+
+    def forward(self, tokens: Tensor, size: tuple[int, int]) -> Tensor:
+        B, N, C = tokens.shape
+        feature = self.dwconv(tokens.transpose(1, 2).reshape(B, C, *size))
+        return feature.flatten(2).transpose(1, 2)
+
+
+class MixFFN(nn.Module):
+    """Linear, depthwise convolution, GELU, linear; the convolution tells positions apart."""
+
+    def __init__(self, dim: int, hidden_dim: int):
+        super().__init__()
+        self.fc1 = nn.Linear(dim, hidden_dim)
+        self.dwconv = DepthwiseConv(hidden_dim)
+        self.fc2 = nn.Linear(hidden_dim, dim)
+
+    def forward(self, tokens: Tensor, size: tuple[int, int]) -> Tensor:
+        return self.fc2(F.gelu(self.dwconv(self.fc1(tokens), size)))
+
+
+class MiTBlock(nn.Module):
+    """Pre-norm transformer block."""
+
+    def __init__(self, dim: int, num_heads: int, sr_ratio: int, drop_path: float):
+        super().__init__()
+        self.norm1 = nn.LayerNorm(dim, eps=BLOCK_NORM_EPS)
+        self.attn = EfficientSelfAttention(dim, num_heads, sr_ratio)
+        self.norm2 = nn.LayerNorm(dim, eps=BLOCK_NORM_EPS)
+        self.mlp = MixFFN(dim, 4 * dim)
+        self.drop_path = StochasticDepth(drop_path, mode="row")
+
+    def forward(self, tokens: Tensor, size: tuple[int, int]) -> Tensor:
+        tokens = tokens + self.drop_path(self.attn(self.norm1(tokens), size))
+        return tokens + self.drop_path(self.mlp(self.norm2(tokens), size))
+
+
+class MiT(Backbone):
+    """Mix Transformer as a detectron2 backbone.
+
+    Takes images of any size without padding; a side of n pixels gives ceil(n / stride) cells.
+
+    Args:
+        variant: widths, depths and heads of the stages.
+        out_features: which of "res2", "res3", "res4", "res5" (strides 4, 8, 16, 32) to return.
+        drop_path_rate: largest rate of stochastic depth, reached by the last block.
+        in_channels: channels of the image.
+    """
+
+    def __init__(
+        self,
+        variant: MiTVariant,
+        *,
+        out_features: Sequence[str] = FEATURES,
+        drop_path_rate: float = 0.1,
+        in_channels: int = 3,
+    ):
+        super().__init__()
+        unknown = set(out_features) - set(FEATURES)
+        if unknown or not out_features:
+            raise ValueError(f"MiT offers the features {FEATURES}, got {tuple(out_features)}")
+        self._out_features = list(out_features)
+        self._out_feature_channels = dict(zip(FEATURES, variant.dims))
+        self._out_feature_strides = dict(zip(FEATURES, STRIDES))
+        rates = torch.linspace(0, drop_path_rate, sum(variant.depths)).tolist()
+        for i, (dim, depth, heads, sr) in enumerate(
+            zip(variant.dims, variant.depths, variant.num_heads, (8, 4, 2, 1))
+        ):
+            kernel, stride = (7, 4) if i == 0 else (3, 2)
+            embed = OverlapPatchEmbed(
+                in_channels if i == 0 else variant.dims[i - 1], dim, kernel, stride
+            )
+            blocks = nn.ModuleList(MiTBlock(dim, heads, sr, rates.pop(0)) for _ in range(depth))
+            self.add_module(f"patch_embed{i + 1}", embed)
+            self.add_module(f"block{i + 1}", blocks)
+            self.add_module(f"norm{i + 1}", nn.LayerNorm(dim, eps=BLOCK_NORM_EPS))
+        self.apply(_initialise)
+
+    def forward(self, image: Tensor) -> dict[str, Tensor]:
+        """(B, 3, H, W), normalised -> per feature (B, C, ceil(H / stride), ceil(W / stride))."""
+        features = {}
+        feature = image
+        for i, name in enumerate(FEATURES, start=1):
+            tokens, size = getattr(self, f"patch_embed{i}")(feature)
+            for block in getattr(self, f"block{i}"):
+                tokens = block(tokens, size)
+            tokens = getattr(self, f"norm{i}")(tokens)
+            feature = tokens.transpose(1, 2).reshape(tokens.shape[0], -1, *size)
+            features[name] = feature
+        return {name: features[name] for name in self._out_features}
+
+    def output_shape(self) -> dict[str, ShapeSpec]:
+        return {
+            name: ShapeSpec(
+                channels=self._out_feature_channels[name], stride=self._out_feature_strides[name]
+            )
+            for name in self._out_features
+        }
+
+
+def _initialise(module: nn.Module) -> None:
+    if isinstance(module, nn.Linear):
+        nn.init.trunc_normal_(module.weight, std=0.02)
+        nn.init.zeros_(module.bias)
+    elif isinstance(module, nn.Conv2d):
+        kernel_height, kernel_width = module.kernel_size
+        fan_out = kernel_height * kernel_width * module.out_channels // module.groups
+        nn.init.normal_(module.weight, std=math.sqrt(2.0 / fan_out))
+        nn.init.zeros_(module.bias)
+
+
+@BACKBONE_REGISTRY.register()
+def build_mit_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> MiT:
+    """The MiT that ``cfg.MODEL.MIT`` names."""
+    name = cfg.MODEL.MIT.NAME
+    if name not in MIT_VARIANTS:
+        raise ValueError(f"MODEL.MIT.NAME: expected one of {sorted(MIT_VARIANTS)}, got {name!r}")
+    return MiT(
+        MIT_VARIANTS[name],
+        out_features=cfg.MODEL.MIT.OUT_FEATURES,
+        drop_path_rate=cfg.MODEL.MIT.DROP_PATH_RATE,
+        in_channels=input_shape.channels,
+    )
