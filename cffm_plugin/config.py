@@ -3,18 +3,17 @@
 import difflib
 from collections.abc import Sequence
 
-from detectron2.config import CfgNode as CN
-from detectron2.config import get_cfg
+from detectron2.config import CfgNode, get_cfg
 from detectron2.projects.deeplab import add_deeplab_config
 
 
-def add_cffm_config(cfg: CN) -> None:
+def add_cffm_config(cfg: CfgNode) -> None:
     """Add the keys of CFFM to ``cfg``, in place. Includes those of detectron2's DeepLab project."""
     # Heads of DeepLab, WarmupPolyLR and the class-area limit of crops.
     add_deeplab_config(cfg)
 
     # The temporal module. See cffm_plugin.core.CFFM for what the values mean.
-    cfg.MODEL.CFFM = CN()
+    cfg.MODEL.CFFM = CfgNode()
     # False: the plain image segmenter, with the same data, trainer and evaluator.
     cfg.MODEL.CFFM.ENABLED = True
     # Reference frames relative to the target, oldest first, all negative.
@@ -41,12 +40,15 @@ def add_cffm_config(cfg: CN) -> None:
     cfg.MODEL.CFFM.VIDEO_LOSS_WEIGHT = 1.0
 
     # The Mix Transformer backbone, build_mit_backbone.
-    cfg.MODEL.MIT = CN()
+    cfg.MODEL.MIT = CfgNode()
     # mit_b0 .. mit_b5, or mit_tiny for tests and the quickstart.
     cfg.MODEL.MIT.NAME = "mit_b1"
     cfg.MODEL.MIT.OUT_FEATURES = ["res2", "res3", "res4", "res5"]
     # Largest rate of stochastic depth; it grows linearly from 0 over the blocks.
     cfg.MODEL.MIT.DROP_PATH_RATE = 0.1
+    # Images are padded to multiples of it. 0 for SegFormerHead; 32 for heads that double sizes,
+    # such as SemSegFPNHead.
+    cfg.MODEL.MIT.SIZE_DIVISIBILITY = 0
 
     # Channel dropout before the classifier of SegFormerHead.
     cfg.MODEL.SEM_SEG_HEAD.DROPOUT = 0.1
@@ -75,7 +77,7 @@ def add_cffm_config(cfg: CN) -> None:
     cfg.SOLVER.BACKBONE_WEIGHT_DECAY_NORM = 0.0
 
 
-def load_config(config_file: str = "", overrides: Sequence[str] = ()) -> CN:
+def load_config(config_file: str = "", overrides: Sequence[str] = ()) -> CfgNode:
     """Detectron2's defaults, the keys of this package, a config file, then ``KEY VALUE`` overrides.
 
     Args:
@@ -93,7 +95,7 @@ def load_config(config_file: str = "", overrides: Sequence[str] = ()) -> CN:
     return cfg
 
 
-def merge_config(cfg: CN, config_file: str = "", overrides: Sequence[str] = ()) -> None:
+def merge_config(cfg: CfgNode, config_file: str = "", overrides: Sequence[str] = ()) -> None:
     """Merge a file and overrides into ``cfg``; see ``load_config`` for what it raises."""
     if config_file:
         try:
@@ -116,7 +118,7 @@ def merge_config(cfg: CN, config_file: str = "", overrides: Sequence[str] = ()) 
         raise KeyError(_unknown_key(cfg, KeyError(unknown), "the command line")) from error
 
 
-def _unknown_key(cfg: CN, error: KeyError, source: str) -> str:
+def _unknown_key(cfg: CfgNode, error: KeyError, source: str) -> str:
     key = str(error.args[0]).removeprefix("Non-existent config key: ")
     message = f"{source}: there is no config key {key}."
     keys = _all_keys(cfg)
@@ -128,10 +130,10 @@ def _unknown_key(cfg: CN, error: KeyError, source: str) -> str:
     return message
 
 
-def _all_keys(cfg: CN, prefix: str = "") -> list[str]:
+def _all_keys(cfg: CfgNode, prefix: str = "") -> list[str]:
     keys = []
     for name, value in cfg.items():
         keys.append(prefix + name)
-        if isinstance(value, CN):
+        if isinstance(value, CfgNode):
             keys += _all_keys(value, f"{prefix}{name}.")
     return keys

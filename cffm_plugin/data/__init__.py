@@ -1,0 +1,34 @@
+"""Clips of videos for detectron2: datasets, augmentation, mapper and loaders.
+
+Importing this registers the builtin datasets and touches no disk.
+"""
+
+from .clips import is_long_enough, test_clip, training_clip
+from .datasets import datasets_folder, load_vspw, register_vspw
+from .images import IGNORE_LABEL, LabelMapping, image_size, read_image, read_mask
+from .loaders import (
+    VideoInferenceSampler,
+    VideoTrainingSampler,
+    build_clip_test_loader,
+    build_clip_train_loader,
+)
+from .mapper import ClipMapper
+
+__all__ = [
+    "IGNORE_LABEL",
+    "ClipMapper",
+    "LabelMapping",
+    "VideoInferenceSampler",
+    "VideoTrainingSampler",
+    "build_clip_test_loader",
+    "build_clip_train_loader",
+    "datasets_folder",
+    "image_size",
+    "is_long_enough",
+    "load_vspw",
+    "read_image",
+    "read_mask",
+    "register_vspw",
+    "test_clip",
+    "training_clip",
+]

@@ -1,8 +1,8 @@
 """Augmentations of clips, as detectron2 Augmentations and Transforms.
 
-detectron2's own way makes one draw for a whole clip: the augmentations run on the target frame, and
-the transforms that they return are applied to the other frames. ``ColorDistortion`` draws when it is
-applied, so every frame gets its own. Images are uint8, blue-green-red, labels are class indices.
+detectron2's own way makes one draw for a whole clip: the augmentations run on the target frame,
+and the transforms that they return are applied to the other frames. ``ColorDistortion`` draws when
+it is applied, so every frame gets its own. Images are blue-green-red uint8, labels class indices.
 """
 
 import random
@@ -57,7 +57,8 @@ class ResizeToFit(T.Augmentation):
 
     def get_transform(self, image: np.ndarray) -> Transform:
         height, width = image.shape[:2]
-        ratio = float(np.random.uniform(*self.ratio_range))
+        low, high = self.ratio_range
+        ratio = low if low == high else np.random.uniform(low, high)
         long_limit, short_limit = (int(side * ratio) for side in self.size)
         scale = min(long_limit / max(height, width), short_limit / min(height, width))
         new_height, new_width = (max(1, int(side * scale + 0.5)) for side in (height, width))
@@ -75,7 +76,9 @@ class ResizeToMultiple(T.Augmentation):
 
     def get_transform(self, image: np.ndarray) -> Transform:
         height, width = image.shape[:2]
-        new_height, new_width = (-(-side // self.divisor) * self.divisor for side in (height, width))
+        new_height, new_width = (
+            -(-side // self.divisor) * self.divisor for side in (height, width)
+        )
         return OpenCVResize(height, width, new_height, new_width)
 
 
@@ -137,7 +140,9 @@ class PadToSize(T.Augmentation):
 
     def get_transform(self, image: np.ndarray) -> Transform:
         rows, columns = (max(0, want - have) for want, have in zip(self.size, image.shape[:2]))
-        return PadBottomRight(rows, columns, self.pixel_mean) if rows or columns else NoOpTransform()
+        if not (rows or columns):
+            return NoOpTransform()
+        return PadBottomRight(rows, columns, self.pixel_mean)
 
 
 def training_augmentations(

@@ -33,6 +33,9 @@ class LabelMapping:
         table = np.full(256, IGNORE_LABEL, dtype=np.uint8)
         known = np.zeros(256, dtype=bool)
         known[list(self.void)] = True
+        both = sorted(set(self.void) & set(self.class_of))
+        if both:
+            raise ValueError(f"LabelMapping: raw values {both} are named both void and a class")
         for raw, index in self.class_of.items():
             if not (0 <= raw <= 255 and 0 <= index < self.num_classes):
                 raise ValueError(
@@ -50,7 +53,7 @@ class LabelMapping:
         return cls(num_classes, {k + 1: k for k in range(num_classes)}, void=(0, IGNORE_LABEL))
 
     def __call__(self, raw: np.ndarray) -> np.ndarray:
-        """Raw mask, uint8 -> class indices, uint8 of the same shape, 255 where there is no class."""
+        """Raw mask, uint8 -> class indices, uint8 of the same shape, 255 where there is none."""
         return self._table[raw]
 
     def foreign_values(self, raw: np.ndarray) -> list[int]:

@@ -111,9 +111,7 @@ class ClipMapper:
 
     def _map_video(self, record: dict[str, Any]) -> dict[str, Any]:
         rng = random.Random(random.getrandbits(64))
-        indices = training_clip(
-            len(record["frames"]), self.frame_offsets, rng, self.reverse_prob
-        )
+        indices = training_clip(len(record["frames"]), self.frame_offsets, rng, self.reverse_prob)
         frames = [record["frames"][index] for index in indices]
         images = [read_image(frame["file_name"]) for frame in frames]
         labels = [

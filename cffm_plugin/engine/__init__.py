@@ -1,0 +1,6 @@
+"""Training and evaluation through detectron2's engine."""
+
+from .launch import main, setup
+from .trainer import CFFMTrainer, build_optimizer
+
+__all__ = ["CFFMTrainer", "build_optimizer", "main", "setup"]

@@ -171,8 +171,8 @@ class VideoConsistency:
                 continue
             constant = self._truth.lengths >= n
             kept = constant & (self._prediction.lengths >= n)
-            pixels = np.count_nonzero(constant)
-            scores.append(np.count_nonzero(kept) / pixels if pixels else math.nan)
+            pixels = int(np.count_nonzero(constant))
+            scores.append(int(np.count_nonzero(kept)) / pixels if pixels else math.nan)
 
     def skip_frame(self) -> None:
         """Pass over a frame without ground truth: the windows that hold it score NaN."""

@@ -292,12 +292,13 @@ class VSPWEvaluator(DatasetEvaluator):
             (100 * scores.class_accuracy).tolist(),
             scores.class_pixels.tolist(),
         )
-        rows = [[_dash_for_nan(cell) for cell in row] for row in columns]
-        table = tabulate(rows, ("class", "IoU", "accuracy", "pixels"), "pipe", floatfmt=".2f")
+        rows = [[_none_for_nan(cell) for cell in row] for row in columns]
+        header = ("class", "IoU", "accuracy", "pixels")
+        table = tabulate(rows, header, "pipe", floatfmt=".2f", missingval="-")
         logger.info("%s, percent per class:\n%s", self._dataset_name, table)
         summary = {k: f"{v:.2f}" for k, v in results.items() if not k.startswith("IoU-")}
         logger.info(
-            "%s, %d videos, %d of %d frames with ground truth:\n%s",
+            "%s, %d video(s), %d of %d frames with ground truth:\n%s",
             self._dataset_name,
             len(total.videos),
             total.labelled_frames,
@@ -341,7 +342,7 @@ class VSPWEvaluator(DatasetEvaluator):
             "per_video": per_video,
         }
         self._output_dir.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(_null_for_nan(content), indent=1, allow_nan=False)
+        text = json.dumps(_none_for_nan(content), indent=1, allow_nan=False)
         path = self._output_dir / "vspw_results.json"
         path.write_text(text + "\n", encoding="utf-8")
         logger.info("Results are in %s", path)
@@ -429,12 +430,8 @@ def _size(image: np.ndarray) -> str:
     return "x".join(map(str, image.shape))
 
 
-def _dash_for_nan(cell: Any) -> Any:
-    return "-" if isinstance(cell, float) and math.isnan(cell) else cell
-
-
-def _null_for_nan(value: Any) -> Any:
-    """``value`` with every NaN in its dicts as None, which strict JSON writes as null."""
+def _none_for_nan(value: Any) -> Any:
+    """``value`` with None for every NaN in it, its dicts included: strict JSON has no NaN."""
     if isinstance(value, dict):
-        return {key: _null_for_nan(entry) for key, entry in value.items()}
+        return {key: _none_for_nan(entry) for key, entry in value.items()}
     return None if isinstance(value, float) and math.isnan(value) else value

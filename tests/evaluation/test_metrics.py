@@ -1,4 +1,4 @@
-"""Confusion-matrix metrics and video consistency: pure NumPy, checked by hand and against golden/."""
+"""Confusion-matrix metrics and video consistency, checked by hand and against golden/."""
 
 import ast
 import json
@@ -195,7 +195,7 @@ def test_void_that_stays_void_counts_as_constant_truth():
 
 def test_a_window_without_a_pixel_of_constant_truth_is_skipped():
     truth = np.zeros((18, 1, 1), dtype=np.uint8)
-    truth[8] = 1  # windows of 8 frames that start at 1..8 hold the change at frame 8 or after it
+    truth[8] = 1  # for this frame alone; the windows of 8 that hold it start at 1..8
     scores = official_window_scores(score_windows(truth, np.zeros_like(truth)), 8)
     # Starts 0..9 count officially (18 - 8 windows); 1..8 are skipped: 0 and 9 are left.
     assert scores == [1.0, 1.0]
@@ -238,10 +238,10 @@ def test_videos_of_16_frames_or_fewer_are_left_out_of_vc8_too(num_frames, counte
 def test_a_reused_frame_buffer_does_not_hide_changes():
     consistency = VideoConsistency((2,))
     truth, buffer = row(0), row(0)
-    consistency.update(truth, buffer)
-    buffer[:] = 1
-    consistency.update(truth, buffer)
-    assert consistency.windows().scores[2] == [0.0]
+    for label in (0, 1, 2):
+        buffer[:] = label
+        consistency.update(truth, buffer)
+    assert consistency.windows().scores[2] == [0.0, 0.0]
 
 
 def test_a_change_of_size_within_a_video_is_an_error():
@@ -259,6 +259,11 @@ def test_windows_of_fewer_than_two_frames_are_an_error(window_sizes):
 
 def test_pooled_mean_weighs_windows_and_not_videos():
     assert pooled_mean({"a": [1.0, 1.0, 1.0], "b": [0.0], "c": []}) == 3 / 4
+
+
+def test_pooled_mean_is_rounded_once():
+    # Added one by one, 0.1 ten times gives 0.9999999999999999.
+    assert pooled_mean({"a": [0.1] * 10}) == 0.1
 
 
 def test_pooled_mean_does_not_depend_on_the_order_of_videos():

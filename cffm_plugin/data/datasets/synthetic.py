@@ -1,4 +1,4 @@
-"""A synthetic video segmentation dataset in VSPW's layout: a measuring instrument without downloads.
+"""A synthetic video segmentation dataset in VSPW's layout: a measuring instrument.
 
 Each video is a camera that pans and zooms over a plane of textured stuff while textured things move
 across it and hide each other. Labels are exact, of the sharp scene at the middle of the exposure.
@@ -163,10 +163,8 @@ def _palette() -> tuple[tuple[int, int, int], ...]:
     """Saturated colours to draw labels with; unlike the mean colours, easy to tell apart."""
     colors = []
     for k in range(MAX_CLASSES):
-        rgb = colorsys.hsv_to_rgb(
-            (k * 0.618034) % 1.0, (0.85, 0.55)[k % 2], (0.95, 0.7)[k // 2 % 2]
-        )
-        red, green, blue = (round(255 * c) for c in rgb)
+        hue, saturation, value = k * 0.618034 % 1.0, (0.9, 0.55)[k // 3 % 2], (0.95, 0.75, 0.5)[k % 3]
+        red, green, blue = (round(255 * c) for c in colorsys.hsv_to_rgb(hue, saturation, value))
         colors.append((red, green, blue))
     return tuple(colors)
 
@@ -175,7 +173,7 @@ def _palette() -> tuple[tuple[int, int, int], ...]:
 
 
 def _noise(u: np.ndarray, v: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Smooth random field at coordinates u, v in wavelengths, about zero mean and unit deviation."""
+    """Smooth random field at coordinates u, v in wavelengths, about zero mean, unit deviation."""
     lattice = rng.standard_normal((64, 64), dtype=np.float32) * 1.4
     u, v = ((c % 64).astype(np.float32) for c in (u + 32, v + 32))
     return cv2.remap(lattice, u, v, cv2.INTER_CUBIC, borderMode=cv2.BORDER_WRAP)
@@ -278,7 +276,7 @@ def _unit(config: SyntheticConfig) -> float:
 
 @dataclass(frozen=True)
 class _Orbit:
-    """A point on an ellipse at constant rate: smooth, curved, and bounded for any length of video."""
+    """A point on an ellipse at constant rate: smooth, curved, bounded for any length of video."""
 
     center: np.ndarray  # (2,) x, y
     radius: float
@@ -622,7 +620,7 @@ def render_video(
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Render one video, frame by frame.
 
-    It depends on ``config.seed``, ``split`` and ``index``; of ``config.num_videos`` nothing is used.
+    The first frames do not depend on ``config.frames_per_video``, nor any on ``num_videos``.
 
     Yields:
         image: (H, W, 3) uint8, blue-green-red.

@@ -8,7 +8,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
 import torch.nn.functional as F
 from detectron2.config import CfgNode
 from detectron2.modeling import BACKBONE_REGISTRY, Backbone
@@ -146,6 +145,8 @@ class MiT(Backbone):
         out_features: which of "res2", "res3", "res4", "res5" (strides 4, 8, 16, 32) to return.
         drop_path_rate: largest rate of stochastic depth, reached by the last block.
         in_channels: channels of the image.
+        size_divisibility: what detectron2 pads images to. 0 for heads that take maps of any size,
+            as SegFormerHead does; 32 for those that only double sizes, as SemSegFPNHead.
     """
 
     def __init__(
@@ -155,15 +156,18 @@ class MiT(Backbone):
         out_features: Sequence[str] = FEATURES,
         drop_path_rate: float = 0.1,
         in_channels: int = 3,
+        size_divisibility: int = 0,
     ):
         super().__init__()
         unknown = set(out_features) - set(FEATURES)
         if unknown or not out_features:
             raise ValueError(f"MiT offers the features {FEATURES}, got {tuple(out_features)}")
+        self._size_divisibility = size_divisibility
         self._out_features = list(out_features)
         self._out_feature_channels = dict(zip(FEATURES, variant.dims))
         self._out_feature_strides = dict(zip(FEATURES, STRIDES))
-        rates = torch.linspace(0, drop_path_rate, sum(variant.depths)).tolist()
+        num_blocks = sum(variant.depths)
+        rates = [drop_path_rate * i / (num_blocks - 1) for i in range(num_blocks)]
         for i, (dim, depth, heads, sr) in enumerate(
             zip(variant.dims, variant.depths, variant.num_heads, (8, 4, 2, 1))
         ):
@@ -189,6 +193,10 @@ class MiT(Backbone):
             feature = tokens.transpose(1, 2).reshape(tokens.shape[0], -1, *size)
             features[name] = feature
         return {name: features[name] for name in self._out_features}
+
+    @property
+    def size_divisibility(self) -> int:
+        return self._size_divisibility
 
     def output_shape(self) -> dict[str, ShapeSpec]:
         return {
@@ -221,4 +229,5 @@ def build_mit_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> MiT:
         out_features=cfg.MODEL.MIT.OUT_FEATURES,
         drop_path_rate=cfg.MODEL.MIT.DROP_PATH_RATE,
         in_channels=input_shape.channels,
+        size_divisibility=cfg.MODEL.MIT.SIZE_DIVISIBILITY,
     )

@@ -1,0 +1,132 @@
+"""A DetectionCheckpointer that refuses weights of another architecture."""
+
+from collections import defaultdict
+from typing import Any
+
+import torch
+from detectron2.checkpoint import DetectionCheckpointer
+from torch import nn
+
+from .official import FORMATS, recognise
+
+
+class SegmentorCheckpointer(DetectionCheckpointer):
+    """Loads a part of the model whole, or not at all.
+
+    A part is a direct child of the model: ``backbone``, ``sem_seg_head``, ``temporal``. A
+    checkpoint may lack a part (an ImageNet encoder, an image segmenter) or hold one that the model
+    does not have; that is logged. A part of which only some weights fit is an error, because it
+    means another architecture. One mismatch is allowed in training: classifiers of another number
+    of classes start anew.
+
+    Files that detectron2 matches by heuristics (its model zoo's .pkl) are loaded as detectron2
+    does it.
+
+    Args:
+        model: the model to load into or save.
+        save_dir: folder of the checkpoints.
+        require_all: every weight of the model must be in the checkpoint, as for evaluation.
+        **checkpointables: as in detectron2.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        save_dir: str = "",
+        *,
+        require_all: bool = False,
+        **checkpointables: Any,
+    ):
+        super().__init__(model, save_dir, **checkpointables)
+        self.require_all = require_all
+        self._path = ""
+        self._by_heuristics = False
+
+    def load(self, path: str, checkpointables: list[str] | None = None) -> dict[str, Any]:
+        """
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: no file is named although ``require_all``; or its weights do not fit.
+        """
+        if not path and self.require_all:
+            raise ValueError(
+                "MODEL.WEIGHTS is empty, so there is nothing to evaluate. Name a checkpoint: "
+                "MODEL.WEIGHTS path/to/model_final.pth, or --resume for the last one of OUTPUT_DIR."
+            )
+        self._path = path
+        try:
+            return super().load(path, checkpointables)
+        except (AssertionError, FileNotFoundError) as error:
+            if isinstance(error, AssertionError) and "not found" not in str(error):
+                raise
+            raise FileNotFoundError(
+                f"There is no checkpoint {path}. MODEL.WEIGHTS names what to start from; "
+                'MODEL_ZOO.md says how to make it, and MODEL.WEIGHTS "" starts from nothing.'
+            ) from None
+
+    def _torch_load(self, f: str) -> dict[str, Any]:
+        loaded = torch.load(f, map_location="cpu", weights_only=True)
+        weights = loaded.get("model", loaded.get("state_dict", loaded))
+        try:
+            source = recognise(weights)
+        except ValueError:
+            return loaded
+        raise ValueError(
+            f"{self._path} is a checkpoint in another format ({source}; known: "
+            f"{', '.join(FORMATS)}). Convert it first: "
+            f"python tools/convert_checkpoint.py {self._path} converted.pth"
+        )
+
+    def _load_model(self, checkpoint: Any) -> Any:
+        self._by_heuristics = checkpoint.get("matching_heuristics", False)
+        return super()._load_model(checkpoint)
+
+    def _log_incompatible_keys(self, incompatible: Any) -> None:
+        missing = _by_part(incompatible.missing_keys)
+        unexpected = _by_part(incompatible.unexpected_keys)
+        ours = _by_part(self.model.state_dict())
+        loaded_parts = [p for p in ours if len(missing.get(p, ())) < len(ours[p])]
+        problems = [
+            f"{name} has shape {theirs} in the checkpoint, {mine} in the model"
+            for name, theirs, mine in incompatible.incorrect_shapes
+            if self.require_all or not _differs_in_classes_only(name, theirs, mine)
+        ]
+        new_classifiers = {
+            name
+            for name, theirs, mine in incompatible.incorrect_shapes
+            if _differs_in_classes_only(name, theirs, mine)
+        }
+        for part in loaded_parts:
+            lacking = [name for name in missing.get(part, ()) if name not in new_classifiers]
+            problems += [f"{name} is not in the checkpoint" for name in lacking]
+            problems += [f"{name} is not in the model" for name in unexpected.get(part, ())]
+        if not loaded_parts:
+            some = ", ".join([*incompatible.unexpected_keys][:3])
+            problems.append(f"none of the model's weights is in the checkpoint, which has {some}")
+        if self.require_all:
+            problems += [
+                f"the whole of {part} is not in the checkpoint"
+                for part in ours
+                if part not in loaded_parts
+            ]
+        if problems and not (self._by_heuristics and loaded_parts and not self.require_all):
+            listed = "\n  ".join(problems[:6])
+            more = f"\n  ... and {len(problems) - 6} more" if len(problems) > 6 else ""
+            raise ValueError(
+                f"{self._path} is a checkpoint of another architecture than the config's:\n  "
+                f"{listed}{more}\nUse the config that it was trained with (config.yaml in its "
+                "output folder), or another checkpoint in MODEL.WEIGHTS."
+            )
+        super()._log_incompatible_keys(incompatible)
+
+
+def _by_part(names: Any) -> dict[str, list[str]]:
+    parts: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        parts[name.split(".")[0]].append(name)
+    return dict(parts)
+
+
+def _differs_in_classes_only(name: str, theirs: tuple[int, ...], mine: tuple[int, ...]) -> bool:
+    is_classifier = name.rsplit(".", 2)[-2] in ("predictor", "classifier")
+    return is_classifier and tuple(theirs[1:]) == tuple(mine[1:])

@@ -1,0 +1,257 @@
+"""VSPW and every dataset in its layout.
+
+    <root>/train.txt, val.txt, test.txt       one video id per line
+    <root>/data/<video>/origin/*.jpg          frames
+    <root>/data/<video>/mask/*.png            masks of the same names: 0 and 255 void, k + 1 class k
+
+Registering touches no disk; the folders are read when the dataset is loaded.
+"""
+
+import functools
+import os
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from detectron2.data import DatasetCatalog, MetadataCatalog
+
+from ..clips import DEFAULT_OFFSETS, test_clip
+from ..images import IGNORE_LABEL, LabelMapping, image_size
+from .synthetic import SYNTHETIC_CLASSES, SYNTHETIC_COLORS, SyntheticConfig
+from .vspw_classes import VSPW_CLASSES, VSPW_COLORS, voc_colors
+
+FRAME_SUFFIXES = (".jpg", ".jpeg", ".png")
+
+_SCAN_THREADS = 16  # reading folders and headers is waiting, most of all on network disks
+_NAMED_IN_ERRORS = 5
+
+
+def load_vspw(
+    root: str | PathLike, split: str, *, is_train: bool | None = None
+) -> list[dict[str, Any]]:
+    """Records of a dataset in VSPW's layout.
+
+    Args:
+        root: the folder with ``<split>.txt`` and ``data``; ``~`` is expanded.
+        split: name of the list file without ``.txt``. In "test", videos may come without masks.
+        is_train: True for training records, one per video; False for test records, one per frame.
+            By default True for the split "train".
+
+    Returns:
+        Training: dicts of ``video_id``, ``frames`` (a list of dicts of ``file_name`` and
+        ``sem_seg_file_name``), ``height``, ``width``. Test: dicts of ``video_id``,
+        ``frame_index``, ``num_frames``, ``file_name``, ``sem_seg_file_name``,
+        ``reference_file_names`` (for the offsets -9, -6, -3), ``height``, ``width``. The size is
+        that of the video's first frame. Without masks ``sem_seg_file_name`` is None.
+
+    Raises:
+        FileNotFoundError: the root, the list, a video, its frames or a mask is missing.
+        ValueError: the list is empty or names a video twice; two files are the same frame.
+    """
+    root = Path(root).expanduser()
+    if not root.is_dir():
+        raise FileNotFoundError(
+            f"{root}: there is no such folder. datasets/README.md shows what a dataset in VSPW's "
+            "layout looks like."
+        )
+    video_ids = _read_list(root, split)
+    scan = functools.partial(_scan_video, root, needs_masks=split != "test")
+    with ThreadPoolExecutor(_SCAN_THREADS) as pool:
+        videos = list(pool.map(scan, video_ids))
+    if split == "train" if is_train is None else is_train:
+        return videos
+    return [record for video in videos for record in _test_records(video)]
+
+
+def register_vspw(
+    name: str,
+    root: str | PathLike,
+    split: str,
+    *,
+    classes: Sequence[str],
+    colors: Sequence[tuple[int, int, int]] | None = None,
+    is_train: bool | None = None,
+) -> None:
+    """Register a dataset in VSPW's layout with detectron2, under a name to put in DATASETS.
+
+    Args:
+        name: the name.
+        root, split, is_train: see ``load_vspw``.
+        classes: K class names; class k is stored as k + 1 in the masks.
+        colors: (R, G, B) of every class; by default VOC's colour map.
+
+    Raises:
+        ValueError: there are not as many colours as classes.
+    """
+    load = functools.partial(load_vspw, root, split, is_train=is_train)
+    _register(name, load, classes, voc_colors(len(classes)) if colors is None else colors)
+
+
+def datasets_folder() -> Path:
+    """Where datasets lie: $DETECTRON2_DATASETS with ``~`` expanded, or else ./datasets."""
+    return Path(os.environ.get("DETECTRON2_DATASETS") or "datasets").expanduser()
+
+
+def _register(
+    name: str,
+    load: Callable[[], list[dict[str, Any]]],
+    classes: Sequence[str],
+    colors: Sequence[tuple[int, int, int]],
+) -> None:
+    if len(classes) != len(colors):
+        raise ValueError(f"{name}: {len(classes)} classes, but {len(colors)} colors.")
+    DatasetCatalog.register(name, load)
+    MetadataCatalog.get(name).set(
+        stuff_classes=list(classes),
+        stuff_colors=[tuple(color) for color in colors],
+        ignore_label=IGNORE_LABEL,
+        evaluator_type="vspw",
+        label_mapping=LabelMapping.shifted_by_one(len(classes)),
+    )
+
+
+def _load_builtin(folder: str, split: str, how_to_get: str) -> list[dict[str, Any]]:
+    """``load_vspw`` for a folder in ``datasets_folder()``."""
+    root = datasets_folder() / folder
+    if not root.is_dir():
+        variable = os.environ.get("DETECTRON2_DATASETS")
+        reason = (
+            f"DETECTRON2_DATASETS is {variable}"
+            if variable
+            else f"DETECTRON2_DATASETS is not set, so it was looked for in {Path.cwd()}/datasets"
+        )
+        raise FileNotFoundError(
+            f"{root}: there is no such folder ({reason}). {how_to_get}, or point "
+            "DETECTRON2_DATASETS to the folder that holds it; see datasets/README.md."
+        )
+    return load_vspw(root, split)
+
+
+def _read_list(root: Path, split: str) -> list[str]:
+    """The video ids in ``<root>/<split>.txt``, all of which have a folder."""
+    list_file = root / f"{split}.txt"
+    if not list_file.is_file():
+        raise FileNotFoundError(
+            f"{list_file}: there is no such file. It lists the videos of the split, one id per "
+            "line; see datasets/README.md."
+        )
+    text = list_file.read_text(encoding="utf-8-sig")  # with or without a byte-order mark
+    lines = {n: line.strip() for n, line in enumerate(text.splitlines(), 1) if line.strip()}
+    if not lines:
+        raise ValueError(f"{list_file}: the list is empty.")
+    twice = [video_id for video_id, count in Counter(lines.values()).items() if count > 1]
+    if twice:
+        raise ValueError(f"{list_file} names a video more than once: {_some(twice)}.")
+    missing = [
+        f"line {n}: {root / 'data' / video_id}"
+        for n, video_id in lines.items()
+        if not (root / "data" / video_id).is_dir()
+    ]
+    if missing:
+        raise FileNotFoundError(
+            f"{list_file}: {len(missing)} of the {len(lines)} videos have no folder: "
+            f"{_some(missing)}. Is the download complete?"
+        )
+    return list(lines.values())
+
+
+def _scan_video(root: Path, video_id: str, needs_masks: bool) -> dict[str, Any]:
+    """The training record of a video."""
+    origin = root / "data" / video_id / "origin"
+    mask = root / "data" / video_id / "mask"
+    frames = sorted(_visible_files(origin, FRAME_SUFFIXES), key=_natural_order)
+    if not frames:
+        raise FileNotFoundError(
+            f"{origin}: there are no frames ({', '.join(FRAME_SUFFIXES)}) of video {video_id}."
+        )
+    stems = Counter(Path(frame).stem for frame in frames)
+    if len(stems) < len(frames):
+        twice = [frame for frame in frames if stems[Path(frame).stem] > 1]
+        raise ValueError(f"{origin}: several files are the same frame: {_some(twice)}.")
+    masks = set(_visible_files(mask, (".png",)))
+    height, width = image_size(origin / frames[0])
+    return {
+        "video_id": video_id,
+        "frames": [
+            {
+                "file_name": str(origin / frame),
+                "sem_seg_file_name": _mask_of(origin / frame, mask, masks)
+                if needs_masks or masks
+                else None,
+            }
+            for frame in frames
+        ],
+        "height": height,
+        "width": width,
+    }
+
+
+def _mask_of(frame: Path, folder: Path, masks: set[str]) -> str:
+    name = f"{frame.stem}.png"
+    if name not in masks:
+        raise FileNotFoundError(f"{frame} has no mask: expected {folder / name}.")
+    return str(folder / name)
+
+
+def _visible_files(folder: Path, suffixes: tuple[str, ...]) -> list[str]:
+    """Names of the files with one of the suffixes, without hidden ones; [] without a folder."""
+    try:
+        names = os.listdir(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return [n for n in names if n.lower().endswith(suffixes) and not n.startswith(".")]
+
+
+def _natural_order(name: str) -> tuple[list[str | int], str]:
+    """A sort key that puts frame 9 before frame 10, zero-padded or not."""
+    parts = re.split(r"(\d+)", name)
+    return [int(part) if i % 2 else part for i, part in enumerate(parts)], name
+
+
+def _test_records(video: dict[str, Any]) -> list[dict[str, Any]]:
+    """A video's test records, one per frame, from its training record."""
+    frames = video["frames"]
+    records = []
+    for index, frame in enumerate(frames):
+        *references, _ = test_clip(index, DEFAULT_OFFSETS)
+        records.append(
+            {
+                "video_id": video["video_id"],
+                "frame_index": index,
+                "num_frames": len(frames),
+                "file_name": frame["file_name"],
+                "sem_seg_file_name": frame["sem_seg_file_name"],
+                "reference_file_names": [frames[i]["file_name"] for i in references],
+                "height": video["height"],
+                "width": video["width"],
+            }
+        )
+    return records
+
+
+def _some(items: Sequence[str]) -> str:
+    more = len(items) - _NAMED_IN_ERRORS
+    return ", ".join(items[:_NAMED_IN_ERRORS]) + (f" and {more} more" if more > 0 else "")
+
+
+def _register_builtin() -> None:
+    """``vspw_*`` and ``synthetic_vspw_*``; names that are there already are left as they are."""
+    k = SyntheticConfig.num_classes
+    download = "Download VSPW_480p into it"
+    make = "Make it with tools/make_synthetic_vspw.py"
+    for prefix, folder, how_to_get, classes, colors in (
+        ("vspw", "vspw/VSPW_480p", download, VSPW_CLASSES, VSPW_COLORS),
+        ("synthetic_vspw", "synthetic_vspw", make, SYNTHETIC_CLASSES[:k], SYNTHETIC_COLORS[:k]),
+    ):
+        for split in ("train", "val", "test"):
+            name = f"{prefix}_{split}"
+            if name not in DatasetCatalog:
+                load = functools.partial(_load_builtin, folder, split, how_to_get)
+                _register(name, load, classes, colors)
+
+
+_register_builtin()

@@ -1,0 +1,57 @@
+"""From command-line arguments to a trained or evaluated model."""
+
+import argparse
+import logging
+import os
+from collections import OrderedDict
+from typing import Any
+
+import torch
+from detectron2.config import CfgNode
+from detectron2.engine import default_setup
+from detectron2.utils import comm
+from detectron2.utils.logger import setup_logger
+
+from ..checkpoint import SegmentorCheckpointer
+from ..config import load_config
+from .trainer import CFFMTrainer
+
+logger = logging.getLogger(__name__)
+
+
+def setup(args: argparse.Namespace) -> CfgNode:
+    """The frozen config of detectron2's standard arguments, with logging and seeds set up."""
+    cfg = load_config(args.config_file, args.opts)
+    without_gpu = cfg.MODEL.DEVICE.startswith("cuda") and not torch.cuda.is_available()
+    if without_gpu:
+        cfg.MODEL.DEVICE = "cpu"
+    cfg.freeze()
+    default_setup(cfg, args)
+    setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="cffm_plugin")
+    if without_gpu:
+        logger.warning("There is no CUDA device; MODEL.DEVICE is cpu")
+    if cfg.MODEL.DEVICE == "cpu" and comm.get_world_size() > 1:
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // comm.get_local_size()))
+    return cfg
+
+
+def main(args: argparse.Namespace, trainer: type[CFFMTrainer] = CFFMTrainer) -> Any:
+    """Train, or evaluate with ``--eval-only``; every process of detectron2's ``launch`` runs it.
+
+    Args:
+        args: of detectron2's ``default_argument_parser``.
+        trainer: the class that builds the model and its data.
+
+    Returns:
+        the evaluation's results on the main process.
+    """
+    cfg = setup(args)
+    if args.eval_only:
+        model = trainer.build_model(cfg)
+        checkpointer = SegmentorCheckpointer(model, cfg.OUTPUT_DIR, require_all=True)
+        checkpointer.resume_or_load(cfg.MODEL.WEIGHTS, resume=args.resume)
+        return trainer.test(cfg, model)
+    training = trainer(cfg)
+    training.resume_or_load(resume=args.resume)
+    training.train()
+    return getattr(training, "_last_eval_results", OrderedDict())

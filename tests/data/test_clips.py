@@ -1,0 +1,99 @@
+"""Which frames make a clip, at test and in training."""
+
+import json
+import random
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from cffm_plugin.data import clips
+
+GOLDEN = Path(__file__).parent / "golden" / "test_clip_frames.json"
+OFFSETS = (-9, -6, -3)
+SOME_OFFSETS = [OFFSETS, (-1,), (-4, -2), (-3, -2, -1), (-20, -1), (-12, -9, -6, -3)]
+
+
+@pytest.mark.parametrize(
+    ("target", "frames"), [(int(t), f) for t, f in json.loads(GOLDEN.read_text()).items()]
+)
+def test_test_clips_are_the_official_ones(target, frames):
+    assert clips.test_clip(target, OFFSETS) == frames
+
+
+@pytest.mark.parametrize(
+    ("target", "frames"),
+    # Reference i of 2 is frame ceil(i * target / 2) while target < 4.
+    [(0, [0]), (1, [1]), (2, [0, 1, 2]), (3, [0, 2, 3]), (4, [0, 2, 4]), (5, [1, 3, 5])],
+)
+def test_test_clips_for_other_offsets(target, frames):
+    assert clips.test_clip(target, (-4, -2)) == frames
+
+
+@pytest.mark.parametrize("offsets", SOME_OFFSETS)
+def test_test_clips_have_all_references_or_none_and_go_forward_in_time(offsets):
+    for target in range(30):
+        *references, last = clips.test_clip(target, offsets)
+        assert last == target
+        assert len(references) == (len(offsets) if target >= len(offsets) else 0)
+        assert all(a < b for a, b in zip(references, [*references[1:], target]))
+        assert all(frame >= 0 for frame in references)
+        if target >= -offsets[0]:
+            assert references == [target + offset for offset in offsets]
+
+
+def test_without_offsets_a_clip_is_the_target():
+    assert clips.test_clip(5, ()) == [5]
+    assert clips.training_clip(1, (), random.Random(0)) == [0]
+
+
+def test_a_negative_target_is_refused():
+    with pytest.raises(ValueError, match="-1"):
+        clips.test_clip(-1, OFFSETS)
+
+
+def draws(num_frames, count, **kwargs):
+    rng = random.Random(0)
+    return [tuple(clips.training_clip(num_frames, OFFSETS, rng, **kwargs)) for _ in range(count)]
+
+
+def test_training_clips_are_all_the_full_clips_of_the_video_forward_and_reversed():
+    forward = {(t - 9, t - 6, t - 3, t) for t in range(9, 14)}
+    backward = {tuple(13 - frame for frame in clip) for clip in forward}
+    assert set(draws(14, 400)) == forward | backward
+
+
+def test_training_targets_are_uniform_and_half_of_the_clips_reversed():
+    # 5 targets, 2 directions: each of the ten clips 300 times in 3000, standard deviation 16.4.
+    counts = Counter(draws(14, 3000))
+    assert len(counts) == 10
+    assert all(abs(count - 300) < 5 * 16.4 for count in counts.values())
+
+
+def test_reverse_probability_zero_and_one():
+    assert all(clip[0] < clip[-1] for clip in draws(30, 100, reverse_prob=0.0))
+    assert all(clip[0] > clip[-1] for clip in draws(30, 100, reverse_prob=1.0))
+
+
+def test_the_shortest_video_has_one_clip_and_its_reverse():
+    assert set(draws(10, 50)) == {(0, 3, 6, 9), (9, 6, 3, 0)}
+
+
+def test_a_video_shorter_than_a_clip_is_refused():
+    assert not clips.is_long_enough(9, OFFSETS)
+    assert clips.is_long_enough(10, OFFSETS)
+    assert clips.is_long_enough(1, ())
+    assert not clips.is_long_enough(0, ())
+    with pytest.raises(ValueError, match=r"9 frames.*takes 10 frames"):
+        clips.training_clip(9, OFFSETS, random.Random(0))
+
+
+@pytest.mark.parametrize("offsets", [(-3, -6, -9), (-3, -3), (-3, 0), (3, 6), (0,)])
+def test_offsets_that_are_not_negative_and_increasing_are_refused(offsets):
+    for use in (
+        lambda: clips.test_clip(20, offsets),
+        lambda: clips.training_clip(20, offsets, random.Random(0)),
+        lambda: clips.is_long_enough(20, offsets),
+    ):
+        with pytest.raises(ValueError, match="negative and strictly increasing"):
+            use()

@@ -1,0 +1,361 @@
+"""Datasets in VSPW's layout: records, registration, an error for everything that can be amiss."""
+
+import importlib
+import os
+import shutil
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from PIL import Image
+
+from cffm_plugin.data import LabelMapping, clips, load_vspw, register_vspw
+from cffm_plugin.data.datasets import vspw
+from cffm_plugin.data.datasets.synthetic import SYNTHETIC_CLASSES
+from cffm_plugin.data.datasets.vspw_classes import VSPW_CLASSES, VSPW_COLORS, voc_color
+
+
+@pytest.fixture
+def root(tmp_path, write_vspw):
+    """Two videos in train, one in val and one in test."""
+    return write_vspw(
+        tmp_path / "VSPW", {"train": {"b": 3, "a": 4}, "val": {"c": 12}, "test": {"d": 2}}
+    )
+
+
+# Records
+
+
+def test_training_records_are_one_per_video_in_the_order_of_the_list(root):
+    records = load_vspw(root, "train")
+    assert [record["video_id"] for record in records] == ["b", "a"]
+    assert records[0] == {
+        "video_id": "b",
+        "frames": [
+            {
+                "file_name": str(root / "data" / "b" / "origin" / f"0000000{i}.jpg"),
+                "sem_seg_file_name": str(root / "data" / "b" / "mask" / f"0000000{i}.png"),
+            }
+            for i in range(3)
+        ],
+        "height": 48,
+        "width": 64,
+    }
+
+
+def test_test_records_are_one_per_frame_in_order(root):
+    records = load_vspw(root, "val")
+    frames = load_vspw(root, "val", is_train=True)[0]["frames"]
+    assert len(records) == 12
+    for index, (record, frame) in enumerate(zip(records, frames)):
+        *references, _ = clips.test_clip(index, (-9, -6, -3))
+        assert record == {
+            "video_id": "c",
+            "frame_index": index,
+            "num_frames": 12,
+            "reference_file_names": [frames[i]["file_name"] for i in references],
+            "height": 48,
+            "width": 64,
+            **frame,
+        }
+
+
+def test_only_train_gives_training_records_unless_told_otherwise(root):
+    assert "frames" in load_vspw(root, "train")[0]
+    assert "frames" in load_vspw(root, "val", is_train=True)[0]
+    assert "frame_index" in load_vspw(root, "val")[0]
+    assert "frame_index" in load_vspw(root, "train", is_train=False)[0]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "b\na",
+        "b\na\n",
+        "b\r\na\r\n",
+        "\n  b \n\n\ta\n\n",
+        "\ufeffb\na\n",
+    ],
+    ids=["no final newline", "newline", "CRLF", "blanks", "byte-order mark"],
+)
+def test_lists_are_read_whatever_their_line_ends_and_blanks(root, text):
+    (root / "train.txt").write_bytes(text.encode())
+    assert [record["video_id"] for record in load_vspw(root, "train")] == ["b", "a"]
+
+
+def test_hidden_and_foreign_files_are_not_frames(root):
+    origin = root / "data" / "b" / "origin"
+    for name in (".DS_Store", "._00000001.jpg", "Thumbs.db", "notes.txt"):
+        (origin / name).write_bytes(b"x")
+    (root / "data" / "b" / "mask" / "._00000001.png").write_bytes(b"x")
+    assert len(load_vspw(root, "train")[0]["frames"]) == 3
+
+
+@pytest.mark.parametrize("suffix", [".jpeg", ".png", ".JPG"])
+def test_other_kinds_of_frames_are_accepted(root, suffix):
+    frame = root / "data" / "b" / "origin" / "00000002.jpg"
+    frame.rename(frame.with_suffix(suffix))
+    frames = load_vspw(root, "train")[0]["frames"]
+    assert frames[2]["file_name"].endswith(f"00000002{suffix}")
+    assert frames[2]["sem_seg_file_name"].endswith("00000002.png")
+
+
+def test_frames_are_ordered_by_number_also_without_zero_padding(root):
+    video = root / "data" / "b"
+    for index, number in enumerate((9, 10, 100)):
+        (video / "origin" / f"0000000{index}.jpg").rename(video / "origin" / f"f{number}.jpg")
+        (video / "mask" / f"0000000{index}.png").rename(video / "mask" / f"f{number}.png")
+    frames = load_vspw(root, "train")[0]["frames"]
+    names = [os.path.basename(frame["file_name"]) for frame in frames]
+    assert names == ["f9.jpg", "f10.jpg", "f100.jpg"]
+
+
+def test_the_size_is_that_of_each_videos_first_frame(root):
+    first = root / "data" / "a" / "origin" / "00000000.jpg"
+    Image.fromarray(np.zeros((20, 30, 3), np.uint8)).save(first)
+    sizes = [(record["height"], record["width"]) for record in load_vspw(root, "train")]
+    assert sizes == [(48, 64), (20, 30)]
+
+
+def test_the_home_folder_is_expanded(root, monkeypatch):
+    monkeypatch.setenv("HOME", str(root.parent))
+    assert load_vspw(f"~/{root.name}", "train") == load_vspw(root, "train")
+
+
+def test_the_test_split_may_come_without_masks(root):
+    shutil.rmtree(root / "data" / "d" / "mask")
+    assert [record["sem_seg_file_name"] for record in load_vspw(root, "test")] == [None, None]
+
+
+def test_the_test_split_has_its_masks_where_there_are_any(root):
+    assert all(record["sem_seg_file_name"] for record in load_vspw(root, "test"))
+
+
+# What can be amiss
+
+
+def test_a_missing_root_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"nowhere.*no such folder.*README"):
+        load_vspw(tmp_path / "nowhere", "train")
+
+
+def test_a_missing_list_is_named(root):
+    with pytest.raises(FileNotFoundError, match=r"trainval\.txt.*one id per line"):
+        load_vspw(root, "trainval")
+
+
+def test_an_empty_list_is_named(root):
+    (root / "train.txt").write_text("\n \n")
+    with pytest.raises(ValueError, match=r"train\.txt.*empty"):
+        load_vspw(root, "train")
+
+
+def test_videos_listed_twice_are_named(root):
+    (root / "train.txt").write_text("a\nb\na\n")
+    with pytest.raises(ValueError, match=r"train\.txt.*more than once: a\."):
+        load_vspw(root, "train")
+
+
+def test_a_video_that_is_not_there_is_named_with_list_line_and_folder(root):
+    (root / "train.txt").write_text("a\n\nlost\nb\n")
+    with pytest.raises(FileNotFoundError) as error:
+        load_vspw(root, "train")
+    assert str(root / "train.txt") in str(error.value)
+    assert f"line 3: {root / 'data' / 'lost'}" in str(error.value)
+    assert "1 of the 3 videos" in str(error.value)
+
+
+def test_of_many_missing_videos_the_first_few_are_named_and_all_counted(root):
+    (root / "train.txt").write_text("\n".join(["a", *(f"lost{i}" for i in range(8))]))
+    with pytest.raises(FileNotFoundError, match=r"8 of the 9 videos.*lost4 and 3 more") as error:
+        load_vspw(root, "train")
+    assert "lost5" not in str(error.value)
+
+
+@pytest.mark.parametrize("empty", ["no folder", "no frames"])
+def test_a_video_without_frames_is_named(root, empty):
+    shutil.rmtree(root / "data" / "a" / "origin")
+    if empty == "no frames":
+        (root / "data" / "a" / "origin").mkdir()
+        (root / "data" / "a" / "origin" / ".hidden.jpg").touch()
+    with pytest.raises(FileNotFoundError, match=r"a/origin: there are no frames"):
+        load_vspw(root, "train")
+
+
+@pytest.mark.parametrize(("split", "video"), [("train", "a"), ("val", "c"), ("test", "d")])
+def test_a_frame_without_its_mask_is_named_with_the_mask_expected(root, split, video):
+    folder = root / "data" / video
+    (folder / "mask" / "00000001.png").unlink()
+    with pytest.raises(FileNotFoundError) as error:
+        load_vspw(root, split)
+    assert str(folder / "origin" / "00000001.jpg") in str(error.value)
+    assert str(folder / "mask" / "00000001.png") in str(error.value)
+
+
+def test_two_files_of_one_frame_are_named(root):
+    origin = root / "data" / "a" / "origin"
+    shutil.copy(origin / "00000001.jpg", origin / "00000001.jpeg")
+    with pytest.raises(ValueError, match=r"same frame.*00000001\.jpeg"):
+        load_vspw(root, "train")
+
+
+def test_a_damaged_first_frame_is_named(root):
+    (root / "data" / "a" / "origin" / "00000000.jpg").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"00000000\.jpg.*empty"):
+        load_vspw(root, "train")
+
+
+# Registration
+
+
+@pytest.fixture
+def registered():
+    """Names that a test may register; they are removed after it."""
+    names = ["cffm_test_vspw_a", "cffm_test_vspw_b"]
+    yield names
+    for name in names:
+        if name in DatasetCatalog:
+            DatasetCatalog.remove(name)
+        if name in MetadataCatalog.list():
+            MetadataCatalog.remove(name)
+
+
+def test_any_folder_in_vspws_layout_can_be_registered(root, registered):
+    name = registered[0]
+    register_vspw(name, root, "val", classes=["x", "y"], colors=[(1, 2, 3), (4, 5, 6)])
+    assert DatasetCatalog.get(name) == load_vspw(root, "val")
+    metadata = MetadataCatalog.get(name)
+    assert metadata.stuff_classes == ["x", "y"]
+    assert metadata.stuff_colors == [(1, 2, 3), (4, 5, 6)]
+    assert metadata.ignore_label == 255
+    assert metadata.evaluator_type == "vspw"
+    assert metadata.label_mapping == LabelMapping.shifted_by_one(2)
+
+
+def test_registering_reads_nothing(registered):
+    register_vspw(registered[0], "/nowhere/at/all", "train", classes=["x"])
+    assert MetadataCatalog.get(registered[0]).stuff_colors == [(128, 0, 0)]
+    with pytest.raises(FileNotFoundError, match="/nowhere/at/all"):
+        DatasetCatalog.get(registered[0])
+
+
+def test_as_many_colours_as_classes_are_asked_for(registered):
+    with pytest.raises(ValueError, match="1 classes, but 2 colors"):
+        register_vspw(registered[0], ".", "train", classes=["x"], colors=[(0, 0, 1), (0, 0, 2)])
+
+
+def test_vspws_classes_and_colours():
+    assert len(VSPW_CLASSES) == len(set(VSPW_CLASSES)) == 124
+    assert (VSPW_CLASSES[0], VSPW_CLASSES[-1]) == ("wall", "train")
+    assert len(VSPW_COLORS) == len(set(VSPW_COLORS)) == 124
+    for name in ("vspw_train", "vspw_val", "vspw_test"):
+        assert MetadataCatalog.get(name).stuff_classes == list(VSPW_CLASSES)
+        assert MetadataCatalog.get(name).label_mapping.num_classes == 124
+
+
+def test_colours_are_pascal_vocs():
+    # Background, aeroplane, bicycle, bird, boat, person (15), tv (20) and void of VOC's palette.
+    indices = (0, 1, 2, 3, 4, 15, 20, 255)
+    assert [voc_color(index) for index in indices] == [
+        (0, 0, 0),
+        (128, 0, 0),
+        (0, 128, 0),
+        (128, 128, 0),
+        (0, 0, 128),
+        (192, 128, 128),
+        (0, 64, 128),
+        (224, 224, 192),
+    ]
+
+
+def test_builtin_datasets_are_found_where_detectron2_datasets_points_when_loaded(
+    tmp_path, write_vspw, monkeypatch
+):
+    videos = {"train": {"a": 2}, "val": {"b": 2}, "test": {"c": 2}}
+    write_vspw(tmp_path / "vspw" / "VSPW_480p", videos)
+    write_vspw(tmp_path / "synthetic_vspw", videos)
+    monkeypatch.setenv("HOME", str(tmp_path.parent))
+    monkeypatch.setenv("DETECTRON2_DATASETS", f"~/{tmp_path.name}")
+    for kind in ("vspw", "synthetic_vspw"):
+        assert DatasetCatalog.get(f"{kind}_train")[0]["video_id"] == "a"
+        assert len(DatasetCatalog.get(f"{kind}_val")) == 2
+        assert len(DatasetCatalog.get(f"{kind}_test")) == 2
+
+
+def test_builtin_datasets_are_looked_for_in_datasets_by_default(tmp_path, write_vspw, monkeypatch):
+    write_vspw(tmp_path / "datasets" / "vspw" / "VSPW_480p", {"train": {"a": 2}})
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DETECTRON2_DATASETS", raising=False)
+    assert DatasetCatalog.get("vspw_train")[0]["video_id"] == "a"
+    monkeypatch.setenv("DETECTRON2_DATASETS", "")
+    assert DatasetCatalog.get("vspw_train")[0]["video_id"] == "a"
+
+
+@pytest.mark.parametrize(
+    ("name", "folder", "remedy"),
+    [
+        ("vspw_train", "vspw/VSPW_480p", "Download VSPW"),
+        ("synthetic_vspw_val", "synthetic_vspw", "tools/make_synthetic_vspw.py"),
+    ],
+)
+def test_a_missing_builtin_dataset_says_where_why_and_what_to_do(
+    tmp_path, monkeypatch, name, folder, remedy
+):
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
+    with pytest.raises(FileNotFoundError) as error:
+        DatasetCatalog.get(name)
+    for part in (tmp_path / folder, f"DETECTRON2_DATASETS is {tmp_path}", remedy, "README.md"):
+        assert str(part) in str(error.value)
+
+    monkeypatch.delenv("DETECTRON2_DATASETS")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError) as error:
+        DatasetCatalog.get(name)
+    for part in (folder, "DETECTRON2_DATASETS is not set", tmp_path / "datasets", remedy):
+        assert str(part) in str(error.value)
+
+
+def test_synthetic_datasets_have_the_renderers_first_ten_classes():
+    for split in ("train", "val", "test"):
+        metadata = MetadataCatalog.get(f"synthetic_vspw_{split}")
+        assert metadata.stuff_classes == list(SYNTHETIC_CLASSES[:10])
+        assert metadata.label_mapping == LabelMapping.shifted_by_one(10)
+
+
+def test_reloading_the_module_is_harmless():
+    before = DatasetCatalog.list()
+    importlib.reload(vspw)
+    assert DatasetCatalog.list() == before
+
+
+def test_importing_does_not_touch_the_disk_where_the_datasets_would_be(tmp_path):
+    script = """
+        import os, sys
+        looked_at = []
+
+        def spy(function):
+            def spied(path, *args, **kwargs):
+                looked_at.append(os.fsdecode(path) if not isinstance(path, int) else "")
+                return function(path, *args, **kwargs)
+            return spied
+
+        for name in ("stat", "lstat", "listdir", "scandir"):
+            setattr(os, name, spy(getattr(os, name)))
+        sys.addaudithook(lambda event, args: event == "open" and looked_at.append(str(args)))
+        import cffm_plugin.data
+        from detectron2.data import DatasetCatalog
+        assert "vspw_train" in DatasetCatalog.list()
+        assert looked_at
+        seen = [path for path in looked_at if os.environ["DETECTRON2_DATASETS"] in path]
+        assert not seen, seen
+    """
+    environment = os.environ | {"DETECTRON2_DATASETS": str(tmp_path / "datasets_of_this_test")}
+    subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", textwrap.dedent(script)],
+        env=environment,
+        check=True,
+        timeout=120,
+    )

@@ -1,0 +1,199 @@
+"""CFFMSegmentor: it is the image segmenter wherever it does not see a clip."""
+
+import pytest
+import torch
+from detectron2.modeling import SemanticSegmentor, build_model
+from detectron2.modeling.meta_arch.semantic_seg import SemSegFPNHead
+from torch import nn
+
+from cffm_plugin import CFFM
+from cffm_plugin.config import load_config
+from cffm_plugin.modeling import (
+    CFFMSegmentor,
+    MiT,
+    SegFormerHead,
+    TemporalHead,
+    as_pixel_embedding,
+)
+from cffm_plugin.modeling.backbone import MIT_VARIANTS
+
+NUM_CLASSES = 6
+PIXELS = {"pixel_mean": [120.0, 115.0, 100.0], "pixel_std": [58.0, 57.0, 56.0]}
+SIZES = [(64, 96), (97, 131), (33, 40)]
+
+
+def make_parts(head="segformer"):
+    torch.manual_seed(0)
+    backbone = MiT(MIT_VARIANTS["mit_tiny"], size_divisibility=0 if head == "segformer" else 32)
+    if head == "segformer":
+        built = SegFormerHead(
+            backbone.output_shape(), num_classes=NUM_CLASSES, embedding_channels=32, norm="BN"
+        )
+    else:
+        built = SemSegFPNHead(
+            backbone.output_shape(),
+            num_classes=NUM_CLASSES,
+            conv_dims=32,
+            common_stride=4,
+            norm="GN",
+            ignore_value=255,
+        )
+    return {"backbone": backbone, "sem_seg_head": built, **PIXELS}
+
+
+def make_segmentor(head="segformer", **kwargs):
+    parts = make_parts(head)
+    temporal = TemporalHead(CFFM(32, 1, num_heads=4), num_classes=NUM_CLASSES)
+    return CFFMSegmentor(**parts, temporal=temporal, **kwargs)
+
+
+def make_clip(size=(64, 96), frames=4, labels=False, **extra):
+    clip = {"image": [torch.randint(0, 256, (3, *size)).float() for _ in range(frames)], **extra}
+    if labels:
+        clip["sem_seg"] = [torch.randint(0, NUM_CLASSES, size) for _ in range(frames)]
+    return clip
+
+
+@pytest.mark.parametrize("head", ["segformer", "fpn"])
+@pytest.mark.parametrize("size", SIZES)
+class TestImageSegmenter:
+    def test_disabled_is_the_image_segmenter_bit_for_bit(self, head, size):
+        plain = SemanticSegmentor(**make_parts(head)).eval()
+        ours = CFFMSegmentor(**make_parts(head)).eval()
+        assert ours.state_dict().keys() == plain.state_dict().keys()
+        clip = make_clip(size, height=70, width=111)
+        with torch.no_grad():
+            (expected,) = plain([clip | {"image": clip["image"][-1]}])
+            (result,) = ours([clip])
+        assert torch.equal(result["sem_seg"], expected["sem_seg"])
+
+    @pytest.mark.parametrize("frames", [1, 2, 3])
+    def test_a_short_clip_gets_the_image_segmenters_logits_bit_for_bit(self, head, size, frames):
+        plain = SemanticSegmentor(**make_parts(head)).eval()
+        ours = make_segmentor(head).eval()
+        clip = make_clip(size, frames)
+        with torch.no_grad():
+            (expected,) = plain([{"image": clip["image"][-1]}])
+            (result,) = ours([clip])
+        assert torch.equal(result["sem_seg"], expected["sem_seg"])
+
+    def test_a_clip_gets_logits_of_the_size_asked_for(self, head, size):
+        model = make_segmentor(head).eval()
+        with torch.no_grad():
+            own, other = model([make_clip(size), make_clip(size, height=50, width=77)])
+        assert own["sem_seg"].shape == (NUM_CLASSES, *size)
+        assert other["sem_seg"].shape == (NUM_CLASSES, 50, 77)
+
+    def test_training_gives_every_parameter_a_finite_gradient(self, head, size):
+        model = make_segmentor(head).train()
+        losses = model([make_clip(size, labels=True) for _ in range(2)])
+        assert set(losses) == {"loss_sem_seg", "loss_video"}
+        sum(losses.values()).backward()
+        for name, parameter in model.named_parameters():
+            assert parameter.grad is not None and parameter.grad.isfinite().all(), name
+
+
+def test_one_tensor_is_a_clip_of_one_frame():
+    model, clip = make_segmentor().eval(), make_clip(frames=1)
+    with torch.no_grad():
+        (as_list,) = model([clip])
+        (as_tensor,) = model([clip | {"image": clip["image"][0]}])
+    assert torch.equal(as_list["sem_seg"], as_tensor["sem_seg"])
+
+
+def test_clips_of_a_batch_do_not_see_each_other():
+    """First frames and whole clips may stand in one batch, in any order."""
+    model = make_segmentor().eval()
+    clips = [make_clip(frames=n) for n in (4, 1, 4, 2)]
+    with torch.no_grad():
+        together = model(clips)
+        alone = [model([clip])[0] for clip in clips]
+    for one, other in zip(together, alone):
+        torch.testing.assert_close(one["sem_seg"], other["sem_seg"], rtol=0, atol=1e-5)
+
+
+def test_disabled_training_is_the_image_segmenter_on_all_frames():
+    clip = make_clip(labels=True)
+    images = [{"image": i, "sem_seg": s} for i, s in zip(clip["image"], clip["sem_seg"])]
+    losses = []
+    for model, inputs in (
+        (CFFMSegmentor(**make_parts()), [clip]),
+        (SemanticSegmentor(**make_parts()), images),
+    ):
+        model.sem_seg_head.dropout.p = 0.0
+        torch.manual_seed(1)  # stochastic depth
+        losses.append(model.train()(inputs))
+    assert losses[0].keys() == losses[1].keys() == {"loss_sem_seg"}
+    assert torch.equal(losses[0]["loss_sem_seg"], losses[1]["loss_sem_seg"])
+
+
+def test_loss_weights_scale_the_two_losses():
+    clip = make_clip(labels=True)
+    losses = []
+    for weights in ((0.5, 1.0), (1.0, 3.0)):
+        model = make_segmentor(image_loss_weight=weights[0], video_loss_weight=weights[1]).train()
+        torch.manual_seed(1)
+        losses.append(model([clip]))
+    torch.testing.assert_close(2 * losses[0]["loss_sem_seg"], losses[1]["loss_sem_seg"])
+    torch.testing.assert_close(3 * losses[0]["loss_video"], losses[1]["loss_video"])
+
+
+def test_an_image_segmenters_weights_load_into_the_image_part():
+    plain, ours = SemanticSegmentor(**make_parts()), make_segmentor()
+    result = ours.load_state_dict(plain.state_dict(), strict=False)
+    assert not result.unexpected_keys
+    assert result.missing_keys and all(k.startswith("temporal.") for k in result.missing_keys)
+
+
+@pytest.mark.parametrize("frames", [0, 5])
+def test_a_clip_of_a_wrong_length_is_an_error(frames):
+    with pytest.raises(ValueError, match="at least one frame|at most 4"):
+        make_segmentor().eval()([make_clip(frames=frames)])
+
+
+def test_frames_of_different_sizes_are_an_error_that_names_the_video():
+    clip = make_clip(video_id="clip_7")
+    clip["image"][1] = torch.zeros(3, 32, 32)
+    with pytest.raises(ValueError, match=r"clip_7.*one size"):
+        make_segmentor().eval()([clip])
+
+
+@pytest.mark.parametrize("frames, labels", [(3, 3), (4, 3), (4, 0)])
+def test_training_on_an_incomplete_clip_is_an_error(frames, labels):
+    clip = make_clip(frames=frames, labels=True, video_id="clip_7")
+    clip["sem_seg"] = clip["sem_seg"][:labels]
+    with pytest.raises(ValueError, match=r"clips of 4 frames.*clip_7"):
+        make_segmentor().train()([clip])
+
+
+def test_a_head_that_offers_nothing_gets_an_error_that_says_what_it_must():
+    class Stranger(nn.Module):
+        pass
+
+    with pytest.raises(TypeError, match=r"Stranger.*embed\(features\).*layers\(features\)"):
+        as_pixel_embedding(Stranger())
+
+
+def test_the_adapter_embeds_what_the_predictor_is_given():
+    head = make_parts("fpn")["sem_seg_head"].eval()
+    shapes = MiT(MIT_VARIANTS["mit_tiny"]).output_shape()
+    features = {n: torch.randn(1, s.channels, *2 * [32 // s.stride]) for n, s in shapes.items()}
+    adapter = as_pixel_embedding(head)
+    with torch.no_grad():
+        assert torch.equal(adapter.classify(adapter.embed(features)), head.layers(features))
+
+
+@pytest.mark.parametrize(
+    "overrides, message",
+    [
+        (["MODEL.CFFM.FRAME_OFFSETS", "(-3,)"], "one number per reference frame"),
+        (["MODEL.CFFM.NUM_HEADS", "7"], "num_heads must divide"),
+    ],
+)
+def test_a_config_that_does_not_fit_is_an_error(overrides, message):
+    common = ["MODEL.META_ARCHITECTURE", "CFFMSegmentor", "MODEL.DEVICE", "cpu"]
+    common += ["MODEL.BACKBONE.NAME", "build_mit_backbone", "MODEL.MIT.NAME", "mit_tiny"]
+    common += ["MODEL.SEM_SEG_HEAD.NAME", "SegFormerHead"]
+    common += ["MODEL.SEM_SEG_HEAD.IN_FEATURES", "['res2', 'res3', 'res4', 'res5']"]
+    with pytest.raises(ValueError, match=message):
+        build_model(load_config("", common + overrides))

@@ -1,0 +1,23 @@
+#!/usr/bin/env python3
+"""Trains or evaluates a segmenter through Detectron2's engine.
+
+    python tools/train_net.py --num-gpus 4 --config-file configs/vspw/cffm_mit_b1.yaml
+    python tools/train_net.py --eval-only --config-file ... MODEL.WEIGHTS model_final.pth
+
+Without a GPU, --num-gpus N starts N processes on the CPU.
+"""
+
+from detectron2.engine import default_argument_parser, launch
+
+from cffm_plugin.engine import main
+
+if __name__ == "__main__":
+    args = default_argument_parser(epilog=__doc__).parse_args()
+    launch(
+        main,
+        args.num_gpus,
+        num_machines=args.num_machines,
+        machine_rank=args.machine_rank,
+        dist_url=args.dist_url,
+        args=(args,),
+    )
