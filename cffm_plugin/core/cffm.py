@@ -197,7 +197,11 @@ class CFFM(nn.Module):
         slots = range(self.num_references) if slots is None else slots
         height, width = frame.shape[2:]
         frame = frame.permute(0, 2, 3, 1)
-        return FrameTokens(height, width, tuple(b.assemble(frame, slots) for b in self.blocks))
+        keys_values = []
+        for block in self.blocks:
+            assert isinstance(block, CFFMBlock)
+            keys_values.append(block.assemble(frame, slots))
+        return FrameTokens(height, width, tuple(keys_values))
 
     def mine(self, target: Tensor, references: Sequence[FrameTokens]) -> Tensor:
         """Refine a target frame by the tokens of its references.

@@ -5,7 +5,7 @@ A head is seen as two steps, ``embed`` (feature maps to one embedding per pixel)
 """
 
 from collections.abc import Mapping
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -39,7 +39,7 @@ class LayersAndPredictor:
     head's parameters keep their names.
     """
 
-    def __init__(self, head: nn.Module):
+    def __init__(self, head: Any):
         self.head = head
         self.embedding_channels: int = head.predictor.in_channels
         self.embedding_stride: int = head.common_stride

@@ -177,7 +177,7 @@ def test_a_head_that_offers_nothing_gets_an_error_that_says_what_it_must():
 def test_the_adapter_embeds_what_the_predictor_is_given():
     head = make_parts("fpn")["sem_seg_head"].eval()
     shapes = MiT(MIT_VARIANTS["mit_tiny"]).output_shape()
-    features = {n: torch.randn(1, s.channels, *2 * [32 // s.stride]) for n, s in shapes.items()}
+    features = {n: torch.randn(1, s.channels, *2 * [64 // s.stride]) for n, s in shapes.items()}
     adapter = as_pixel_embedding(head)
     with torch.no_grad():
         assert torch.equal(adapter.classify(adapter.embed(features)), head.layers(features))

@@ -23,7 +23,7 @@ import os
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from os import PathLike
 from pathlib import Path
@@ -42,6 +42,8 @@ _RENDERER_VERSION = 1  # part of what is stored: raise it when the same config g
 _JPEG_QUALITY = 92
 _SUBFRAMES = 5  # renderings averaged for one exposure; odd, so that one is the middle
 _SHUTTER = 0.6  # the exposure, as a fraction of the time between two frames
+_SCENE, _FRAMES, _BANDS, _DECK = range(4)  # random streams of a video; _DECK, of a split
+_AUTHOR = "cffm_plugin.data.datasets.synthetic"
 _COMPLETE = "synthetic.json"
 _PARTIAL = "synthetic.partial.json"
 _SCRATCH = "synthetic.json.tmp"
@@ -58,7 +60,7 @@ class SyntheticConfig:
         frames_per_video: frames in each video. A shorter video is the start of a longer one.
         num_videos: split -> number of videos; splits are "train", "val" and "test".
         num_classes: K, 2..124. What class k looks like does not depend on K or on ``seed``.
-        seed: which dataset; the same for every machine that has the same OpenCV and NumPy.
+        seed: which dataset; with the same OpenCV and NumPy, the same bytes.
         noise: standard deviation of the grain, in grey levels of 255; blotches go with it.
         flicker: strength of the changes of light from frame to frame, and of the shadow.
         blur: strength of the camera's shake and length of the exposure.
@@ -75,7 +77,7 @@ class SyntheticConfig:
     width: int = 224
     frames_per_video: int = 24
     num_videos: Mapping[str, int] = field(
-        default_factory=lambda: {"train": 40, "val": 10, "test": 10}
+        default_factory=lambda: {"train": 40, "val": 10, "test": 10}, hash=False
     )
     num_classes: int = 10
     seed: int = 0
@@ -163,7 +165,11 @@ def _palette() -> tuple[tuple[int, int, int], ...]:
     """Saturated colours to draw labels with; unlike the mean colours, easy to tell apart."""
     colors = []
     for k in range(MAX_CLASSES):
-        hue, saturation, value = k * 0.618034 % 1.0, (0.9, 0.55)[k // 3 % 2], (0.95, 0.75, 0.5)[k % 3]
+        hue, saturation, value = (
+            k * 0.618034 % 1.0,
+            (0.9, 0.55)[k // 3 % 2],
+            (0.95, 0.75, 0.5)[k % 3],
+        )
         red, green, blue = (round(255 * c) for c in colorsys.hsv_to_rgb(hue, saturation, value))
         colors.append((red, green, blue))
     return tuple(colors)
@@ -292,7 +298,7 @@ class _Orbit:
         """An orbit whose highest speed is ``speed`` pixels per frame."""
         rate = speed / radius * rng.choice((-1, 1))
         tilt, phase = rng.uniform(0, 2 * np.pi, 2)
-        return cls(center, radius, rng.uniform(0.4, 1.0), tilt, rate, phase)
+        return cls(center, radius, rng.uniform(0.6, 1.0), tilt, rate, phase)
 
     def __call__(self, time: float) -> np.ndarray:
         along = self.radius * math.cos(self.rate * time + self.phase)
@@ -373,7 +379,7 @@ class _Scene:
 
 
 def _draw_scene(config: SyntheticConfig, split: str, index: int) -> _Scene:
-    rng = _generator(config, split, index, stream=0)
+    rng = _generator(config, split, index, stream=_SCENE)
     stuff, things = _choose_classes(config, split, index, rng)
     size = np.array([config.width, config.height], dtype=float)
     speed = config.motion * config.width * rng.uniform(0.003, 0.009)
@@ -409,13 +415,13 @@ def _choose_classes(
     """
 
     def deal(deck: list[int], hand: int, extra: int) -> list[int]:
-        order = _generator(config, split, 0, stream=3).permutation(deck)
+        order = _generator(config, split, 0, stream=_DECK).permutation(deck)
         dealt = [int(order[(index * hand + i) % len(deck)]) for i in range(hand)]
         return dealt + [int(k) for k in rng.choice(deck, extra)]
 
     classes = range(config.num_classes)
     stuff = deal([k for k in classes if _STYLES[k].is_stuff], 2, int(rng.integers(0, 3)))
-    dealt = deal([k for k in classes if not _STYLES[k].is_stuff], 4, int(rng.integers(0, 4)))
+    dealt = deal([k for k in classes if not _STYLES[k].is_stuff], 4, int(rng.integers(1, 5)))
     things: list[int | None] = [*dealt, *([None] if rng.random() < 0.35 else [])]
     order = rng.permutation(len(things))
     return sorted(set(stuff)), [things[i] for i in order]
@@ -465,7 +471,7 @@ def _scattered_points(count: int, rng: np.random.Generator) -> np.ndarray:
 def _draw_thing(config: SyntheticConfig, k: int | None, rng: np.random.Generator) -> _Thing:
     """One object of class ``k``, or of none if ``k`` is None."""
     style = _void_style(rng) if k is None else _STYLES[k]
-    radius = max(config.width * rng.uniform(0.075, 0.17), 2.0)
+    radius = max(config.width * rng.uniform(0.085, 0.185), 2.0)
     side = 2 * math.ceil(radius) + 7
     outline = _SHAPES[style.shape](rng) * radius + (side - 1) / 2
     inside = np.zeros((side, side), np.uint8)
@@ -503,27 +509,25 @@ def _void_style(rng: np.random.Generator) -> _Style:
 
 
 def _paint(
-    scene: _Scene, size: tuple[int, int], time: float, shake: np.ndarray, *, with_labels: bool
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """The sharp scene: (H, W, 3) float32 and, if wanted, raw labels (H, W) uint8. size: (W, H)."""
+    scene: _Scene, size: tuple[int, int], time: float, shake: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The sharp scene, (H, W, 3) float32, and its raw labels, (H, W) uint8. size: (W, H)."""
     to_frame = scene.camera(time, shake)
     height, width = scene.stuff_labels.shape
     middle = np.array([width - 1, height - 1]) / 2
     stuff = (to_frame @ _similarity(1.0, 0.0, middle, np.zeros(2)))[:2]
     mode = cv2.BORDER_REFLECT_101
     image = cv2.warpAffine(scene.stuff_image, stuff, size, flags=cv2.INTER_LINEAR, borderMode=mode)
-    labels = None
-    if with_labels:
-        labels = cv2.warpAffine(
-            scene.stuff_labels, stuff, size, flags=cv2.INTER_NEAREST, borderMode=mode
-        )
+    labels = cv2.warpAffine(
+        scene.stuff_labels, stuff, size, flags=cv2.INTER_NEAREST, borderMode=mode
+    )
     for thing in scene.things:
         _paint_thing(thing, to_frame @ thing.to_world(time), image, labels)
     return image, labels
 
 
 def _paint_thing(
-    thing: _Thing, to_frame: np.ndarray, image: np.ndarray, labels: np.ndarray | None
+    thing: _Thing, to_frame: np.ndarray, image: np.ndarray, labels: np.ndarray
 ) -> None:
     """Put a thing into ``image`` and ``labels``, in place. to_frame: (3, 3), patch -> frame."""
     side = thing.patch.shape[0]
@@ -543,9 +547,8 @@ def _paint_thing(
     inside = patch[..., 3] * math.hypot(to_frame[0, 0], to_frame[1, 0])  # in the frame's pixels
     alpha = np.clip(inside + 0.5, 0, 1)[..., None]
     image[window] += alpha * (patch[..., :3] - image[window])
-    if labels is not None:
-        labels[window][inside > 0] = thing.raw_value
-        labels[window][np.abs(inside) < thing.void_border] = VOID_BORDER
+    labels[window][inside > 0] = thing.raw_value
+    labels[window][np.abs(inside) < thing.void_border] = VOID_BORDER
 
 
 @dataclass(frozen=True)
@@ -562,7 +565,7 @@ class _Band:
 
     @classmethod
     def draw(cls, start: float, width: int, rng: np.random.Generator) -> "_Band":
-        solid = bool(rng.random() < 0.3)
+        solid = bool(rng.random() < 0.25)
         return cls(
             start=start,
             angle=rng.choice((0.0, np.pi)) + rng.normal(0, 0.35),
@@ -635,11 +638,11 @@ def render_video(
             f"got {split!r} and {index}"
         )
     scene = _draw_scene(config, split, index)
-    rng = _generator(config, split, index, stream=1)
-    band_rng = _generator(config, split, index, stream=2)
+    rng = _generator(config, split, index, stream=_FRAMES)
+    band_rng = _generator(config, split, index, stream=_BANDS)
     bands: list[_Band] = []
     for time in range(-12, config.frames_per_video):  # bands are under way when the video begins
-        if band_rng.random() < 0.055 * config.occlusion:
+        if band_rng.random() < 0.05 * config.occlusion:
             bands.append(_Band.draw(time, config.width, band_rng))
         if time < 0:
             continue
@@ -657,16 +660,14 @@ def _expose(
     angle = rng.uniform(0, 2 * np.pi)
     length = config.blur * _unit(config) * rng.exponential(3.0)
     shake = length * np.array([math.cos(angle), math.sin(angle)])
-    image, labels = _paint(scene, size, time, np.zeros(2), with_labels=True)
-    assert labels is not None
-    if config.blur > 0:
-        for step in range(_SUBFRAMES):
-            moment = (step - _SUBFRAMES // 2) / _SUBFRAMES
-            if moment != 0:
-                exposure = time + config.blur * _SHUTTER * moment
-                image += _paint(scene, size, exposure, shake * moment, with_labels=False)[0]
-        image /= _SUBFRAMES
-    return image, labels
+    image, labels = _paint(scene, size, time, np.zeros(2))
+    if config.blur == 0:
+        return image, labels
+    for step in range(1, _SUBFRAMES // 2 + 1):
+        for moment in (-step / _SUBFRAMES, step / _SUBFRAMES):
+            exposed = time + config.blur * _SHUTTER * moment
+            image += _paint(scene, size, exposed, shake * moment)[0]
+    return image / _SUBFRAMES, labels
 
 
 # ----------------------------------------------------------------------------------------- writing
@@ -769,9 +770,9 @@ def _one_opencv_thread() -> Iterator[None]:
 
 def _description(config: SyntheticConfig) -> dict[str, Any]:
     description = {
-        "written_by": "cffm_plugin.data.datasets.synthetic",
+        "written_by": _AUTHOR,
         "version": _RENDERER_VERSION,
-        "config": {**asdict(config), "num_videos": dict(config.num_videos)},
+        "config": {**vars(config), "num_videos": {s: config.num_videos.get(s, 0) for s in SPLITS}},
         "classes": list(SYNTHETIC_CLASSES[: config.num_classes]),
     }
     return json.loads(json.dumps(description))
@@ -809,7 +810,7 @@ def _read_description(root: Path) -> dict[str, Any] | None:
             description = json.loads((root / name).read_text())
         except (FileNotFoundError, ValueError):
             continue
-        if isinstance(description, dict) and description.get("written_by") == __name__:
+        if isinstance(description, dict) and description.get("written_by") == _AUTHOR:
             return description
     return None
 

@@ -215,7 +215,8 @@ def _initialise(module: nn.Module) -> None:
         kernel_height, kernel_width = module.kernel_size
         fan_out = kernel_height * kernel_width * module.out_channels // module.groups
         nn.init.normal_(module.weight, std=math.sqrt(2.0 / fan_out))
-        nn.init.zeros_(module.bias)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
 
 
 @BACKBONE_REGISTRY.register()
