@@ -11,7 +11,7 @@ from collections.abc import Sequence
 DEFAULT_OFFSETS = (-9, -6, -3)
 
 
-def test_clip(target: int, offsets: Sequence[int] = DEFAULT_OFFSETS) -> list[int]:
+def inference_clip(target: int, offsets: Sequence[int] = DEFAULT_OFFSETS) -> list[int]:
     """The frames to look at when predicting frame ``target``, oldest first, the target last.
 
     Far enough into the video, the references lie at the offsets. Before that they are spread over

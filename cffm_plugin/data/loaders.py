@@ -21,7 +21,7 @@ from detectron2.data import DatasetCatalog, DatasetFromList, MapDataset
 from detectron2.utils import comm
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from .clips import check_offsets, is_long_enough, test_clip
+from .clips import check_offsets, is_long_enough, inference_clip
 from .mapper import ClipMapper
 
 Record = dict[str, Any]
@@ -310,5 +310,5 @@ def _with_references(video: list[Record], offsets: Sequence[int]) -> Iterator[Re
     """Copies of a video's test records, with the reference frames that ``offsets`` ask for."""
     file_names = [record["file_name"] for record in video]
     for record in video:
-        *references, _ = test_clip(record["frame_index"], offsets)
+        *references, _ = inference_clip(record["frame_index"], offsets)
         yield record | {"reference_file_names": [file_names[index] for index in references]}

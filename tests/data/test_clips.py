@@ -18,7 +18,7 @@ SOME_OFFSETS = [OFFSETS, (-1,), (-4, -2), (-3, -2, -1), (-20, -1), (-12, -9, -6,
     ("target", "frames"), [(int(t), f) for t, f in json.loads(GOLDEN.read_text()).items()]
 )
 def test_test_clips_are_the_official_ones(target, frames):
-    assert clips.test_clip(target, OFFSETS) == frames
+    assert clips.inference_clip(target, OFFSETS) == frames
 
 
 @pytest.mark.parametrize(
@@ -27,13 +27,13 @@ def test_test_clips_are_the_official_ones(target, frames):
     [(0, [0]), (1, [1]), (2, [0, 1, 2]), (3, [0, 2, 3]), (4, [0, 2, 4]), (5, [1, 3, 5])],
 )
 def test_test_clips_for_other_offsets(target, frames):
-    assert clips.test_clip(target, (-4, -2)) == frames
+    assert clips.inference_clip(target, (-4, -2)) == frames
 
 
 @pytest.mark.parametrize("offsets", SOME_OFFSETS)
 def test_test_clips_have_all_references_or_none_and_go_forward_in_time(offsets):
     for target in range(30):
-        *references, last = clips.test_clip(target, offsets)
+        *references, last = clips.inference_clip(target, offsets)
         assert last == target
         assert len(references) == (len(offsets) if target >= len(offsets) else 0)
         assert all(a < b for a, b in zip(references, [*references[1:], target]))
@@ -43,13 +43,13 @@ def test_test_clips_have_all_references_or_none_and_go_forward_in_time(offsets):
 
 
 def test_without_offsets_a_clip_is_the_target():
-    assert clips.test_clip(5, ()) == [5]
+    assert clips.inference_clip(5, ()) == [5]
     assert clips.training_clip(1, (), random.Random(0)) == [0]
 
 
 def test_a_negative_target_is_refused():
     with pytest.raises(ValueError, match="-1"):
-        clips.test_clip(-1, OFFSETS)
+        clips.inference_clip(-1, OFFSETS)
 
 
 def draws(num_frames, count, **kwargs):
@@ -91,7 +91,7 @@ def test_a_video_shorter_than_a_clip_is_refused():
 @pytest.mark.parametrize("offsets", [(-3, -6, -9), (-3, -3), (-3, 0), (3, 6), (0,)])
 def test_offsets_that_are_not_negative_and_increasing_are_refused(offsets):
     for use in (
-        lambda: clips.test_clip(20, offsets),
+        lambda: clips.inference_clip(20, offsets),
         lambda: clips.training_clip(20, offsets, random.Random(0)),
         lambda: clips.is_long_enough(20, offsets),
     ):

@@ -196,7 +196,11 @@ def threads_of_this_process(record):
 
 
 def test_workers_use_one_thread_each(tiny_cfg):
-    (batch,) = take(build(tiny_cfg, threads_of_this_process, num_workers=1), 1)
+    cv2.setNumThreads(2)
+    try:
+        (batch,) = take(build(tiny_cfg, threads_of_this_process, num_workers=1), 1)
+    finally:
+        cv2.setNumThreads(1)  # as in conftest.py
     assert batch == [{"torch": 1, "opencv": 1}] * 2
 
 
@@ -329,7 +333,7 @@ def test_references_are_those_of_the_configured_offsets(tiny_cfg, tiny_vspw):
         video = [item["file_name"] for item in items if item["video_id"] == "v1"]
         for item in items:
             if item["video_id"] == "v1":
-                *references, _ = clips.test_clip(item["frame_index"], offsets)
+                *references, _ = clips.inference_clip(item["frame_index"], offsets)
                 assert item["reference_file_names"] == [video[index] for index in references]
 
 

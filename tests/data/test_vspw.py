@@ -51,7 +51,7 @@ def test_test_records_are_one_per_frame_in_order(root):
     frames = load_vspw(root, "val", is_train=True)[0]["frames"]
     assert len(records) == 12
     for index, (record, frame) in enumerate(zip(records, frames)):
-        *references, _ = clips.test_clip(index, (-9, -6, -3))
+        *references, _ = clips.inference_clip(index, (-9, -6, -3))
         assert record == {
             "video_id": "c",
             "frame_index": index,

@@ -10,8 +10,8 @@ What makes one frame ambiguous is drawn anew in each frame, so that neighbouring
 - occlusion: bands that cross the view within some frames. A solid bar is nobody's class and
   labelled void; a veil (spray, glare) hides the texture, and the label stays what is behind it.
 
-A class is a mean colour, a pattern and, for things, a family of shapes. Classes come in pairs that
-differ in one of these only. Colour, scale and pattern of a class vary from video to video.
+A class is a mean colour, a pattern and, for things, a family of shapes. Some classes nearly share a
+colour, others a pattern, others a shape. Colour, scale and contrast vary from instance to instance.
 """
 
 import colorsys
@@ -60,14 +60,16 @@ class SyntheticConfig:
         frames_per_video: frames in each video. A shorter video is the start of a longer one.
         num_videos: split -> number of videos; splits are "train", "val" and "test".
         num_classes: K, 2..124. What class k looks like does not depend on K or on ``seed``.
-        seed: which dataset; with the same OpenCV and NumPy, the same bytes.
+        seed: which dataset; the same bytes on like machines with the same OpenCV and NumPy.
         noise: standard deviation of the grain, in grey levels of 255; blotches go with it.
         flicker: strength of the changes of light from frame to frame, and of the shadow.
         blur: strength of the camera's shake and length of the exposure.
         occlusion: how often bars and veils cross the view.
-        motion: speed of camera and things; at 1, each moves 0.3-1.5 % of the width per frame.
+        motion: speed of camera and things; at 1, the highest speed of the camera is 0.3-0.9 %
+            of the width per frame, of things in the world 0.3-1.5 %, and they turn and swell.
 
-    The strengths are 1 for the standard benchmark and 0 for none; ``noise`` 0 is none too.
+    The last five are strengths: the defaults are the standard benchmark, 0 is none. None but
+    ``motion`` and, by its bars, ``occlusion`` changes the labels.
 
     Raises:
         ValueError: a value is out of range; the message names it.

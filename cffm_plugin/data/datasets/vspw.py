@@ -19,7 +19,7 @@ from typing import Any
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
-from ..clips import DEFAULT_OFFSETS, test_clip
+from ..clips import DEFAULT_OFFSETS, inference_clip
 from ..images import IGNORE_LABEL, LabelMapping, image_size
 from .synthetic import SYNTHETIC_CLASSES, SYNTHETIC_COLORS, SyntheticConfig
 from .vspw_classes import VSPW_CLASSES, VSPW_COLORS, voc_colors
@@ -217,7 +217,7 @@ def _test_records(video: dict[str, Any]) -> list[dict[str, Any]]:
     frames = video["frames"]
     records = []
     for index, frame in enumerate(frames):
-        *references, _ = test_clip(index, DEFAULT_OFFSETS)
+        *references, _ = inference_clip(index, DEFAULT_OFFSETS)
         records.append(
             {
                 "video_id": video["video_id"],
