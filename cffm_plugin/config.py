@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from detectron2.config import CfgNode, get_cfg
 from detectron2.projects.deeplab import add_deeplab_config
+from detectron2.utils.file_io import PathManager
 
 
 def add_cffm_config(cfg: CfgNode) -> None:
@@ -98,6 +99,8 @@ def load_config(config_file: str = "", overrides: Sequence[str] = ()) -> CfgNode
 def merge_config(cfg: CfgNode, config_file: str = "", overrides: Sequence[str] = ()) -> None:
     """Merge a file and overrides into ``cfg``; see ``load_config`` for what it raises."""
     if config_file:
+        if not PathManager.isfile(config_file):
+            raise FileNotFoundError(f"There is no config file {config_file}")
         try:
             cfg.merge_from_file(config_file)
         except KeyError as error:

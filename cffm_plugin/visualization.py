@@ -58,7 +58,8 @@ def comparison_sheet(
         top = TEXT_HEIGHT + r * (height + MARGIN)
         draw.text((MARGIN, top + height // 2 - 8), title, fill="black", font=font)
         for column, picture in enumerate(row):
-            sheet.paste(Image.fromarray(picture), (left + column * (width + MARGIN), top))
+            image = Image.fromarray(np.ascontiguousarray(picture))
+            sheet.paste(image, (left + column * (width + MARGIN), top))
     for (name, color), (x, line) in zip(legend, entries):
         top = legend_top + line * TEXT_HEIGHT
         draw.rectangle((x, top + 4, x + 14, top + 18), fill=tuple(color), outline="black")
@@ -67,7 +68,9 @@ def comparison_sheet(
 
 
 def _place_legend(
-    legend: Sequence[tuple[str, Sequence[int]]], font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int
+    legend: Sequence[tuple[str, Sequence[int]]],
+    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
+    width: int,
 ) -> list[tuple[int, int]]:
     """(x, line) of every entry, wrapped to the sheet's width."""
     places = []

@@ -84,7 +84,9 @@ class SegmentorCheckpointer(DetectionCheckpointer):
     def _log_incompatible_keys(self, incompatible: Any) -> None:
         missing = _by_part(incompatible.missing_keys)
         unexpected = _by_part(incompatible.unexpected_keys)
-        ours = _by_part(self.model.state_dict())
+        # Counters of BatchNorm are never reported missing: old checkpoints lack them.
+        names = (n for n in self.model.state_dict() if not n.endswith("num_batches_tracked"))
+        ours = _by_part(names)
         loaded_parts = [p for p in ours if len(missing.get(p, ())) < len(ours[p])]
         problems = [
             f"{name} has shape {theirs} in the checkpoint, {mine} in the model"

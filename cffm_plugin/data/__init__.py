@@ -3,7 +3,7 @@
 Importing this registers the builtin datasets and touches no disk.
 """
 
-from .clips import is_long_enough, inference_clip, training_clip
+from .clips import inference_clip, is_long_enough, training_clip
 from .datasets import datasets_folder, load_vspw, register_vspw
 from .images import IGNORE_LABEL, LabelMapping, image_size, read_image, read_mask
 from .loaders import (

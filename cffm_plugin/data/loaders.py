@@ -21,7 +21,7 @@ from detectron2.data import DatasetCatalog, DatasetFromList, MapDataset
 from detectron2.utils import comm
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from .clips import check_offsets, is_long_enough, inference_clip
+from .clips import check_offsets, inference_clip, is_long_enough
 from .mapper import ClipMapper
 
 Record = dict[str, Any]

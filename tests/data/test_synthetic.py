@@ -110,7 +110,7 @@ def test_a_shorter_video_is_the_start_of_a_longer_one():
 
 
 def test_a_restart_after_an_interruption_gives_the_same_bytes(written, tmp_path, monkeypatch):
-    encode, calls = synthetic.cv2.imencode, []
+    encode, calls = synthetic.writer.cv2.imencode, []
 
     def encode_until_interrupted(*args):
         calls.append(args)
@@ -118,7 +118,7 @@ def test_a_restart_after_an_interruption_gives_the_same_bytes(written, tmp_path,
             raise KeyboardInterrupt
         return encode(*args)
 
-    monkeypatch.setattr(synthetic.cv2, "imencode", encode_until_interrupted)
+    monkeypatch.setattr(synthetic.writer.cv2, "imencode", encode_until_interrupted)
     with pytest.raises(KeyboardInterrupt):
         write_synthetic_vspw(tmp_path, TINY)
     assert not (tmp_path / "synthetic.json").exists()

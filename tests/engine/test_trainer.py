@@ -1,0 +1,211 @@
+"""Training and evaluation on a tiny dataset, in this process."""
+
+import json
+import logging
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from detectron2.engine import default_argument_parser
+
+from cffm_plugin.checkpoint import SegmentorCheckpointer
+from cffm_plugin.engine import CFFMTrainer, main
+
+
+@pytest.fixture
+def cfg(tiny_cfg, tmp_path):
+    """A tiny CFFM on the tiny dataset."""
+    tiny_cfg.MODEL.META_ARCHITECTURE = "CFFMSegmentor"
+    tiny_cfg.MODEL.BACKBONE.NAME = "build_mit_backbone"
+    tiny_cfg.MODEL.MIT.NAME = "mit_tiny"
+    tiny_cfg.MODEL.SEM_SEG_HEAD.NAME = "SegFormerHead"
+    tiny_cfg.MODEL.SEM_SEG_HEAD.IN_FEATURES = ["res2", "res3", "res4", "res5"]
+    tiny_cfg.MODEL.SEM_SEG_HEAD.CONVS_DIM = 16
+    tiny_cfg.MODEL.SEM_SEG_HEAD.NORM = "BN"
+    tiny_cfg.MODEL.SEM_SEG_HEAD.IGNORE_VALUE = 255
+    tiny_cfg.MODEL.CFFM.DEPTH = 1
+    tiny_cfg.MODEL.CFFM.NUM_HEADS = 4
+    tiny_cfg.MODEL.WEIGHTS = ""
+    tiny_cfg.SOLVER.BASE_LR = 0.002
+    tiny_cfg.SOLVER.HEAD_LR_MULTIPLIER = 2.0
+    tiny_cfg.SOLVER.LR_SCHEDULER_NAME = "WarmupPolyLR"
+    tiny_cfg.SOLVER.WARMUP_ITERS = 2
+    tiny_cfg.SOLVER.MAX_ITER = 4
+    tiny_cfg.INPUT.TEST_SIZE_DIVISIBILITY = 16
+    tiny_cfg.OUTPUT_DIR = str(tmp_path / "output")
+    return tiny_cfg
+
+
+def build_trainer(cfg):
+    torch.manual_seed(0)
+    return CFFMTrainer(cfg)
+
+
+def final_weights(cfg):
+    path = f"{cfg.OUTPUT_DIR}/model_final.pth"
+    return torch.load(path, weights_only=True)["model"]
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_training_lowers_the_loss_and_evaluates(cfg, enabled):
+    cfg.MODEL.CFFM.ENABLED = enabled
+    cfg.SOLVER.MAX_ITER = 30
+    trainer = build_trainer(cfg)
+    losses = []
+    trainer.model.register_forward_hook(
+        lambda module, args, out: (
+            losses.append(float(sum(out.values()))) if module.training else None
+        )
+    )
+    trainer.train()
+    assert sum(losses[-5:]) < 0.8 * sum(losses[:5])
+    results = json.loads(Path(cfg.OUTPUT_DIR, "inference", "vspw_results.json").read_text())
+    assert 0 < results["sem_seg"]["mIoU"] <= 100
+    # Of the two validation videos the one with 20 frames counts for VC.
+    assert not math.isnan(results["sem_seg"]["mVC8"])
+    assert set(trainer._last_eval_results["sem_seg"]) >= {"mIoU", "fwIoU", "mVC8", "mVC16"}
+
+
+def test_two_runs_give_the_same_weights_and_a_resumed_run_too(cfg, tmp_path):
+    cfg.SOLVER.MAX_ITER = 6
+    cfg.SOLVER.CHECKPOINT_PERIOD = 3
+    cfg.MODEL.MIT.DROP_PATH_RATE = 0.0
+    cfg.MODEL.SEM_SEG_HEAD.DROPOUT = cfg.MODEL.CFFM.DROPOUT = 0.0
+    weights = []
+    for run in ("first", "second"):
+        cfg.OUTPUT_DIR = str(tmp_path / run)
+        build_trainer(cfg).train()
+        weights.append(final_weights(cfg))
+    # The third starts from the first one's third iteration.
+    cfg.OUTPUT_DIR = str(tmp_path / "first")
+    (tmp_path / "first" / "last_checkpoint").write_text("model_0000002.pth")
+    torch.manual_seed(99)
+    resumed = CFFMTrainer(cfg)
+    resumed.resume_or_load(resume=True)
+    assert resumed.start_iter == 3
+    resumed.train()
+    weights.append(final_weights(cfg))
+    for name, tensor in weights[0].items():
+        assert torch.equal(weights[1][name], tensor), name
+        assert torch.equal(weights[2][name], tensor), name
+
+
+def test_evaluating_a_checkpoint_gives_the_results_of_the_end_of_training(cfg, tmp_path):
+    trainer = build_trainer(cfg)
+    trainer.train()
+    (tmp_path / "eval.yaml").write_text(cfg.dump())
+    arguments = ["--eval-only", "--config-file", str(tmp_path / "eval.yaml")]
+    arguments += ["MODEL.WEIGHTS", f"{cfg.OUTPUT_DIR}/model_final.pth"]
+    results = main(default_argument_parser().parse_args(arguments))
+    ours, theirs = results["sem_seg"], trainer._last_eval_results["sem_seg"]
+    assert {k: v for k, v in ours.items() if v == v} == {k: v for k, v in theirs.items() if v == v}
+
+
+def test_a_loss_that_is_not_finite_stops_naming_iteration_and_records(cfg):
+    trainer = build_trainer(cfg)
+    before = {}
+
+    def poison(module, args):
+        if trainer.iter == 2:
+            before.update({k: v.clone() for k, v in module.state_dict().items()})
+            args[0][0]["image"][-1] = torch.full_like(args[0][0]["image"][-1].float(), math.nan)
+
+    trainer.model.register_forward_pre_hook(poison)
+    with pytest.raises(FloatingPointError, match=r"(?s)iteration 2.*loss_video.*video t\d.*\.jpg"):
+        trainer.train()
+    for name, parameter in trainer.model.named_parameters():
+        assert torch.equal(parameter, before[name]), name  # no step was taken
+
+
+def test_amp_without_cuda_goes_on_in_float32_and_says_so(cfg, caplog):
+    if torch.cuda.is_available():
+        cfg.MODEL.DEVICE = "cpu"
+    cfg.SOLVER.AMP.ENABLED = True
+    cfg.SOLVER.MAX_ITER = 1
+    with caplog.at_level(logging.WARNING, logger="cffm_plugin"):
+        build_trainer(cfg).train()
+    assert any("AMP" in record.message for record in caplog.records)
+
+
+def test_a_dataset_of_another_kind_is_an_error_that_names_it(cfg):
+    with pytest.raises(ValueError, match="coco_2017_val_panoptic"):
+        CFFMTrainer.build_evaluator(cfg, "coco_2017_val_panoptic")
+
+
+class TestCheckpoints:
+    def save(self, model, path, change=lambda weights: None):
+        weights = {k: v.clone() for k, v in model.state_dict().items()}
+        change(weights)
+        torch.save({"model": weights}, path)
+        return str(path)
+
+    @pytest.fixture
+    def model(self, cfg):
+        return CFFMTrainer.build_model(cfg)
+
+    def test_an_image_segmenters_checkpoint_starts_cffm_but_is_not_evaluated_as_one(
+        self, cfg, model, tmp_path
+    ):
+        cfg.MODEL.CFFM.ENABLED = False
+        image = CFFMTrainer.build_model(cfg)
+        path = self.save(image, tmp_path / "image.pth")
+        SegmentorCheckpointer(model).load(path)
+        for name, tensor in image.state_dict().items():
+            assert torch.equal(model.state_dict()[name], tensor), name
+        with pytest.raises(ValueError, match=r"image\.pth.*\n.*whole of temporal"):
+            SegmentorCheckpointer(model, require_all=True).load(path)
+
+    def test_another_architecture_is_an_error_that_names_file_and_keys(self, cfg, model, tmp_path):
+        cfg.MODEL.MIT.NAME = "mit_b0"
+        path = self.save(CFFMTrainer.build_model(cfg), tmp_path / "b0.pth")
+        with pytest.raises(ValueError, match=r"b0\.pth.*another architecture(.|\n)*patch_embed1"):
+            SegmentorCheckpointer(model).load(path)
+
+    def test_a_deeper_encoder_of_the_same_widths_is_an_error(self, model, tmp_path):
+        def deepen(weights):
+            weights["backbone.block1.1.norm1.weight"] = torch.ones(16)
+
+        path = self.save(model, tmp_path / "deep.pth", deepen)
+        with pytest.raises(ValueError, match=r"backbone\.block1\.1\.norm1\.weight is not in the m"):
+            SegmentorCheckpointer(model).load(path)
+
+    def test_a_part_that_is_not_whole_is_an_error(self, model, tmp_path):
+        path = self.save(model, tmp_path / "holes.pth", lambda w: w.pop("backbone.norm4.bias"))
+        with pytest.raises(ValueError, match=r"backbone\.norm4\.bias is not in the checkpoint"):
+            SegmentorCheckpointer(model).load(path)
+
+    def test_a_strangers_checkpoint_is_an_error(self, model, tmp_path):
+        torch.save({"model": {"stem.conv1.weight": torch.ones(1)}}, tmp_path / "resnet.pth")
+        with pytest.raises(ValueError, match=r"resnet\.pth(.|\n)*none of the model's(.|\n)*stem"):
+            SegmentorCheckpointer(model).load(str(tmp_path / "resnet.pth"))
+
+    def test_an_official_file_is_an_error_that_names_the_converter(self, model, tmp_path):
+        weights = {"decode_head.decoder_focal.blocks.0.norm1.weight": torch.ones(1)}
+        torch.save({"state_dict": weights, "meta": {}}, tmp_path / "official.pth")
+        with pytest.raises(ValueError, match=r"tools/convert_checkpoint\.py .*official\.pth"):
+            SegmentorCheckpointer(model).load(str(tmp_path / "official.pth"))
+
+    def test_other_classes_train_a_new_classifier_but_are_not_evaluated(self, cfg, model, tmp_path):
+        cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES = 9
+        other = CFFMTrainer.build_model(cfg)
+        path = self.save(other, tmp_path / "nine.pth")
+        before = model.sem_seg_head.predictor.weight.clone()
+        SegmentorCheckpointer(model).load(path)
+        assert torch.equal(model.sem_seg_head.predictor.weight, before)
+        assert torch.equal(model.sem_seg_head.fuse.weight, other.sem_seg_head.fuse.weight)
+        with pytest.raises(ValueError, match=r"predictor\.weight has shape \(9,"):
+            SegmentorCheckpointer(model, require_all=True).load(path)
+
+    def test_nothing_to_evaluate_is_an_error(self, model):
+        with pytest.raises(ValueError, match=r"MODEL\.WEIGHTS is empty"):
+            SegmentorCheckpointer(model, require_all=True).load("")
+
+    def test_a_missing_file_is_an_error_that_names_it(self, model):
+        with pytest.raises(FileNotFoundError, match=r"nowhere\.pth"):
+            SegmentorCheckpointer(model).load("nowhere.pth")
+
+    def test_code_in_a_checkpoint_is_not_run(self, model, tmp_path):
+        torch.save({"model": {"a": torch.ones(1)}, "hook": print}, tmp_path / "evil.pth")
+        with pytest.raises(Exception, match="(?i)weights.only"):
+            SegmentorCheckpointer(model).load(str(tmp_path / "evil.pth"))

@@ -1,0 +1,53 @@
+"""Reading configs: shipped files load, mistakes get errors that name the nearest key."""
+
+from pathlib import Path
+
+import pytest
+
+from cffm_plugin.config import load_config
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+
+
+@pytest.mark.parametrize("file", sorted(CONFIGS.rglob("*.yaml")), ids=lambda file: file.stem)
+def test_every_shipped_config_loads(file):
+    assert load_config(str(file)).MODEL.META_ARCHITECTURE == "CFFMSegmentor"
+
+
+@pytest.mark.parametrize("variant, depth", [("b0", 1), ("b1", 2), ("b2", 2), ("b5", 4)])
+def test_vspw_configs_hold_the_published_recipe(variant, depth):
+    cfg = load_config(str(CONFIGS / "vspw" / f"cffm_mit_{variant}.yaml"))
+    assert (f"mit_{variant}", depth) == (cfg.MODEL.MIT.NAME, cfg.MODEL.CFFM.DEPTH)
+    assert (cfg.SOLVER.IMS_PER_BATCH, cfg.SOLVER.MAX_ITER) == (8, 160_000)
+    image = load_config(str(CONFIGS / "vspw" / f"segformer_mit_{variant}.yaml"))
+    assert not image.MODEL.CFFM.ENABLED
+    image.MODEL.CFFM.ENABLED, image.OUTPUT_DIR = True, cfg.OUTPUT_DIR
+    assert image == cfg  # the baseline differs in nothing else
+
+
+def test_a_misspelt_key_in_a_file_names_the_file_and_the_nearest_key(tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text("MODEL:\n  CFFM:\n    DEPHT: 3\n")
+    with pytest.raises(KeyError, match=r"mine\.yaml.*MODEL\.CFFM\.DEPHT.*MODEL\.CFFM\.DEPTH"):
+        load_config(str(file))
+
+
+@pytest.mark.parametrize("key", ["MODEL.CFFM.DEPHT", "MODLE.CFFM.DEPTH"])
+def test_a_misspelt_key_on_the_command_line_names_the_nearest_key(key):
+    with pytest.raises(KeyError, match=rf"command line.*{key}.*MODEL\.CFFM\.DEPTH"):
+        load_config("", [key, "3"])
+
+
+def test_overrides_that_are_no_pairs_are_an_error():
+    with pytest.raises(ValueError, match=r"pairs.*MODEL\.WEIGHTS"):
+        load_config("", ["MODEL.WEIGHTS"])
+
+
+def test_a_value_of_another_type_is_an_error_that_names_the_key():
+    with pytest.raises(ValueError, match="DEPTH"):
+        load_config("", ["MODEL.CFFM.DEPTH", "two"])
+
+
+def test_a_missing_file_is_an_error_that_names_it():
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.yaml"):
+        load_config("nowhere.yaml")
