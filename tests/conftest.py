@@ -54,24 +54,26 @@ def _write_frame(root: Path, video_id: str, index: int, size: tuple[int, int]) -
     Image.fromarray(raw).save(folder / "mask" / f"{index:08d}.png")
 
 
+def write_vspw_tree(
+    root: Path, videos: dict[str, dict[str, int]], size: tuple[int, int] = (48, 64)
+) -> Path:
+    """Write a dataset in VSPW's layout with four classes: split -> video -> number of frames."""
+    for split, lengths in videos.items():
+        for video_id, num_frames in lengths.items():
+            if (root / "data" / video_id).exists():
+                continue  # a video may stand in several splits
+            for folder in ("origin", "mask"):
+                (root / "data" / video_id / folder).mkdir(parents=True)
+            for index in range(num_frames):
+                _write_frame(root, video_id, index, size)
+        (root / f"{split}.txt").write_text("\n".join(lengths))
+    return root
+
+
 @pytest.fixture
 def write_vspw() -> Callable[..., Path]:
-    """``write_vspw(root, {"train": {"video": 12, ...}, ...}, size=(48, 64))`` writes a dataset in
-    VSPW's layout with four classes, and returns ``root``."""
-
-    def write(
-        root: Path, videos: dict[str, dict[str, int]], size: tuple[int, int] = (48, 64)
-    ) -> Path:
-        for split, lengths in videos.items():
-            for video_id, num_frames in lengths.items():
-                for folder in ("origin", "mask"):
-                    (root / "data" / video_id / folder).mkdir(parents=True)
-                for index in range(num_frames):
-                    _write_frame(root, video_id, index, size)
-            (root / f"{split}.txt").write_text("\n".join(lengths))
-        return root
-
-    return write
+    """``write_vspw_tree``."""
+    return write_vspw_tree
 
 
 @pytest.fixture

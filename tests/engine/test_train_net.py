@@ -1,0 +1,125 @@
+"""tools/train_net.py as a person calls it, in one process and in several."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import golden
+import pytest
+import torch
+
+ROOT = Path(__file__).parents[2]
+TINY = [
+    *("MODEL.MIT.NAME", "mit_tiny", "MODEL.WEIGHTS", "", "MODEL.SEM_SEG_HEAD.CONVS_DIM", "16"),
+    *("MODEL.CFFM.DEPTH", "1", "MODEL.CFFM.NUM_HEADS", "4", "SOLVER.MAX_ITER", "2"),
+    *("SOLVER.IMS_PER_BATCH", "2", "DATALOADER.NUM_WORKERS", "0", "INPUT.FIT_SIZE", "(64, 48)"),
+    *("INPUT.CROP.SIZE", "[32, 32]", "INPUT.TEST_SIZE_DIVISIBILITY", "16"),
+]
+
+
+@pytest.fixture(scope="module")
+def datasets(tmp_path_factory):
+    """$DETECTRON2_DATASETS with a tiny dataset in VSPW's place."""
+    from conftest import write_vspw_tree
+
+    folder = tmp_path_factory.mktemp("datasets")
+    videos = {
+        "train": {"t0": 12, "t1": 11},
+        "val": {"v0": 18, "v1": 2, "v2": 20},
+        "test": {"v0": 18},
+    }
+    write_vspw_tree(folder / "vspw" / "VSPW_480p", videos)
+    return folder
+
+
+def train_net(datasets, *arguments, check=True):
+    environment = {
+        **os.environ,
+        "DETECTRON2_DATASETS": str(datasets),
+        "CUDA_VISIBLE_DEVICES": "",
+        "OMP_NUM_THREADS": "1",
+    }
+    result = subprocess.run(
+        [sys.executable, "tools/train_net.py", *map(str, arguments)],
+        env=environment,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    if check:
+        assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
+    return result
+
+
+CONFIG = ("--config-file", "configs/vspw/cffm_mit_b0.yaml")
+
+
+@pytest.fixture(scope="module")
+def trained(datasets, tmp_path_factory):
+    """Output folder of a run of two processes without a GPU."""
+    output = tmp_path_factory.mktemp("trained")
+    result = train_net(
+        datasets, "--num-gpus", 2, *CONFIG, "OUTPUT_DIR", output, *TINY, "TEST.EVAL_PERIOD", "2"
+    )
+    assert "There is no CUDA device" in result.stdout + result.stderr
+    return output
+
+
+def test_two_processes_train_without_a_gpu_and_evaluate(trained):
+    assert (trained / "model_final.pth").exists()
+    assert json.loads((trained / "inference" / "vspw_results.json").read_text())["sem_seg"]
+    metrics = [json.loads(line) for line in (trained / "metrics.json").read_text().splitlines()]
+    assert any("loss_video" in line and "eta_seconds" in line for line in metrics)
+    assert list(trained.glob("events.out.tfevents.*"))  # TensorBoard
+    assert re.search(r"eta: .*loss_video", (trained / "log.txt").read_text())
+
+
+def test_one_two_and_three_processes_evaluate_to_the_same_digits(datasets, trained, tmp_path):
+    """Three processes for three videos, of which one is too short for a clip and for VC."""
+    results = []
+    for processes in (1, 2, 3):
+        output = tmp_path / str(processes)
+        weights = ("MODEL.WEIGHTS", trained / "model_final.pth", "OUTPUT_DIR", output)
+        train_net(datasets, "--eval-only", "--num-gpus", processes, *CONFIG, *TINY, *weights)
+        results.append(json.loads((output / "inference" / "vspw_results.json").read_text()))
+    assert results[0] == results[1] == results[2]
+    assert results[0]["sem_seg"]["mVC8"] is not None
+
+
+def test_official_weights_evaluate_from_the_command_line(datasets, tmp_path):
+    """The way of a person who has the authors' file: convert it, evaluate it."""
+    torch.save(
+        {"state_dict": golden.official_checkpoint("b0"), "meta": {}}, tmp_path / "official.pth"
+    )
+    converted = tmp_path / "converted.pth"
+    conversion = subprocess.run(
+        [sys.executable, "tools/convert_checkpoint.py", tmp_path / "official.pth", converted],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "official CFFM" in conversion.stdout and "left out" in conversion.stdout
+    sizes = ("INPUT.FIT_SIZE", "(64, 48)", "DATALOADER.NUM_WORKERS", "0")
+    output = ("OUTPUT_DIR", tmp_path / "output", "DATASETS.TEST", "('vspw_test',)")
+    train_net(datasets, "--eval-only", *CONFIG, "MODEL.WEIGHTS", converted, *sizes, *output)
+    results = json.loads((tmp_path / "output" / "inference" / "vspw_results.json").read_text())
+    assert set(results["per_video"]) == {"v0"}
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (("MODEL.CFFM.DEPHT", "2"), "Did you mean MODEL.CFFM.DEPTH"),
+        (("MODEL.WEIGHTS", "nowhere.pth"), "There is no checkpoint nowhere.pth"),
+    ],
+)
+def test_mistakes_end_in_one_line_that_says_what_to_do(datasets, tmp_path, arguments, message):
+    result = train_net(
+        datasets, "--eval-only", *CONFIG, "OUTPUT_DIR", tmp_path, *arguments, check=False
+    )
+    assert result.returncode != 0
+    assert message in result.stderr.strip().splitlines()[-1]
