@@ -15,6 +15,8 @@ DETECTRON2 ?=
 PIP_ARGS ?=
 VENV := .venv
 RUN := $(VENV)/bin/python
+# detectron2 and timm use torch.jit.script, which newer torch warns of at every start.
+export PYTHONWARNINGS := ignore::FutureWarning:torch.jit._script
 
 .PHONY: setup quickstart test lint format clean
 
