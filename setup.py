@@ -42,7 +42,8 @@ setup(
             "pillow",
             "tabulate",
             "tqdm",
+            "scikit-learn",
         ],
-        "dev": ["pytest", "ruff", "mypy"],
+        "dev": ["pytest", "ruff", "mypy", "transformers", "safetensors"],
     },
 )
