@@ -40,6 +40,19 @@ def add_cffm_config(cfg: CfgNode) -> None:
     cfg.MODEL.CFFM.IMAGE_LOSS_WEIGHT = 0.5
     cfg.MODEL.CFFM.VIDEO_LOSS_WEIGHT = 1.0
 
+    # CFFM++: a branch that looks at the prototypes of the whole video. Training trains it alone.
+    cfg.MODEL.CFFM.PROTOTYPES = CfgNode()
+    cfg.MODEL.CFFM.PROTOTYPES.ENABLED = False
+    # Folder with the prototypes of every video, of tools/make_prototypes.py (<video>.pt) or of
+    # the authors (<video>/centers.pt).
+    cfg.MODEL.CFFM.PROTOTYPES.FOLDER = ""
+    # Weight of the branch's logits, which are added to the video logits.
+    cfg.MODEL.CFFM.PROTOTYPES.LOGIT_WEIGHT = 0.5
+    # How tools/make_prototypes.py makes them: frames of a video, clusters, k-means iterations.
+    cfg.MODEL.CFFM.PROTOTYPES.NUM_FRAMES = 10
+    cfg.MODEL.CFFM.PROTOTYPES.NUM_PROTOTYPES = 100
+    cfg.MODEL.CFFM.PROTOTYPES.ITERATIONS = 10
+
     # The Mix Transformer backbone, build_mit_backbone.
     cfg.MODEL.MIT = CfgNode()
     # mit_b0 .. mit_b5, or mit_tiny for tests and the quickstart.

@@ -3,6 +3,7 @@
 from .assembling import CoarseToFineAssembling, WindowPooling
 from .cffm import CFFM, CFFMBlock, FrameTokens
 from .mining import CrossFrameMining
+from .prototypes import PrototypeBlock, prototype_frames
 
 __all__ = [
     "CFFM",
@@ -10,5 +11,7 @@ __all__ = [
     "CoarseToFineAssembling",
     "CrossFrameMining",
     "FrameTokens",
+    "PrototypeBlock",
     "WindowPooling",
+    "prototype_frames",
 ]

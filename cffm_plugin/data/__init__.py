@@ -13,11 +13,13 @@ from .loaders import (
     build_clip_train_loader,
 )
 from .mapper import ClipMapper
+from .prototypes import PrototypeFolder
 
 __all__ = [
     "IGNORE_LABEL",
     "ClipMapper",
     "LabelMapping",
+    "PrototypeFolder",
     "VideoInferenceSampler",
     "VideoTrainingSampler",
     "build_clip_test_loader",

@@ -14,6 +14,7 @@ from detectron2.data import transforms as T
 from .augmentation import inference_augmentations, training_augmentations
 from .clips import DEFAULT_OFFSETS, check_offsets, training_clip
 from .images import LabelMapping, read_image, read_mask
+from .prototypes import PrototypeFolder
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +45,7 @@ class ClipMapper:
         frame_offsets: Sequence[int] = DEFAULT_OFFSETS,
         reverse_prob: float = 0.5,
         read_references: bool = True,
+        prototypes: PrototypeFolder | None = None,
     ):
         """
         Args:
@@ -54,6 +56,7 @@ class ClipMapper:
             frame_offsets: training: references relative to the target. Test records bring theirs.
             reverse_prob: training: probability of drawing from the video reversed in time.
             read_references: test: False to read the target alone, for an image segmenter.
+            prototypes: for CFFM++: adds those of the clip's video, (P, C), as ``prototypes``.
         """
         if image_format not in ("RGB", "BGR"):
             raise ValueError(f'image_format is "RGB" or "BGR", got "{image_format}".')
@@ -67,6 +70,7 @@ class ClipMapper:
         self.frame_offsets = tuple(frame_offsets)
         self.reverse_prob = reverse_prob
         self.read_references = read_references
+        self.prototypes = prototypes
         self._videos_warned_of: set[str] = set()
 
     @classmethod
@@ -81,6 +85,8 @@ class ClipMapper:
             "reverse_prob": cfg.INPUT.REVERSE_PROB,
             "read_references": cfg.MODEL.CFFM.ENABLED,
         }
+        if cfg.MODEL.CFFM.ENABLED and cfg.MODEL.CFFM.PROTOTYPES.ENABLED:
+            arguments["prototypes"] = PrototypeFolder(cfg.MODEL.CFFM.PROTOTYPES.FOLDER)
         if not is_train:
             arguments["augmentations"] = inference_augmentations(
                 fit_size=cfg.INPUT.FIT_SIZE, divisor=max(1, cfg.INPUT.TEST_SIZE_DIVISIBILITY)
@@ -107,7 +113,10 @@ class ClipMapper:
         Raises:
             FileNotFoundError, ValueError: a file is missing, damaged, or not what it should be.
         """
-        return self._map_video(record) if self.is_train else self._map_frame(record)
+        mapped = self._map_video(record) if self.is_train else self._map_frame(record)
+        if self.prototypes is not None:
+            mapped["prototypes"] = self.prototypes.load(record["video_id"])
+        return mapped
 
     def _map_video(self, record: dict[str, Any]) -> dict[str, Any]:
         rng = random.Random(random.getrandbits(64))

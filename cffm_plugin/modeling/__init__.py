@@ -3,12 +3,14 @@
 from .backbone import MiT
 from .pixel_embedding import PixelEmbedding, as_pixel_embedding
 from .segformer_head import SegFormerHead
-from .video_segmentor import CFFMSegmentor, TemporalHead
+from .temporal_head import PrototypeBranch, TemporalHead
+from .video_segmentor import CFFMSegmentor
 
 __all__ = [
     "CFFMSegmentor",
     "MiT",
     "PixelEmbedding",
+    "PrototypeBranch",
     "SegFormerHead",
     "TemporalHead",
     "as_pixel_embedding",

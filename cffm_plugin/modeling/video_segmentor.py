@@ -11,71 +11,10 @@ from detectron2.modeling.postprocessing import sem_seg_postprocess
 from detectron2.structures import ImageList
 from torch import Tensor, nn
 
-from ..core import CFFM
 from .losses import pixel_cross_entropy
 from .pixel_embedding import PixelEmbedding, as_pixel_embedding
 from .segformer_head import upsample
-
-
-class TemporalHead(nn.Module):
-    """CFFM and the classifier of its result (CFFM, section 3.1).
-
-    Args:
-        cffm: the temporal module.
-        num_classes: K.
-        dropout: channel dropout before the classifier.
-        stride: of the embedding that ``cffm`` works on, relative to the image.
-    """
-
-    @configurable
-    def __init__(self, cffm: CFFM, *, num_classes: int, dropout: float = 0.1, stride: int = 8):
-        super().__init__()
-        self.cffm = cffm
-        self.stride = stride
-        self.dropout = nn.Dropout2d(dropout)
-        self.classifier = nn.Conv2d(2 * cffm.dim, num_classes, kernel_size=1)
-
-    @classmethod
-    def from_config(
-        cls, cfg: CfgNode, *, embedding_channels: int, num_classes: int
-    ) -> dict[str, Any]:
-        node = cfg.MODEL.CFFM
-        if len(node.FRAME_OFFSETS) != len(node.REFERENCE_POOLS):
-            raise ValueError(
-                "MODEL.CFFM: FRAME_OFFSETS, REFERENCE_POOLS and REFERENCE_KERNELS hold one number "
-                f"per reference frame, got {node.FRAME_OFFSETS} and {node.REFERENCE_POOLS}"
-            )
-        cffm = CFFM(
-            embedding_channels,
-            node.DEPTH,
-            num_heads=node.NUM_HEADS,
-            window_size=node.WINDOW_SIZE,
-            reference_pools=node.REFERENCE_POOLS,
-            reference_kernels=node.REFERENCE_KERNELS,
-            target_kernel=node.TARGET_KERNEL,
-            mlp_ratio=node.MLP_RATIO,
-        )
-        return {
-            "cffm": cffm,
-            "num_classes": num_classes,
-            "dropout": node.DROPOUT,
-            "stride": node.STRIDE,
-        }
-
-    def resample(self, embedding: Tensor, embedding_stride: int) -> Tensor:
-        """Embedding (N, C, h, w) -> the same at this module's stride; sides are rounded down."""
-        if embedding_stride == self.stride:
-            return embedding
-        size = [max(1, side * embedding_stride // self.stride) for side in embedding.shape[2:]]
-        return F.interpolate(embedding, size=size, mode="bilinear", align_corners=False)
-
-    def classify(self, target: Tensor, refined: Tensor) -> Tensor:
-        """The target's embedding and its refinement, (N, C, h, w) each -> logits (N, K, h, w)."""
-        return self.classifier(self.dropout(torch.cat([target, refined], dim=1)))
-
-    def forward(self, clip: Tensor) -> Tensor:
-        """Embeddings (B, T, C, h, w) at this module's stride -> target logits (B, K, h, w)."""
-        return self.classify(clip[:, -1], self.cffm(clip))
+from .temporal_head import PrototypeBranch, TemporalHead
 
 
 @META_ARCH_REGISTRY.register()
@@ -98,6 +37,8 @@ class CFFMSegmentor(SemanticSegmentor):
         temporal: TemporalHead | None = None,
         image_loss_weight: float = 0.5,
         video_loss_weight: float = 1.0,
+        prototype_branch: PrototypeBranch | None = None,
+        prototype_logit_weight: float = 0.5,
     ):
         """
         Args:
@@ -107,15 +48,24 @@ class CFFMSegmentor(SemanticSegmentor):
             temporal: None for the plain image segmenter.
             image_loss_weight: of the cross entropy of all frames' image logits.
             video_loss_weight: of the cross entropy of the target's video logits.
+            prototype_branch: CFFM++'s. Training then trains it alone: everything else is without
+                gradient and in evaluation mode.
+            prototype_logit_weight: of the branch's logits, which are added to the video logits.
         """
+        if prototype_branch is not None and temporal is None:
+            raise ValueError("a prototype branch (CFFM++) is built on a temporal module (CFFM)")
         super().__init__(
             backbone=backbone, sem_seg_head=sem_seg_head, pixel_mean=pixel_mean, pixel_std=pixel_std
         )
         self.temporal = temporal
         self.image_loss_weight = image_loss_weight
         self.video_loss_weight = video_loss_weight
+        self.prototype_branch = prototype_branch
+        self.prototype_logit_weight = prototype_logit_weight
         if temporal is not None:
             as_pixel_embedding(sem_seg_head)  # raises now, not at the first clip
+        if prototype_branch is not None:
+            self._freeze_all_but(prototype_branch)
 
     @property
     def pixel_embedding(self) -> PixelEmbedding:
@@ -128,6 +78,11 @@ class CFFMSegmentor(SemanticSegmentor):
         if not cfg.MODEL.CFFM.ENABLED:
             return arguments
         head = as_pixel_embedding(arguments["sem_seg_head"])
+        if cfg.MODEL.CFFM.PROTOTYPES.ENABLED:
+            arguments["prototype_branch"] = PrototypeBranch(
+                cfg, dim=head.embedding_channels, num_classes=head.num_classes
+            )
+            arguments["prototype_logit_weight"] = cfg.MODEL.CFFM.PROTOTYPES.LOGIT_WEIGHT
         return arguments | {
             "temporal": TemporalHead(
                 cfg, embedding_channels=head.embedding_channels, num_classes=head.num_classes
@@ -143,7 +98,8 @@ class CFFMSegmentor(SemanticSegmentor):
                 ``image``: a list of T tensors (3, H, W), oldest frame first, target last, values
                 0..255; or one such tensor, a clip of one frame;
                 ``sem_seg``: training only: as many (H, W) int64 tensors;
-                ``height``, ``width``: the size of the output, by default that of the target.
+                ``height``, ``width``: the size of the output, by default that of the target;
+                ``prototypes``: with a prototype branch, those of the clip's video, (P, C).
                 Clips may differ in size, the frames of a clip may not.
 
         Returns:
@@ -199,8 +155,6 @@ class CFFMSegmentor(SemanticSegmentor):
                     f"got {len(frames)} frames and {len(labels)} label maps"
                     + (f" for video {item['video_id']}" if "video_id" in item else "")
                 )
-        embedding, _ = self._embed(clips)  # (B, T, C, h, w)
-        head = self.pixel_embedding
         ignore_value = self.sem_seg_head.ignore_value
         labels = ImageList.from_tensors(
             [label.to(self.device) for item in batched_inputs for label in item["sem_seg"]],
@@ -208,21 +162,35 @@ class CFFMSegmentor(SemanticSegmentor):
             ignore_value,
             self.backbone.padding_constraints,
         ).tensor  # (B * T, H, W)
-        image_logits = head.classify(embedding.flatten(0, 1))
-        video_logits = self._video_logits(embedding)
         target_labels = labels.view(len(clips), clip_length, *labels.shape[1:])[:, -1]
-        return {
-            "loss_sem_seg": self.image_loss_weight
-            * pixel_cross_entropy(image_logits, labels, ignore_value),
-            "loss_video": self.video_loss_weight
-            * pixel_cross_entropy(video_logits, target_labels, ignore_value),
-        }
+        with torch.set_grad_enabled(self.prototype_branch is None):
+            embedding, _ = self._embed(clips)  # (B, T, C, h, w)
+            image_logits = self.pixel_embedding.classify(embedding.flatten(0, 1))
+            losses = {
+                "loss_sem_seg": self.image_loss_weight
+                * pixel_cross_entropy(image_logits, labels, ignore_value)
+            }
+        if self.prototype_branch is None:
+            video_logits = self._video_logits(embedding)
+            name = "loss_video"
+        else:
+            video_logits = self._prototype_logits(embedding, batched_inputs)
+            name = "loss_prototype"
+        losses[name] = self.video_loss_weight * pixel_cross_entropy(
+            video_logits, target_labels, ignore_value
+        )
+        return losses
 
     def _video_predictions(
         self, batched_inputs: list[dict[str, Any]], clips: list[list[Tensor]]
     ) -> list[dict[str, Tensor]]:
         embedding, image_sizes = self._embed(clips)
-        logits = upsample(self._video_logits(embedding), self.pixel_embedding.embedding_stride)
+        logits = self._video_logits(embedding)
+        if self.prototype_branch is not None:
+            logits = logits + self.prototype_logit_weight * self._prototype_logits(
+                embedding, batched_inputs
+            )
+        logits = upsample(logits, self.pixel_embedding.embedding_stride)
         return [
             {
                 "sem_seg": sem_seg_postprocess(
@@ -248,15 +216,59 @@ class CFFMSegmentor(SemanticSegmentor):
         )
 
     def _video_logits(self, embedding: Tensor) -> Tensor:
-        """Embeddings (B, T, C, h, w) -> the targets' logits (B, K, h, w)."""
+        """Embeddings (B, T, C, h, w) -> CFFM's logits of the targets (B, K, h, w)."""
         assert self.temporal is not None
         B, T, _, height, width = embedding.shape
-        clip = self.temporal.resample(
-            embedding.flatten(0, 1), self.pixel_embedding.embedding_stride
-        ).unflatten(0, (B, T))
+        clip = self._resample(embedding.flatten(0, 1)).unflatten(0, (B, T))
         return F.interpolate(
             self.temporal(clip), size=(height, width), mode="bilinear", align_corners=False
         )
+
+    def _prototype_logits(self, embedding: Tensor, batched_inputs: list[dict[str, Any]]) -> Tensor:
+        """Embeddings (B, T, C, h, w) -> the global branch's logits of the targets (B, K, h, w)."""
+        assert self.prototype_branch is not None
+        for item in batched_inputs:
+            if "prototypes" not in item:
+                raise ValueError(
+                    f"CFFM++ needs the prototypes of video {item.get('video_id', 'unknown')} in "
+                    'every input, as "prototypes": (P, C). The mapper adds them from '
+                    "MODEL.CFFM.PROTOTYPES.FOLDER; tools/make_prototypes.py makes them."
+                )
+        prototypes = [item["prototypes"].to(embedding) for item in batched_inputs]
+        logits = self.prototype_branch(self._resample(embedding[:, -1]), prototypes)
+        size = embedding.shape[-2:]
+        return F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
+
+    def _resample(self, embedding: Tensor) -> Tensor:
+        """Embeddings (N, C, h, w) -> at the temporal module's stride."""
+        assert self.temporal is not None
+        return self.temporal.resample(embedding, self.pixel_embedding.embedding_stride)
+
+    def embed_frames(self, images: list[Tensor]) -> Tensor:
+        """Frames of one size -> their embeddings at the temporal module's stride.
+
+        Args:
+            images: N tensors (3, H, W), values 0..255.
+
+        Returns:
+            (N, C, h, w): what CFFM works on, and what prototypes are made of.
+        """
+        embedding, _ = self._embed([[image] for image in images])
+        return self._resample(embedding.flatten(0, 1))
+
+    def _freeze_all_but(self, trained: nn.Module) -> None:
+        for parameter in self.parameters():
+            parameter.requires_grad_(False)
+        for parameter in trained.parameters():
+            parameter.requires_grad_(True)
+
+    def train(self, mode: bool = True) -> "CFFMSegmentor":
+        """As in torch; with a prototype branch, all else stays in evaluation mode."""
+        super().train(mode)
+        if mode and self.prototype_branch is not None:
+            for name, child in self.named_children():
+                child.train(name == "prototype_branch")
+        return self
 
 
 def _frames_of(item: dict[str, Any]) -> list[Tensor]:

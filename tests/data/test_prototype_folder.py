@@ -1,0 +1,46 @@
+"""Reading prototypes: our files, the authors' folders, and what is wrong with others."""
+
+import pytest
+import torch
+
+from cffm_plugin.data import PrototypeFolder
+
+
+def test_our_file_is_read(tmp_path):
+    prototypes = torch.randn(5, 8)
+    torch.save(prototypes, tmp_path / "v.pt")
+    assert torch.equal(PrototypeFolder(tmp_path).load("v"), prototypes)
+
+
+def test_the_authors_folder_is_read_all_files_together(tmp_path):
+    (tmp_path / "v").mkdir()
+    parts = [torch.randn(1, 4, 8), torch.randn(1, 3, 8)]
+    torch.save(parts[0], tmp_path / "v" / "centers.pt")
+    assert torch.equal(PrototypeFolder(tmp_path).load("v"), parts[0][0])
+    torch.save(parts[1], tmp_path / "v" / "centers_2.pt")
+    assert torch.equal(PrototypeFolder(tmp_path).load("v"), torch.cat(parts, dim=1)[0])
+
+
+def test_a_missing_video_is_an_error_that_names_it_and_the_command(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"video clip_7.*tools/make_prototypes\.py"):
+        PrototypeFolder(tmp_path).load("clip_7")
+
+
+def test_a_missing_folder_is_an_error(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"nowhere.*PROTOTYPES\.FOLDER"):
+        PrototypeFolder(tmp_path / "nowhere")
+    with pytest.raises(ValueError, match="FOLDER is empty"):
+        PrototypeFolder("")
+
+
+@pytest.mark.parametrize("content", [torch.zeros(8), torch.zeros(2, 4, 8), {"a": torch.zeros(1)}])
+def test_a_file_that_holds_something_else_is_an_error_that_names_it(tmp_path, content):
+    torch.save(content, tmp_path / "v.pt")
+    with pytest.raises(ValueError, match=r"v\.pt: expected prototypes"):
+        PrototypeFolder(tmp_path).load("v")
+
+
+def test_a_damaged_file_is_an_error_that_names_it(tmp_path):
+    (tmp_path / "v.pt").write_bytes(b"not a tensor")
+    with pytest.raises(ValueError, match=r"v\.pt.*make it again"):
+        PrototypeFolder(tmp_path).load("v")
