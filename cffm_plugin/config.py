@@ -78,10 +78,16 @@ def add_cffm_config(cfg: CfgNode) -> None:
     # Test: both sides are brought to the next multiple by a second resize, aspect not kept.
     cfg.INPUT.TEST_SIZE_DIVISIBILITY = 32
 
+    # Test-time augmentation, with TEST.AUG.ENABLED and TEST.AUG.FLIP: FIT_SIZE times each of these.
+    cfg.TEST.AUG.SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
+
     # Prediction PNGs with the dataset's palette, and raw class indices, under
     # <output>/inference/result_submission/<video>/<frame>.png.
     cfg.TEST.SAVE_PREDICTIONS = False
 
+    # An optimiser step takes IMS_PER_BATCH clips, and feeds each process's share in so many parts.
+    # Iterations are optimiser steps. (BatchNorm sees a part at a time.)
+    cfg.SOLVER.ACCUMULATION_STEPS = 1
     # "AdamW" or "SGD", over the parameter groups that the keys below describe.
     cfg.SOLVER.OPTIMIZER = "AdamW"
     cfg.SOLVER.BETAS = (0.9, 0.999)

@@ -8,13 +8,7 @@ from typing import Any
 import torch
 from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
-from detectron2.engine import (
-    AMPTrainer,
-    DefaultTrainer,
-    SimpleTrainer,
-    TrainerBase,
-    create_ddp_model,
-)
+from detectron2.engine import DefaultTrainer, TrainerBase, create_ddp_model
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.projects.deeplab import build_lr_scheduler
 from detectron2.solver.build import get_default_optimizer_params, maybe_add_gradient_clipping
@@ -24,6 +18,8 @@ from torch import nn
 from ..checkpoint import SegmentorCheckpointer
 from ..data import build_clip_test_loader, build_clip_train_loader
 from ..evaluation import VSPWEvaluator
+from .train_loop import AccumulatingTrainer
+from .tta import ClipSegmentorWithTTA
 
 logger = logging.getLogger(__name__)
 
@@ -53,8 +49,12 @@ class CFFMTrainer(DefaultTrainer):
         amp = cfg.SOLVER.AMP.ENABLED
         if amp and not on_gpu:
             logger.warning("SOLVER.AMP.ENABLED needs CUDA; training goes on in float32")
-        self._trainer = (AMPTrainer if amp and on_gpu else SimpleTrainer)(
-            model, data_loader, optimizer
+        self._trainer = AccumulatingTrainer(
+            model,
+            data_loader,
+            optimizer,
+            accumulation_steps=cfg.SOLVER.ACCUMULATION_STEPS,
+            amp=amp and on_gpu,
         )
         self.scheduler = self.build_lr_scheduler(cfg, optimizer)
         self.checkpointer = SegmentorCheckpointer(
@@ -98,6 +98,14 @@ class CFFMTrainer(DefaultTrainer):
             output_dir=output_dir,
             save_predictions=cfg.TEST.SAVE_PREDICTIONS,
         )
+
+    @classmethod
+    def test(cls, cfg: CfgNode, model: nn.Module, evaluators: Any = None) -> Any:
+        """As in detectron2; with TEST.AUG.ENABLED, by test-time augmentation."""
+        if cfg.TEST.AUG.ENABLED:
+            logger.info("Test-time augmentation: scales %s", cfg.TEST.AUG.SCALES)
+            model = ClipSegmentorWithTTA(cfg, model)
+        return super().test(cfg, model, evaluators)
 
     @classmethod
     def build_optimizer(cls, cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:

@@ -1,0 +1,95 @@
+"""One optimiser step over a batch that is fed in parts."""
+
+import time
+from collections.abc import Iterable
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from detectron2.engine import SimpleTrainer
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+
+class AccumulatingTrainer(SimpleTrainer):
+    """detectron2's training loop with gradient accumulation and mixed precision.
+
+    An iteration is one optimiser step, whatever the number of parts, so that schedules, checkpoints
+    and evaluation periods keep their meaning.
+
+    Args:
+        model: takes a list of clips, gives a dict of losses that are means over clips.
+        data_loader: gives lists of clips, the batch of this process.
+        optimizer: of the model's parameters.
+        accumulation_steps: in how many equal parts a batch goes through the model.
+        amp: automatic mixed precision, float16 with a gradient scaler; CUDA only.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        data_loader: Iterable[list[dict[str, Any]]],
+        optimizer: torch.optim.Optimizer,
+        *,
+        accumulation_steps: int = 1,
+        amp: bool = False,
+    ):
+        super().__init__(model, data_loader, optimizer)
+        if accumulation_steps < 1:
+            raise ValueError(f"accumulation_steps must be at least 1, got {accumulation_steps}")
+        self.accumulation_steps = accumulation_steps
+        self.amp = amp
+        self.grad_scaler = torch.amp.GradScaler("cuda", enabled=amp)
+
+    def run_step(self) -> None:
+        assert self.model.training, "the model was changed to eval mode during training"
+        start = time.perf_counter()
+        clips = next(self._data_loader_iter)
+        data_time = time.perf_counter() - start
+
+        self.optimizer.zero_grad()
+        parts = self._split(clips)
+        total: dict[str, torch.Tensor] = {}
+        for i, part in enumerate(parts):
+            is_last = i == len(parts) - 1
+            with self._without_reduction(until_last=not is_last):
+                losses = self._backward(part, 1 / len(parts))
+            for name, loss in losses.items():
+                total[name] = total.get(name, 0.0) + loss
+        self._write_metrics(total, data_time)
+        self.grad_scaler.step(self.optimizer)
+        self.grad_scaler.update()
+
+    def _split(self, clips: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+        size, rest = divmod(len(clips), self.accumulation_steps)
+        if rest or not size:
+            raise ValueError(
+                f"A batch of {len(clips)} clips per process does not divide into "
+                f"{self.accumulation_steps} parts; SOLVER.ACCUMULATION_STEPS must divide "
+                "SOLVER.IMS_PER_BATCH over the number of processes."
+            )
+        return [clips[i : i + size] for i in range(0, len(clips), size)]
+
+    def _backward(self, part: list[dict[str, Any]], weight: float) -> dict[str, torch.Tensor]:
+        """Add a part's gradients; returns its weighted losses."""
+        with torch.autocast("cuda", dtype=torch.float16, enabled=self.amp):
+            losses = {name: weight * loss for name, loss in self.model(part).items()}
+        self.grad_scaler.scale(sum(losses.values())).backward()
+        return {name: loss.detach() for name, loss in losses.items()}
+
+    def _without_reduction(self, until_last: bool) -> Any:
+        """Processes exchange gradients once per step, with the last part."""
+        if until_last and isinstance(self.model, DistributedDataParallel):
+            return self.model.no_sync()
+        return nullcontext()
+
+    def state_dict(self) -> dict[str, Any]:
+        state = super().state_dict()
+        if self.amp:
+            state["grad_scaler"] = self.grad_scaler.state_dict()
+        return state
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict(state_dict)
+        if self.amp and "grad_scaler" in state_dict:
+            self.grad_scaler.load_state_dict(state_dict["grad_scaler"])
