@@ -9,9 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from detectron2.config import CfgNode
 from torch import Tensor
 
-from cffm_plugin.checkpoint.official import find_rule
+from cffm_plugin.checkpoint import find_rule, recognise
+from cffm_plugin.config import load_config
 
 FOLDER = Path(__file__).parent / "data" / "golden"
 
@@ -68,9 +70,17 @@ def official_checkpoint(variant: str) -> dict[str, Tensor]:
 def official_names(variant: str) -> dict[str, str]:
     """Our name -> official name, of every tensor that is converted."""
     names = {}
-    for name in load_json(f"official_state_dict_{variant}"):
-        rule = find_rule(name, "official CFFM")
-        assert rule is not None, name
-        if rule[1]:
-            names[rule[1]] = name
+    official = load_json(f"official_state_dict_{variant}")
+    for name in official:
+        found = find_rule(name, recognise(official))
+        assert found is not None, name
+        names.update(dict.fromkeys(found[1], name))
     return names
+
+
+def config(name: str, *overrides: str) -> CfgNode:
+    """A shipped config of VSPW, for inputs that are already normalised, on the CPU."""
+    fixed = ["MODEL.DEVICE", "cpu", "MODEL.WEIGHTS", ""]
+    fixed += ["MODEL.PIXEL_MEAN", "[0.0, 0.0, 0.0]", "MODEL.PIXEL_STD", "[1.0, 1.0, 1.0]"]
+    file = FOLDER.parents[2] / "configs" / "vspw" / f"{name}.yaml"
+    return load_config(str(file), [*fixed, *overrides])

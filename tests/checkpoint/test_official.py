@@ -1,25 +1,30 @@
-"""Conversion of published checkpoints: every key has a place, and a strict load proves it."""
+"""The authors' CFFM and CFFM++: every key has a place, and a strict load proves it."""
 
 import golden
 import pytest
 import torch
 
-from cffm_plugin.checkpoint import convert, read_state_dict, verify_complete
+from cffm_plugin.checkpoint import convert, sizes_of, verify_complete
 
 # Published sizes: encoder widths and depths are MiT's, temporal blocks 1, 2, 2, 4.
-VARIANTS = ["b0", "b1", "b2", "b5"]
+DEPTHS = {"b0": 1, "b1": 2, "b2": 2, "b5": 4}
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", DEPTHS)
 def test_key_list_converts_with_nothing_left_over(variant):
     names = golden.load_json(f"official_state_dict_{variant}")
     # Values do not matter here: B5 has 85 million of them.
     official = {name: torch.zeros(shape) for name, shape in names.items()}
     conversion = convert(official)
+    assert conversion.source == "official CFFM"
     assert len(conversion.weights) + len(conversion.dropped) == len(names)
     trainable = [t for n, t in conversion.weights.items() if ".norm.running_" not in n]
     parameters = sum(t.numel() for t in trainable if t.dim() > 0)  # all but num_batches_tracked
     assert verify_complete(conversion.weights) == parameters
+    sizes = sizes_of(conversion.weights)
+    assert (sizes.variant, sizes.temporal_depth) == (f"mit_{variant}", DEPTHS[variant])
+    assert (sizes.embedding_channels, sizes.num_classes) == (256, 124)
+    assert not sizes.has_prototype_branch
 
 
 def test_only_derived_tables_and_the_unused_classifier_are_dropped():
@@ -28,19 +33,49 @@ def test_only_derived_tables_and_the_unused_classifier_are_dropped():
         assert golden.is_integer(name) or name.startswith("decode_head.conv_seg."), name
 
 
-def test_imagenet_encoder_converts_and_drops_its_classifier():
-    official = golden.official_checkpoint("b0")
-    encoder = {
-        name.removeprefix("backbone."): tensor
-        for name, tensor in official.items()
-        if name.startswith("backbone.")
-    }
-    imagenet = encoder | {"head.weight": torch.zeros(1000, 256), "head.bias": torch.zeros(1000)}
-    conversion = convert(imagenet)
-    assert set(conversion.dropped) == {"head.weight", "head.bias"}
-    verify_complete(conversion.weights)
-    for name, tensor in conversion.weights.items():
-        assert torch.equal(tensor, encoder[name.removeprefix("backbone.")])
+class TestCFFMPlus:
+    BLOCK = "decode_head.decoder_swin.blocks.0."
+
+    @pytest.fixture(scope="class")
+    def official(self):
+        return golden.official_checkpoint("plus_b0")
+
+    @pytest.fixture(scope="class")
+    def conversion(self, official):
+        return convert(official)
+
+    def test_key_list_converts_with_nothing_left_over(self, official, conversion):
+        assert conversion.source == "official CFFM++"
+        # Every key is used or dropped; of attn.qkv rows are dropped besides.
+        rows = {name for name in conversion.dropped if "[" in name}
+        assert set(conversion.used) | (set(conversion.dropped) - rows) == set(official)
+        assert set(conversion.used).isdisjoint(conversion.dropped)
+        verify_complete(conversion.weights)
+        assert sizes_of(conversion.weights).has_prototype_branch
+
+    def test_what_cffm_shares_with_it_converts_alike(self, conversion):
+        shared = convert(golden.official_checkpoint("b0")).weights
+        for name, tensor in shared.items():
+            assert torch.equal(conversion.weights[name], tensor), name
+        added = set(conversion.weights) - set(shared)
+        assert added and all(name.startswith("prototype_branch.") for name in added)
+
+    def test_only_the_queries_of_the_frame_are_used(self, official, conversion):
+        """C is 256: rows 0 to 255 of qkv are queries, the rest keys and values of the frame."""
+        for kind in ("weight", "bias"):
+            key = f"{self.BLOCK}attn.qkv.{kind}"
+            query = conversion.weights[f"prototype_branch.block.query.{kind}"]
+            assert torch.equal(query, official[key][:256])
+            assert {f"{key}[256:512]", f"{key}[512:768]"} <= set(conversion.dropped)
+
+    def test_only_what_is_unused_is_dropped(self, conversion):
+        unused = ("attn.qkv.", "attn.proj.", "attn.relative_position_bias_table")
+        for name in conversion.dropped:
+            assert (
+                golden.is_integer(name)
+                or name.startswith("decode_head.conv_seg.")
+                or name.removeprefix(self.BLOCK).startswith(unused)
+            ), name
 
 
 def test_a_key_without_a_rule_is_an_error_that_names_it():
@@ -49,34 +84,8 @@ def test_a_key_without_a_rule_is_an_error_that_names_it():
         convert(official)
 
 
-def test_an_unknown_format_is_an_error_that_lists_the_known_ones():
-    with pytest.raises(ValueError, match=r"layer1\.0.*official CFFM"):
-        convert({"layer1.0.conv1.weight": torch.zeros(1)})
-
-
 def test_a_missing_weight_fails_the_strict_load():
     conversion = convert(golden.official_checkpoint("b0"))
     del conversion.weights["sem_seg_head.fuse.weight"]
     with pytest.raises(ValueError, match="sem_seg_head.fuse.weight"):
         verify_complete(conversion.weights)
-
-
-@pytest.mark.parametrize("wrap", [lambda w: w, lambda w: {"state_dict": w, "meta": {"epoch": 1}}])
-def test_weights_are_found_with_and_without_mmcv_wrapping(tmp_path, wrap):
-    weights = {"a": torch.ones(2)}
-    torch.save(wrap(weights), tmp_path / "checkpoint.pth")
-    assert torch.equal(read_state_dict(tmp_path / "checkpoint.pth")["a"], weights["a"])
-
-
-def test_a_checkpoint_with_code_in_it_is_refused(tmp_path):
-    torch.save({"state_dict": {"a": torch.ones(1)}, "hook": print}, tmp_path / "evil.pth")
-    with pytest.raises(ValueError, match=r"evil\.pth.*plain tensors"):
-        read_state_dict(tmp_path / "evil.pth")
-
-
-def test_a_truncated_file_is_an_error_that_names_it(tmp_path):
-    torch.save({"a": torch.ones(1000)}, tmp_path / "cut.pth")
-    content = (tmp_path / "cut.pth").read_bytes()
-    (tmp_path / "cut.pth").write_bytes(content[: len(content) // 2])
-    with pytest.raises(ValueError, match=r"cut\.pth can't be read"):
-        read_state_dict(tmp_path / "cut.pth")

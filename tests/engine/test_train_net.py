@@ -10,11 +10,12 @@ from pathlib import Path
 import golden
 import pytest
 import torch
+from tiny_dataset import write_vspw_tree
 
 ROOT = Path(__file__).parents[2]
 TINY = [
     *("MODEL.MIT.NAME", "mit_tiny", "MODEL.WEIGHTS", "", "MODEL.SEM_SEG_HEAD.CONVS_DIM", "16"),
-    *("MODEL.CFFM.DEPTH", "1", "MODEL.CFFM.NUM_HEADS", "4", "SOLVER.MAX_ITER", "2"),
+    *("MODEL.CFFM.DEPTH", "1", "MODEL.CFFM.NUM_HEADS", "4", "SOLVER.MAX_ITER", "20"),
     *("SOLVER.IMS_PER_BATCH", "2", "DATALOADER.NUM_WORKERS", "0", "INPUT.FIT_SIZE", "(64, 48)"),
     *("INPUT.CROP.SIZE", "[32, 32]", "INPUT.TEST_SIZE_DIVISIBILITY", "16"),
 ]
@@ -23,8 +24,6 @@ TINY = [
 @pytest.fixture(scope="module")
 def datasets(tmp_path_factory):
     """$DETECTRON2_DATASETS with a tiny dataset in VSPW's place."""
-    from conftest import write_vspw_tree
-
     folder = tmp_path_factory.mktemp("datasets")
     videos = {
         "train": {"t0": 12, "t1": 11},
@@ -61,9 +60,7 @@ CONFIG = ("--config-file", "configs/vspw/cffm_mit_b0.yaml")
 def trained(datasets, tmp_path_factory):
     """Output folder of a run of two processes without a GPU."""
     output = tmp_path_factory.mktemp("trained")
-    result = train_net(
-        datasets, "--num-gpus", 2, *CONFIG, "OUTPUT_DIR", output, *TINY, "TEST.EVAL_PERIOD", "2"
-    )
+    result = train_net(datasets, "--num-gpus", 2, *CONFIG, "OUTPUT_DIR", output, *TINY)
     assert "There is no CUDA device" in result.stdout + result.stderr
     return output
 

@@ -1,7 +1,5 @@
 """The whole network against the official implementation, through configs and converted weights."""
 
-from pathlib import Path
-
 import golden
 import numpy as np
 import pytest
@@ -11,20 +9,13 @@ from detectron2.layers import FrozenBatchNorm2d
 from detectron2.modeling import build_model
 
 from cffm_plugin.checkpoint.official import convert
-from cffm_plugin.config import load_config
 from cffm_plugin.modeling import MiT
 from cffm_plugin.modeling.backbone import MIT_VARIANTS
-
-CONFIGS = Path(__file__).parents[2] / "configs" / "vspw"
-# The golden inputs are already normalised.
-OVERRIDES = ["MODEL.DEVICE", "cpu", "MODEL.WEIGHTS", "", "MODEL.PIXEL_MEAN", "[0.0, 0.0, 0.0]"]
-OVERRIDES += ["MODEL.PIXEL_STD", "[1.0, 1.0, 1.0]"]
 
 
 def build_golden_model(variant, *overrides):
     """The model of a shipped config with the deterministic official weights, loaded strictly."""
-    cfg = load_config(str(CONFIGS / f"cffm_mit_{variant}.yaml"), [*OVERRIDES, *overrides])
-    model = build_model(cfg)
+    model = build_model(golden.config(f"cffm_mit_{variant}", *overrides))
     conversion = convert(golden.official_checkpoint(variant))
     model.load_state_dict(conversion.weights)
     return model

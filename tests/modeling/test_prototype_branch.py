@@ -5,12 +5,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 from detectron2.modeling import build_model
-from test_golden_network import CONFIGS, OVERRIDES
-from test_video_segmentor import NUM_CLASSES, make_clip, make_parts
+from tiny_models import NUM_CLASSES, make_clip, make_parts
 
 from cffm_plugin import CFFM
 from cffm_plugin.checkpoint import convert
-from cffm_plugin.config import load_config
 from cffm_plugin.modeling import CFFMSegmentor, PrototypeBranch, TemporalHead
 
 
@@ -26,8 +24,7 @@ def make_segmentor():
 def test_logits_agree_through_the_public_input_format():
     case = golden.load_json("cffm_plus_b0_eval")
     (expected,) = golden.load_arrays("cffm_plus_b0_eval").values()
-    cfg = load_config(str(CONFIGS / "cffm_plus_mit_b0.yaml"), OVERRIDES)
-    model = build_model(cfg).eval()
+    model = build_model(golden.config("cffm_plus_mit_b0")).eval()
     model.load_state_dict(convert(golden.official_checkpoint("plus_b0")).weights)
     clips = golden.normal(case["input_seed"], case["shape"])
     prototypes = golden.normal(case["prototype_seed"], case["prototype_shape"])
