@@ -30,7 +30,9 @@ def setup(args: argparse.Namespace) -> CfgNode:
     setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="cffm_plugin")
     if without_gpu:
         logger.warning("There is no CUDA device; MODEL.DEVICE is cpu")
-    if cfg.MODEL.DEVICE == "cpu" and comm.get_world_size() > 1:
+    # The number of threads decides the order of sums. Evaluation keeps it, so that its numbers do
+    # not depend on the number of processes; training is faster when processes share the cores.
+    if cfg.MODEL.DEVICE == "cpu" and comm.get_world_size() > 1 and not args.eval_only:
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // comm.get_local_size()))
     return cfg
 
