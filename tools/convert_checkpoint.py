@@ -1,42 +1,142 @@
 #!/usr/bin/env python3
 """Converts a published checkpoint into one for this package's configs.
 
-The format is recognised from the names inside: official CFFM checkpoints, SegFormer's ImageNet
-encoder files. Every weight is used or named as left out, and the result is proved by a strict load.
+The format is recognised from the names inside: official CFFM and CFFM++; SegFormer's segmenters and
+ImageNet encoders, as their authors, Hugging Face or MMSegmentation publish them. Every weight is
+used or named as left out, and the result is proved by a strict load. MODEL_ZOO.md lists the files.
 
     python tools/convert_checkpoint.py cffm_b1.pth converted/cffm_mit_b1.pth
+    python tools/convert_checkpoint.py mit-b1/ pretrained/mit_b1.pth    # a folder from the hub
+    python tools/convert_checkpoint.py segformer.b2.512x512.ade.160k.pth --check
 """
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
-from cffm_plugin.checkpoint import convert, read_state_dict, verify_complete
+from cffm_plugin.checkpoint import (
+    Conversion,
+    Sizes,
+    config_for,
+    convert,
+    overrides_for,
+    read_state_dict,
+    sizes_of,
+    verify_complete,
+)
+from cffm_plugin.config import load_config
+
+ROOT = Path(__file__).parents[1]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("input", type=Path, help="the published file")
-    parser.add_argument("output", type=Path, help="what to write; use it as MODEL.WEIGHTS")
-    args = parser.parse_args()
+    args = parse_arguments()
     try:
-        conversion = convert(read_state_dict(args.input))
-        parameters = verify_complete(conversion.weights)
+        state_dict = read_state_dict(args.input)
+        conversion = convert(
+            state_dict,
+            encoder_only=args.encoder_only,
+            num_classes=args.num_classes,
+            new_classifier=args.new_classifier,
+        )
+        parameters = verify_complete(conversion.weights, new_classifier=args.new_classifier)
     except (ValueError, FileNotFoundError) as error:
         sys.exit(f"{args.input}: {error}")
-    args.output.parent.mkdir(parents=True, exist_ok=True)
-    torch.save({"model": conversion.weights}, args.output)
 
+    sizes = sizes_of(conversion.weights)
+    if args.check:
+        print_table(state_dict, conversion)
     print(f"{args.input}: {conversion.source}")
+    print_sizes(sizes, conversion)
     print(f"{len(conversion.weights)} tensors converted, {parameters / 1e6:.2f} M parameters")
     for reason in sorted(set(conversion.dropped.values())):
         names = [name for name, why in conversion.dropped.items() if why == reason]
         print(f"{len(names)} left out, {reason}: {names[0]}{', ...' if len(names) > 1 else ''}")
-    print(f"Written to {args.output}, complete for a strict load")
+    print(f"Fits {config_hint(sizes, args.num_classes)}")
+    complete = "complete for a strict load"
+    if args.new_classifier and conversion.num_classes is not None:
+        complete += " but for the classifiers: to train from, not to evaluate"
+    if args.check:
+        print(f"Nothing written (--check); {complete}")
+        return
+    args.output.parent.mkdir(parents=True, exist_ok=True)
+    torch.save({"model": conversion.weights}, args.output)
+    print(f"Written to {args.output}, {complete}")
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("input", type=Path, help="the published file, or a folder from the hub")
+    parser.add_argument(
+        "output", type=Path, nargs="?", help="what to write; use it as MODEL.WEIGHTS"
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing; print what becomes what"
+    )
+    parser.add_argument(
+        "--num-classes", type=int, metavar="K", help="the classifiers must be for K classes"
+    )
+    parser.add_argument(
+        "--new-classifier",
+        action="store_true",
+        help="leave the classifiers out; training starts them anew",
+    )
+    parser.add_argument("--encoder-only", action="store_true", help="leave the heads out")
+    args = parser.parse_args()
+    if args.output is None and not args.check:
+        parser.error("name the file to write, or --check to only look")
+    return args
+
+
+def print_table(state_dict: dict[str, torch.Tensor], conversion: Conversion) -> None:
+    """Every key of the source with its shape, and what becomes of it."""
+    rows = []
+    for key, tensor in state_dict.items():
+        source = f"{key} {tuple(tensor.shape)}"
+        for name in conversion.used.get(key, ()):
+            rows.append((source, f"{name} {tuple(conversion.weights[name].shape)}"))
+        if key in conversion.dropped:
+            rows.append((source, f"left out: {conversion.dropped[key]}"))
+    rows += [
+        (key, f"left out: {reason}")
+        for key, reason in conversion.dropped.items()
+        if key not in state_dict  # rows of a key that is used
+    ]
+    width = max(len(source) for source, _ in rows)
+    for source, ours in rows:
+        print(f"{source:<{width}} -> {ours}")
+    print()
+
+
+def print_sizes(sizes: Sizes, conversion: Conversion) -> None:
+    temporal = f"CFFM, depth {sizes.temporal_depth}" if sizes.temporal_depth else "none"
+    described = {
+        "encoder": sizes.variant,
+        "classes": conversion.num_classes or "no classifier",
+        "embedding width": sizes.embedding_channels or "no head",
+        "temporal part": temporal
+        + (", with CFFM++'s branch" if sizes.has_prototype_branch else ""),
+    }
+    for what, value in described.items():
+        print(f"  {what:<16} {value}")
+
+
+def config_hint(sizes: Sizes, num_classes: int | None) -> str:
+    """The config that the weights fit, with the overrides that they need."""
+    config = config_for(sizes)
+    fitted = replace(sizes, num_classes=sizes.num_classes or num_classes)
+    overrides = overrides_for(fitted, load_config(str(ROOT / config)))
+    hint = " ".join([config, *overrides])
+    if sizes.embedding_channels is None:
+        return f"{hint}, as what training starts from"
+    if not sizes.temporal_depth:
+        hint += f"; and {config.replace('segformer', 'cffm')} likewise, to train CFFM on top"
+    return hint
 
 
 if __name__ == "__main__":

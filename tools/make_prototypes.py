@@ -10,9 +10,9 @@ MODEL.CFFM.PROTOTYPES.FOLDER prototypes/mit_b1.
 
 import argparse
 
-from detectron2.engine import default_argument_parser, launch
+from detectron2.engine import default_argument_parser
 
-from cffm_plugin.engine import setup
+from cffm_plugin.engine import launch_job, setup
 from cffm_plugin.engine.prototypes import make_prototypes
 
 
@@ -24,12 +24,4 @@ if __name__ == "__main__":
     parser = default_argument_parser(epilog=__doc__)
     parser.add_argument("--datasets", nargs="+", required=True, help="registered names")
     parser.add_argument("--output", required=True, help="the folder to write")
-    args = parser.parse_args()
-    launch(
-        main,
-        args.num_gpus,
-        num_machines=args.num_machines,
-        machine_rank=args.machine_rank,
-        dist_url=args.dist_url,
-        args=(args,),
-    )
+    launch_job(main, parser.parse_args())

@@ -7,17 +7,9 @@
 Without a GPU, --num-gpus N starts N processes on the CPU.
 """
 
-from detectron2.engine import default_argument_parser, launch
+from detectron2.engine import default_argument_parser
 
-from cffm_plugin.engine import main
+from cffm_plugin.engine import launch_job, main
 
 if __name__ == "__main__":
-    args = default_argument_parser(epilog=__doc__).parse_args()
-    launch(
-        main,
-        args.num_gpus,
-        num_machines=args.num_machines,
-        machine_rank=args.machine_rank,
-        dist_url=args.dist_url,
-        args=(args,),
-    )
+    launch_job(main, default_argument_parser(epilog=__doc__).parse_args())

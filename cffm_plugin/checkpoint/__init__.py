@@ -1,14 +1,24 @@
 """Loading checkpoints safely and strictly, and converting those of others."""
 
+from . import huggingface, mmseg, official, segformer  # noqa: F401  (they fill FORMATS)
 from .checkpointer import SegmentorCheckpointer
-from .official import Conversion, convert, recognise
-from .verify import read_state_dict, verify_complete
+from .conversion import FORMATS, Conversion, convert, find_rule, is_classifier, recognise
+from .reading import read_state_dict
+from .sizes import Sizes, config_for, overrides_for, sizes_of
+from .verify import verify_complete
 
 __all__ = [
+    "FORMATS",
     "Conversion",
     "SegmentorCheckpointer",
+    "Sizes",
+    "config_for",
     "convert",
+    "find_rule",
+    "is_classifier",
+    "overrides_for",
     "read_state_dict",
     "recognise",
+    "sizes_of",
     "verify_complete",
 ]

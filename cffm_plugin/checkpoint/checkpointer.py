@@ -1,13 +1,17 @@
 """A DetectionCheckpointer that refuses weights of another architecture."""
 
+import logging
 from collections import defaultdict
+from collections.abc import Iterable
 from typing import Any
 
-import torch
 from detectron2.checkpoint import DetectionCheckpointer
 from torch import nn
 
-from .official import FORMATS, recognise
+from .conversion import FORMATS, is_classifier, recognise
+from .reading import load_file
+
+logger = logging.getLogger(__name__)
 
 
 class SegmentorCheckpointer(DetectionCheckpointer):
@@ -16,8 +20,8 @@ class SegmentorCheckpointer(DetectionCheckpointer):
     A part is a direct child of the model: ``backbone``, ``sem_seg_head``, ``temporal``. A
     checkpoint may lack a part (an ImageNet encoder, an image segmenter) or hold one that the model
     does not have; that is logged. A part of which only some weights fit is an error, because it
-    means another architecture. One mismatch is allowed in training: classifiers of another number
-    of classes start anew.
+    means another architecture. One mismatch is allowed in training: classifiers that are of another
+    number of classes, or that were left out when the checkpoint was converted, start anew.
 
     Files that detectron2 matches by heuristics (its model zoo's .pkl) are loaded as detectron2
     does it.
@@ -65,7 +69,7 @@ class SegmentorCheckpointer(DetectionCheckpointer):
             ) from None
 
     def _torch_load(self, f: str) -> dict[str, Any]:
-        loaded = torch.load(f, map_location="cpu", weights_only=True)
+        loaded = load_file(f)
         weights = loaded.get("model", loaded.get("state_dict", loaded))
         try:
             source = recognise(weights)
@@ -98,6 +102,9 @@ class SegmentorCheckpointer(DetectionCheckpointer):
             for name, theirs, mine in incompatible.incorrect_shapes
             if _differs_in_classes_only(name, theirs, mine)
         }
+        if not self.require_all:
+            for part in loaded_parts:
+                new_classifiers |= _left_out_classifiers(ours[part], missing.get(part, ()))
         for part in loaded_parts:
             lacking = [name for name in missing.get(part, ()) if name not in new_classifiers]
             problems += [f"{name} is not in the checkpoint" for name in lacking]
@@ -120,6 +127,12 @@ class SegmentorCheckpointer(DetectionCheckpointer):
                 "output folder), or another checkpoint in MODEL.WEIGHTS."
             )
         super()._log_incompatible_keys(incompatible)
+        if new_classifiers and not self.require_all:
+            logger.warning(
+                "%s holds no classifier of this number of classes; these start anew: %s",
+                self._path,
+                ", ".join(sorted(new_classifiers)),
+            )
 
 
 def _by_part(names: Any) -> dict[str, list[str]]:
@@ -130,5 +143,10 @@ def _by_part(names: Any) -> dict[str, list[str]]:
 
 
 def _differs_in_classes_only(name: str, theirs: tuple[int, ...], mine: tuple[int, ...]) -> bool:
-    is_classifier = name.rsplit(".", 2)[-2] in ("predictor", "classifier")
-    return is_classifier and tuple(theirs[1:]) == tuple(mine[1:])
+    return is_classifier(name) and tuple(theirs[1:]) == tuple(mine[1:])
+
+
+def _left_out_classifiers(ours: Iterable[str], missing: Iterable[str]) -> set[str]:
+    """The classifier's weights of a part, where they are all that the checkpoint lacks of it."""
+    classifiers = {name for name in ours if is_classifier(name)}
+    return classifiers if classifiers == set(missing) else set()

@@ -4,11 +4,12 @@ import argparse
 import logging
 import os
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from detectron2.config import CfgNode
-from detectron2.engine import default_setup
+from detectron2.engine import default_setup, launch
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
@@ -37,8 +38,23 @@ def setup(args: argparse.Namespace) -> CfgNode:
     return cfg
 
 
+def launch_job(job: Callable[..., Any], args: argparse.Namespace, *more: Any) -> Any:
+    """Run ``job(args, *more)`` in the processes that detectron2's standard arguments ask for."""
+    if args.num_gpus > 1 and not torch.cuda.is_available():
+        # More threads than cores: they must not spin while they wait. Read when a process starts.
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    return launch(
+        job,
+        args.num_gpus,
+        num_machines=args.num_machines,
+        machine_rank=args.machine_rank,
+        dist_url=args.dist_url,
+        args=(args, *more),
+    )
+
+
 def main(args: argparse.Namespace, trainer: type[CFFMTrainer] = CFFMTrainer) -> Any:
-    """Train, or evaluate with ``--eval-only``; every process of detectron2's ``launch`` runs it.
+    """Train, or evaluate with ``--eval-only``; a job for ``launch_job``.
 
     Args:
         args: of detectron2's ``default_argument_parser``.

@@ -5,12 +5,14 @@ Pure NumPy. K is the number of classes, H and W the frame's size. Every score is
 
 Video consistency: Miao et al., "VSPW: A Large-scale Dataset for Video Scene Parsing in the Wild",
 CVPR 2021. A window of n consecutive frames scores, of the pixels whose ground truth is the same in
-all n frames, the fraction whose prediction is the same in all n frames.
+all n frames, the fraction whose prediction is the same in all n frames. Void that stays void counts
+as the same, and a constant prediction that is wrong scores 1. Two scores beside it mend that: strict
+VC leaves void out, and temporal accuracy asks that the prediction be right as well.
 """
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -106,16 +108,23 @@ def segmentation_scores(confusion: np.ndarray) -> SegmentationScores:
 
 @dataclass(frozen=True)
 class VideoWindows:
-    """The consistency of every window of one video.
+    """The scores of every window of one video.
+
+    Each dict maps a window size n to L - n + 1 scores (none if L < n), one for each window, by its
+    first frame. NaN stands for windows with no pixel to count and windows with a skipped frame.
 
     Attributes:
         num_frames: L, the video's length.
-        scores: window size n -> L - n + 1 scores, one for each window, by its first frame. NaN for
-            windows with no pixel of constant ground truth.
+        scores: VC as the official script counts it.
+        strict_scores: VC of the pixels whose ground truth is one class in all n frames, never void.
+        temporal_accuracies: of the same pixels, the fraction that is predicted right in all n
+            frames; at most the strict score.
     """
 
     num_frames: int
     scores: dict[int, list[float]]
+    strict_scores: dict[int, list[float]] = field(default_factory=dict)
+    temporal_accuracies: dict[int, list[float]] = field(default_factory=dict)
 
 
 class VideoConsistency:
@@ -126,10 +135,11 @@ class VideoConsistency:
     least n when the window ends.
     """
 
-    def __init__(self, window_sizes: Sequence[int] = (8, 16)) -> None:
+    def __init__(self, window_sizes: Sequence[int] = (8, 16), *, ignore_label: int = 255) -> None:
         """
         Args:
             window_sizes: the n of VC_n, each at least 2.
+            ignore_label: void in the ground truth.
 
         Raises:
             ValueError: there is no window size, or one below 2.
@@ -137,6 +147,9 @@ class VideoConsistency:
         if not window_sizes or min(window_sizes) < 2:
             raise ValueError(f"window_sizes must be integers of at least 2, got {window_sizes}")
         self._scores: dict[int, list[float]] = {n: [] for n in window_sizes}
+        self._strict_scores: dict[int, list[float]] = {n: [] for n in window_sizes}
+        self._temporal_accuracies: dict[int, list[float]] = {n: [] for n in window_sizes}
+        self._ignore_label = ignore_label
         self._longest = max(window_sizes)
         self._num_frames = 0
         self._truth: _Runs | None = None
@@ -151,7 +164,7 @@ class VideoConsistency:
         """Take the video's next frame.
 
         Args:
-            truth: (H, W) integers; void must be one value. Void that stays void is constant.
+            truth: (H, W) integers; void must be one value.
             prediction: (H, W) integers.
 
         Raises:
@@ -166,25 +179,40 @@ class VideoConsistency:
             self._truth.extend(truth)
             self._prediction.extend(prediction)
         self._num_frames += 1
-        for n, scores in self._scores.items():
+        labelled = truth != self._ignore_label
+        right = truth == prediction  # where both are constant, right now is right in all n frames
+        for n in self._scores:
             if self._num_frames < n:
                 continue
             constant = self._truth.lengths >= n
             kept = constant & (self._prediction.lengths >= n)
-            pixels = int(np.count_nonzero(constant))
-            scores.append(int(np.count_nonzero(kept)) / pixels if pixels else math.nan)
+            self._scores[n].append(_fraction(kept, constant))
+            constant &= labelled
+            kept &= labelled
+            self._strict_scores[n].append(_fraction(kept, constant))
+            self._temporal_accuracies[n].append(_fraction(kept & right, constant))
 
     def skip_frame(self) -> None:
-        """Pass over a frame without ground truth: the windows that hold it score NaN."""
+        """Pass over a frame that is not scored: the windows that hold it score NaN."""
         self._truth = self._prediction = None
         self._num_frames += 1
-        for n, scores in self._scores.items():
-            if self._num_frames >= n:
-                scores.append(math.nan)
+        for kind in (self._scores, self._strict_scores, self._temporal_accuracies):
+            for n, scores in kind.items():
+                if self._num_frames >= n:
+                    scores.append(math.nan)
 
     def windows(self) -> VideoWindows:
         """The windows seen so far."""
-        return VideoWindows(self._num_frames, {n: list(s) for n, s in self._scores.items()})
+        kinds = (self._scores, self._strict_scores, self._temporal_accuracies)
+        return VideoWindows(
+            self._num_frames, *({n: list(scores) for n, scores in kind.items()} for kind in kinds)
+        )
+
+
+def _fraction(part: np.ndarray, whole: np.ndarray) -> float:
+    """How much of one set of pixels (H, W) another one, part of it, is; NaN of the empty set."""
+    pixels = int(np.count_nonzero(whole))
+    return int(np.count_nonzero(part)) / pixels if pixels else math.nan
 
 
 @dataclass
@@ -226,7 +254,12 @@ def official_window_scores(video: VideoWindows, window_size: int) -> list[float]
     """
     if video.num_frames <= OFFICIAL_LONGEST_LEFT_OUT:
         return []
-    return [score for score in video.scores[window_size][:-1] if not math.isnan(score)]
+    return defined_scores(video.scores[window_size][:-1])
+
+
+def defined_scores(scores: Sequence[float]) -> list[float]:
+    """The scores that are not NaN."""
+    return [score for score in scores if not math.isnan(score)]
 
 
 def pooled_mean(scores: Mapping[str, Sequence[float]]) -> float:

@@ -1,11 +1,8 @@
 """VSPWEvaluator: mIoU and video consistency of whole videos, frame by frame, in bounded memory."""
 
-import json
 import logging
-import math
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -16,24 +13,14 @@ from detectron2.data import MetadataCatalog
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils import comm
 from PIL import Image
-from tabulate import tabulate
 
-from cffm_plugin.data.images import LabelMapping, read_mask
+from cffm_plugin.data import LabelMapping, read_mask
 
-from .metrics import (
-    OFFICIAL_LONGEST_LEFT_OUT,
-    SegmentationScores,
-    VideoConsistency,
-    VideoWindows,
-    confusion_matrix,
-    official_window_scores,
-    pooled_mean,
-    segmentation_scores,
-)
+from .report import class_table, summary_table, undefined_warnings, write_json
+from .scoring import DatasetScores, Tally, VideoScorer
 
 logger = logging.getLogger(__name__)
 
-_LONG_VIDEOS = f"videos_longer_than_{OFFICIAL_LONGEST_LEFT_OUT}"
 _NEEDS_WHOLE_VIDEOS = (
     "VSPWEvaluator needs a test loader that gives every video whole and its frames in order to one "
     "process; build_clip_test_loader does."
@@ -89,8 +76,9 @@ class VSPWEvaluator(DatasetEvaluator):
 
     def reset(self) -> None:
         """Forget all videos."""
-        self._tally = _Tally.empty(self._num_classes)
-        self._open: _OpenVideo | None = None
+        self._tally = Tally.empty(self._num_classes)
+        self._open: VideoScorer | None = None
+        self._has_warned = False  # of foreign values in the open video
 
     def process(
         self, inputs: Sequence[Mapping[str, Any]], outputs: Sequence[Mapping[str, Any]]
@@ -114,8 +102,7 @@ class VSPWEvaluator(DatasetEvaluator):
             if self._palette is not None:
                 self._save(record, prediction)
             self._score(record, video, prediction)
-            if video.consistency.num_frames == video.num_frames:
-                self._tally.videos[video.video_id] = video.consistency.windows()
+            if video.frames_seen == video.num_frames:
                 self._open = None
 
     def evaluate(self) -> OrderedDict | None:
@@ -130,14 +117,14 @@ class VSPWEvaluator(DatasetEvaluator):
             RuntimeError: a video was cut short, or two processes got the same one. All processes
                 raise it.
         """
-        self._tally.problem = self._open.cut_short() if self._open is not None else None
-        tallies = comm.all_gather(self._tally) if self._distributed else [self._tally]
-        total = _Tally.merged(tallies)
+        problem = _cut_short(self._open) if self._open is not None else None
+        own = (self._tally, problem)
+        total = _merged(comm.all_gather(own) if self._distributed else [own])
         if self._distributed and not comm.is_main_process():
             return None
         if self._palette is not None:
             logger.info("Predictions are in %s", self._submission_dir)
-        if total.labelled_frames == 0:
+        if total.scored_frames == 0:
             logger.info(
                 "%s: none of the %d frames has ground truth (sem_seg_file_name), so there are no "
                 "scores.",
@@ -145,12 +132,18 @@ class VSPWEvaluator(DatasetEvaluator):
                 total.frames,
             )
             return OrderedDict()
-        scores = segmentation_scores(total.confusion)
-        results = self._results(scores, total.videos)
-        self._log(scores, results, total)
+        scores = DatasetScores.of(
+            total,
+            dataset=self._dataset_name,
+            class_names=self._class_names,
+            window_sizes=self._window_sizes,
+        )
+        self._log(scores)
         if self._output_dir is not None:
-            self._write_json(results, total)
-        return OrderedDict(sem_seg=results)
+            path = self._output_dir / "vspw_results.json"
+            write_json(scores, path)
+            logger.info("Results are in %s", path)
+        return OrderedDict(sem_seg=scores.results())
 
     @property
     def _num_classes(self) -> int:
@@ -188,7 +181,7 @@ class VSPWEvaluator(DatasetEvaluator):
             )
         return [int(channel) for color in colors for channel in color]
 
-    def _video_of(self, record: Mapping[str, Any]) -> "_OpenVideo":
+    def _video_of(self, record: Mapping[str, Any]) -> VideoScorer:
         """The video that a record is the next frame of."""
         missing = {"video_id", "frame_index", "num_frames", "file_name"} - record.keys()
         if missing:
@@ -200,11 +193,12 @@ class VSPWEvaluator(DatasetEvaluator):
         if self._open is None:
             if video_id in self._tally.videos:
                 raise RuntimeError(f"Video {video_id} came a second time. {_NEEDS_WHOLE_VIDEOS}")
-            self._open = _OpenVideo(video_id, num_frames, VideoConsistency(self._window_sizes))
+            self._open = VideoScorer(self._tally, video_id, num_frames, self._window_sizes)
+            self._has_warned = False
         video = self._open
         if video_id != video.video_id:
-            raise RuntimeError(f"{video.cut_short()} Then came video {video_id}.")
-        expected = video.consistency.num_frames
+            raise RuntimeError(f"{_cut_short(video)} Then came video {video_id}.")
+        expected = video.frames_seen
         if (record["frame_index"], num_frames) != (expected, video.num_frames):
             raise RuntimeError(
                 f"Video {video_id}: expected frame {expected} of {video.num_frames} (counted from "
@@ -222,42 +216,31 @@ class VSPWEvaluator(DatasetEvaluator):
             )
         return logits.argmax(dim=0).to(torch.uint8).cpu().numpy()
 
-    def _score(
-        self, record: Mapping[str, Any], video: "_OpenVideo", prediction: np.ndarray
-    ) -> None:
-        self._tally.frames += 1
-        truth = self._read_truth(record, video)
-        if truth is None:
-            video.consistency.skip_frame()
-            return
-        if prediction.shape != truth.shape:
+    def _score(self, record: Mapping[str, Any], video: VideoScorer, prediction: np.ndarray) -> None:
+        truth = self._read_truth(record)
+        if truth is not None and prediction.shape != truth.shape:
             raise ValueError(
                 f"{_frame_name(record)}: the prediction is {_size(prediction)}, but its mask "
                 f"{record['sem_seg_file_name']} is {_size(truth)} (height x width). Give the model "
                 "the mask's size as the record's height and width."
             )
-        self._tally.labelled_frames += 1
-        confusion = confusion_matrix(truth, prediction, self._num_classes)
-        self._tally.confusion += confusion
-        if video.num_frames > OFFICIAL_LONGEST_LEFT_OUT:
-            self._tally.long_confusion += confusion
         try:
-            video.consistency.update(truth, prediction)
+            video.update(truth, prediction)
         except ValueError as error:
             raise ValueError(f"{_frame_name(record)}: {error}") from error
 
-    def _read_truth(self, record: Mapping[str, Any], video: "_OpenVideo") -> np.ndarray | None:
+    def _read_truth(self, record: Mapping[str, Any]) -> np.ndarray | None:
         """(H, W) class indices, void as 255; None if the frame has no ground truth."""
         file_name = record.get("sem_seg_file_name")
         if file_name is None:
             return None
         raw = read_mask(file_name)
-        if not video.has_warned and (foreign := self._label_mapping.foreign_values(raw)):
-            video.has_warned = True
+        if not self._has_warned and (foreign := self._label_mapping.foreign_values(raw)):
+            self._has_warned = True
             logger.warning(
                 "Video %s: the mask %s holds values that stand for no class of %s: %s. They are "
                 "treated as void. Said once per video.",
-                video.video_id,
+                record["video_id"],
                 file_name,
                 self._dataset_name,
                 ", ".join(map(str, foreign)),
@@ -272,135 +255,43 @@ class VSPWEvaluator(DatasetEvaluator):
         image.putpalette(self._palette)
         image.save(folder / f"{Path(record['file_name']).stem}.png")
 
-    def _results(
-        self, scores: SegmentationScores, videos: Mapping[str, VideoWindows]
-    ) -> dict[str, float]:
-        results = _percentages(scores)
-        for n in self._window_sizes:
-            windows = {name: official_window_scores(video, n) for name, video in videos.items()}
-            results[f"mVC{n}"] = 100 * pooled_mean(windows)
-        for name, iou in zip(self._class_names, scores.class_iou):
-            results[f"IoU-{name}"] = 100 * float(iou)
-        return results
-
-    def _log(
-        self, scores: SegmentationScores, results: Mapping[str, float], total: "_Tally"
-    ) -> None:
-        columns = zip(
-            self._class_names,
-            (100 * scores.class_iou).tolist(),
-            (100 * scores.class_accuracy).tolist(),
-            scores.class_pixels.tolist(),
-        )
-        rows = [[_none_for_nan(cell) for cell in row] for row in columns]
-        header = ("class", "IoU", "accuracy", "pixels")
-        table = tabulate(rows, header, "pipe", floatfmt=".2f", missingval="-")
-        logger.info("%s, percent per class:\n%s", self._dataset_name, table)
-        summary = {k: f"{v:.2f}" for k, v in results.items() if not k.startswith("IoU-")}
+    def _log(self, scores: DatasetScores) -> None:
+        logger.info("%s, percent per class:\n%s", self._dataset_name, class_table(scores))
         logger.info(
             "%s, %d video(s), %d of %d frames with ground truth:\n%s",
             self._dataset_name,
-            len(total.videos),
-            total.labelled_frames,
-            total.frames,
-            tabulate([summary.values()], summary.keys(), "pipe", disable_numparse=True),
+            len(scores.videos),
+            scores.scored_frames,
+            scores.frames,
+            summary_table(scores),
         )
-        self._warn_of_undefined(results, total)
-
-    def _warn_of_undefined(self, results: Mapping[str, float], total: "_Tally") -> None:
-        if math.isnan(results["mIoU"]):
-            logger.warning("%s: mIoU is undefined: every pixel is void.", self._dataset_name)
-        lengths = [video.num_frames for video in total.videos.values()]
-        for n in self._window_sizes:
-            if math.isnan(results[f"mVC{n}"]):
-                logger.warning(
-                    "%s: mVC%d is undefined: no window of %d frames counts. The official score "
-                    "leaves out videos of %d frames or fewer (%d of these %d), each video's last "
-                    "window, and windows where no pixel keeps its true label.",
-                    self._dataset_name,
-                    n,
-                    n,
-                    OFFICIAL_LONGEST_LEFT_OUT,
-                    sum(length <= OFFICIAL_LONGEST_LEFT_OUT for length in lengths),
-                    len(lengths),
-                )
-
-    def _write_json(self, results: Mapping[str, float], total: "_Tally") -> None:
-        assert self._output_dir is not None
-        per_video = {
-            name: {"num_frames": video.num_frames}
-            | {
-                f"VC{n}": 100 * pooled_mean({name: official_window_scores(video, n)})
-                for n in self._window_sizes
-            }
-            for name, video in sorted(total.videos.items())
-        }
-        content = {
-            "dataset": self._dataset_name,
-            "sem_seg": results,
-            _LONG_VIDEOS: _percentages(segmentation_scores(total.long_confusion)),
-            "per_video": per_video,
-        }
-        self._output_dir.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(_none_for_nan(content), indent=1, allow_nan=False)
-        path = self._output_dir / "vspw_results.json"
-        path.write_text(text + "\n", encoding="utf-8")
-        logger.info("Results are in %s", path)
+        for warning in undefined_warnings(scores):
+            logger.warning("%s", warning)
 
 
-@dataclass
-class _OpenVideo:
-    """The video whose frames are coming in."""
-
-    video_id: str
-    num_frames: int
-    consistency: VideoConsistency
-    has_warned: bool = False
-
-    def cut_short(self) -> str:
-        return (
-            f"Video {self.video_id} was cut short: {self.consistency.num_frames} of its "
-            f"{self.num_frames} frames came. {_NEEDS_WHOLE_VIDEOS}"
-        )
+def _cut_short(video: VideoScorer) -> str:
+    return (
+        f"Video {video.video_id} was cut short: {video.frames_seen} of its {video.num_frames} "
+        f"frames came. {_NEEDS_WHOLE_VIDEOS}"
+    )
 
 
-@dataclass
-class _Tally:
-    """What processes tell each other: counts, the windows of whole videos, and what went wrong."""
+def _merged(tallies: Sequence[tuple[Tally, str | None]]) -> Tally:
+    """The sum of all processes' tallies, each of which comes with the problem it had, if any.
 
-    confusion: np.ndarray
-    long_confusion: np.ndarray  # over the videos longer than 16 frames
-    videos: dict[str, VideoWindows] = field(default_factory=dict)
-    frames: int = 0
-    labelled_frames: int = 0
-    problem: str | None = None
-
-    @classmethod
-    def empty(cls, num_classes: int) -> "_Tally":
-        counts = np.zeros((num_classes, num_classes + 1), dtype=np.int64)
-        return cls(counts, counts.copy())
-
-    @classmethod
-    def merged(cls, tallies: "Sequence[_Tally]") -> "_Tally":
-        """The sum of all processes' tallies.
-
-        Raises:
-            RuntimeError: one of them has a problem, or two hold the same video.
-        """
-        total = cls.empty(len(tallies[0].confusion))
-        for tally in tallies:
-            if tally.problem is not None:
-                raise RuntimeError(tally.problem)
-            if shared := sorted(total.videos.keys() & tally.videos.keys()):
-                raise RuntimeError(
-                    f"Two processes got video {', '.join(shared)}. {_NEEDS_WHOLE_VIDEOS}"
-                )
-            total.confusion += tally.confusion
-            total.long_confusion += tally.long_confusion
-            total.videos.update(tally.videos)
-            total.frames += tally.frames
-            total.labelled_frames += tally.labelled_frames
-        return total
+    Raises:
+        RuntimeError: one of them has a problem, or two hold the same video.
+    """
+    total = Tally.empty(len(tallies[0][0].confusion))
+    for tally, problem in tallies:
+        if problem is not None:
+            raise RuntimeError(problem)
+        if shared := sorted(total.videos.keys() & tally.videos.keys()):
+            raise RuntimeError(
+                f"Two processes got video {', '.join(shared)}. {_NEEDS_WHOLE_VIDEOS}"
+            )
+        total.add(tally)
+    return total
 
 
 def _metadata_entry(dataset_name: str, key: str) -> Any:
@@ -413,25 +304,9 @@ def _metadata_entry(dataset_name: str, key: str) -> Any:
     return value
 
 
-def _percentages(scores: SegmentationScores) -> dict[str, float]:
-    return {
-        "mIoU": 100 * scores.miou,
-        "fwIoU": 100 * scores.fwiou,
-        "mACC": 100 * scores.macc,
-        "pACC": 100 * scores.pacc,
-    }
-
-
 def _frame_name(record: Mapping[str, Any]) -> str:
     return f"Video {record['video_id']}, frame {record['frame_index']} ({record['file_name']})"
 
 
 def _size(image: np.ndarray) -> str:
     return "x".join(map(str, image.shape))
-
-
-def _none_for_nan(value: Any) -> Any:
-    """``value`` with None for every NaN in it, its dicts included: strict JSON has no NaN."""
-    if isinstance(value, dict):
-        return {key: _none_for_nan(entry) for key, entry in value.items()}
-    return None if isinstance(value, float) and math.isnan(value) else value

@@ -2,6 +2,7 @@
 
 import importlib.util
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import golden
@@ -9,7 +10,7 @@ import pytest
 import torch
 from detectron2.modeling import build_model
 
-from cffm_plugin.checkpoint import SegmentorCheckpointer, config_for, sizes_of
+from cffm_plugin.checkpoint import SegmentorCheckpointer, Sizes, config_for, overrides_for
 from cffm_plugin.config import load_config
 
 ROOT = Path(__file__).parents[2]
@@ -125,7 +126,13 @@ def test_mistakes_end_in_one_line(run, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("variant", [f"mit_b{i}" for i in range(6)])
-def test_there_is_a_config_for_every_encoder(variant, segmenter_weights):
-    sizes = sizes_of({n: t for n, t in segmenter_weights(variant).items() if "sem_seg" not in n})
-    assert sizes.variant == variant
-    assert (ROOT / config_for(sizes)).is_file()
+def test_there_is_a_config_for_every_encoder(variant):
+    encoder = Sizes(variant)
+    segmenter = replace(encoder, embedding_channels=256, num_classes=124)
+    cffm = replace(segmenter, temporal_depth=2, num_heads=8)
+    for sizes in (encoder, segmenter, cffm, replace(cffm, has_prototype_branch=True)):
+        cfg = load_config(str(ROOT / config_for(sizes)))
+        cfg.merge_from_list(overrides_for(sizes, cfg))
+        assert variant == cfg.MODEL.MIT.NAME
+        assert (sizes != segmenter) == cfg.MODEL.CFFM.ENABLED
+        assert sizes.has_prototype_branch == cfg.MODEL.CFFM.PROTOTYPES.ENABLED

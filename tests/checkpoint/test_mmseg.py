@@ -87,7 +87,7 @@ def test_the_encoder_of_a_segmenter_converts_and_names_the_head_as_left_out(segm
 
 
 def test_the_attention_is_that_of_torch(segmenter):
-    """MMSegmentation's attention is torch's MultiheadAttention: the converted one agrees with it."""
+    """MMSegmentation's attention is torch's MultiheadAttention; the converted one agrees."""
     theirs = nn.MultiheadAttention(256, num_heads=8, batch_first=True).eval()
     start = "backbone.layers.3.1.1.attn.attn."
     theirs.load_state_dict(

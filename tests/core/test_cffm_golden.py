@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from cffm_plugin import CFFM
-from cffm_plugin.checkpoint.official import convert
+from cffm_plugin.checkpoint import convert
 
 CASES = ["temporal_layer", "temporal_layer_wide", "temporal_layer_aligned"]
 PREFIX = "temporal.cffm."

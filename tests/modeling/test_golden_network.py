@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from detectron2.layers import FrozenBatchNorm2d
 from detectron2.modeling import build_model
 
-from cffm_plugin.checkpoint.official import convert
+from cffm_plugin.checkpoint import convert
 from cffm_plugin.modeling import MiT
 from cffm_plugin.modeling.backbone import MIT_VARIANTS
 

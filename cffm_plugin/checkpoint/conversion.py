@@ -1,0 +1,221 @@
+"""Conversion of other implementations' checkpoints to this package's names.
+
+A format is a table of rules. Every key of the source becomes something of ours, or is left out for
+a reason that stands in the table, or is an error that names it.
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from .rules import Drop, Piece, Refuse, Rule, Split
+
+ENCODER = r"(patch_embed[1-4]|block[1-4]\.\d+|norm[1-4])\.(.+)"
+OUR_HEADS = ("sem_seg_head.", "temporal.", "prototype_branch.")
+THEIR_HEADS = ("decode_head.", "auxiliary_head.")
+
+
+@dataclass(frozen=True)
+class Format:
+    """A kind of checkpoint.
+
+    Attributes:
+        name: what it is called to the user.
+        signature: pattern of a key that tells the format.
+        rules: the first whose pattern matches a key is applied.
+        unless: pattern of a key with which it is another format in spite of the signature.
+    """
+
+    name: str
+    signature: str
+    rules: tuple[Rule, ...]
+    unless: str = ""
+
+
+FORMATS: dict[str, Format] = {}  # filled by the modules of the formats
+
+
+@dataclass
+class Conversion:
+    """A converted checkpoint.
+
+    Attributes:
+        source: name of the format that the input was recognised as.
+        weights: ours, name -> tensor.
+        used: source key -> our names that it became, or became a part of.
+        dropped: source key left out -> the reason. ``key[a:b]`` are rows of a key that is used.
+        num_classes: of the source's classifiers; None if it has none.
+    """
+
+    source: str
+    weights: dict[str, Tensor] = field(default_factory=dict)
+    used: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    dropped: dict[str, str] = field(default_factory=dict)
+    num_classes: int | None = None
+
+    def leave_out(self, leaves_out: Callable[[str], bool], reason: str) -> None:
+        """Take out the weights whose names (ours) ``leaves_out`` says, for a reason."""
+        for key, names in list(self.used.items()):
+            if all(leaves_out(name) for name in names):
+                self.dropped[key] = reason
+                for name in self.used.pop(key):
+                    self.weights.pop(name, None)
+
+
+def register_format(new: Format) -> None:
+    FORMATS[new.name] = new
+
+
+def is_classifier(name: str) -> bool:
+    """Whether a weight's name, ours, is that of a classifier: its shape starts with K."""
+    return name.split(".")[-2:-1] in (["predictor"], ["classifier"])
+
+
+def recognise(keys: Iterable[str]) -> str:
+    """Name of the format that a state dict's keys are in.
+
+    Raises:
+        ValueError: none of those that can be converted; or ours, which needs no conversion.
+    """
+    keys = list(keys)
+    if any(key.startswith(OUR_HEADS) for key in keys) or (
+        keys and all(re.fullmatch(r"backbone\." + ENCODER, key) for key in keys)
+    ):
+        raise ValueError(
+            "this checkpoint has this package's own names already: use it as MODEL.WEIGHTS"
+        )
+
+    def any_is(pattern: str) -> bool:
+        return any(re.fullmatch(pattern, key) for key in keys)
+
+    for name, candidate in FORMATS.items():
+        if any_is(candidate.signature) and not (candidate.unless and any_is(candidate.unless)):
+            return name
+    some = ", ".join(keys[:3])
+    raise ValueError(
+        f"can't tell what kind of checkpoint this is; its keys are like: {some}. "
+        f"Known formats: {'; '.join(FORMATS)}."
+    )
+
+
+def find_rule(key: str, source: str) -> tuple[Rule, tuple[str, ...]] | None:
+    """What the table of a format says of a key: the rule, and our names (none if left out)."""
+    found = _match(key, source)
+    return None if found is None else (found[0], found[0].names(found[1]))
+
+
+def convert(
+    state_dict: Mapping[str, Tensor],
+    *,
+    encoder_only: bool = False,
+    num_classes: int | None = None,
+    new_classifier: bool = False,
+) -> Conversion:
+    """Bring a state dict of any known format to our names.
+
+    Args:
+        state_dict: theirs.
+        encoder_only: leave the heads out.
+        num_classes: what the classifiers must have; None for whatever they have.
+        new_classifier: leave the classifiers out, whatever they have: training starts them anew.
+
+    Raises:
+        ValueError: the format is unknown; a key fits none of its rules, or can't be represented;
+            another number of classes.
+    """
+    conversion = Conversion(recognise(state_dict))
+    pieces: dict[str, list[tuple[str, Piece]]] = defaultdict(list)
+    left_over: list[str] = []
+    refused: dict[str, str] = {}
+    for key, tensor in state_dict.items():
+        found = _match(key, conversion.source)
+        if encoder_only and _is_of_a_head(key, found):
+            conversion.dropped[key] = "not of the encoder, as asked"
+            continue
+        if found is None:
+            left_over.append(key)
+            continue
+        rule, match = found
+        if isinstance(rule, Drop):
+            conversion.dropped[key] = rule.reason
+        elif isinstance(rule, Refuse):
+            refused[key] = rule.reason
+        else:
+            for piece in rule.pieces(match, tensor):
+                pieces[piece.name].append((key, piece))
+            conversion.used[key] = rule.names(match)
+            if isinstance(rule, Split):
+                conversion.dropped |= dict.fromkeys(rule.left_out(match, tensor), rule.reason)
+    _raise_for(conversion.source, len(state_dict), left_over, refused)
+    conversion.weights = {name: _assemble(name, parts) for name, parts in pieces.items()}
+    _settle_classifiers(conversion, num_classes, new_classifier)
+    return conversion
+
+
+def _match(key: str, source: str) -> tuple[Rule, re.Match] | None:
+    for rule in FORMATS[source].rules:
+        match = re.fullmatch(rule.pattern, key)
+        if match is not None:
+            return rule, match
+    return None
+
+
+def _is_of_a_head(key: str, found: tuple[Rule, re.Match] | None) -> bool:
+    if found is None:
+        return key.startswith(THEIR_HEADS)
+    rule, match = found
+    names = rule.names(match)
+    return isinstance(rule, Refuse) or any(not name.startswith("backbone.") for name in names)
+
+
+def _raise_for(source: str, total: int, left_over: list[str], refused: dict[str, str]) -> None:
+    if left_over:
+        raise ValueError(
+            f"recognised as {source}, but {len(left_over)} of {total} keys have no place in our "
+            f"model: {', '.join(left_over[:5])}. Nothing was converted."
+        )
+    for reason in sorted(set(refused.values())):
+        keys = [key for key, why in refused.items() if why == reason]
+        raise ValueError(
+            f"recognised as {source}, but {len(keys)} of {total} keys, like {keys[0]}, can't be "
+            f"converted: {reason}. Nothing was converted. The encoder alone can be: --encoder-only."
+        )
+
+
+def _assemble(name: str, parts: list[tuple[str, Piece]]) -> Tensor:
+    """A tensor of ours out of the pieces that were found for it."""
+    by_index = {piece.part: piece for _, piece in parts}
+    keys = " and ".join(key for key, _ in parts)
+    if len(by_index) < len(parts):
+        raise ValueError(f"{keys} would both become {name}: the checkpoint mixes two spellings")
+    expected = parts[0][1].parts
+    if len(parts) < expected:
+        raise ValueError(f"{name} is made of {expected} tensors, the checkpoint has only {keys}")
+    if expected == 1:
+        return parts[0][1].tensor
+    return torch.cat([by_index[i].tensor for i in range(expected)])
+
+
+def _settle_classifiers(
+    conversion: Conversion, num_classes: int | None, new_classifier: bool
+) -> None:
+    """Note how many classes there are; leave the classifiers out, or compare with what is asked."""
+    sizes = {n: len(t) for n, t in conversion.weights.items() if is_classifier(n)}
+    if not sizes:
+        return
+    if len(set(sizes.values())) > 1:
+        raise ValueError(f"the classifiers differ in their number of classes: {sizes}")
+    conversion.num_classes = next(iter(sizes.values()))
+    if new_classifier:
+        reason = f"a classifier of {conversion.num_classes} classes; training starts it anew"
+        conversion.leave_out(is_classifier, reason)
+    elif num_classes is not None and num_classes != conversion.num_classes:
+        raise ValueError(
+            f"the classifiers are for {conversion.num_classes} classes, not {num_classes}. "
+            "Nothing was converted. --new-classifier leaves them out, so that training starts "
+            "them anew."
+        )

@@ -1,0 +1,108 @@
+"""What a model's weights, in our names, tell of its sizes and of the config that it needs."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from detectron2.config import CfgNode
+from torch import Tensor
+
+from ..modeling.backbone import MIT_VARIANTS
+
+# Variants that configs/vspw has no config for -> the one to start from.
+_NEAREST_CONFIG = {"mit_tiny": "mit_b0", "mit_b3": "mit_b5", "mit_b4": "mit_b5"}
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Sizes of a model.
+
+    Attributes:
+        variant: of the encoder, a key of ``MIT_VARIANTS``.
+        embedding_channels: C; None for an encoder alone.
+        num_classes: K; None without classifiers.
+        temporal_depth: number of CFFM's blocks; 0 without a temporal part.
+        num_heads: of CFFM's attention; 0 without a temporal part.
+        has_prototype_branch: whether there is CFFM++'s branch.
+    """
+
+    variant: str
+    embedding_channels: int | None = None
+    num_classes: int | None = None
+    temporal_depth: int = 0
+    num_heads: int = 0
+    has_prototype_branch: bool = False
+
+
+def sizes_of(weights: Mapping[str, Tensor]) -> Sizes:
+    """Sizes of the model that weights in our names are of.
+
+    Raises:
+        ValueError: the encoder is none of MiT's variants, or a weight that tells a size is missing.
+    """
+    variant = mit_variant(weights)
+    if not any(name.startswith("sem_seg_head.") for name in weights):
+        return Sizes(variant)
+    predictor = weights.get("sem_seg_head.predictor.weight")
+    depth = sum(name.endswith(".mining.window_bias") for name in weights)
+    has_temporal = any(name.startswith("temporal.") for name in weights)
+    return Sizes(
+        variant,
+        embedding_channels=_shape(weights, "sem_seg_head.projections.res2.weight")[0],
+        num_classes=None if predictor is None else predictor.shape[0],
+        temporal_depth=depth,
+        num_heads=(
+            _shape(weights, "temporal.cffm.blocks.0.mining.window_bias")[0] if has_temporal else 0
+        ),
+        has_prototype_branch=any(name.startswith("prototype_branch.") for name in weights),
+    )
+
+
+def mit_variant(weights: Mapping[str, Tensor]) -> str:
+    """Name of the MiT whose sizes the encoder's weights have."""
+    dims, depths = [], []
+    for stage in range(1, 5):
+        embed = weights.get(f"backbone.patch_embed{stage}.proj.weight")
+        if embed is None:
+            raise ValueError(f"no backbone.patch_embed{stage}.proj.weight: this is no MiT encoder")
+        dims.append(embed.shape[0])
+        prefix = f"backbone.block{stage}."
+        depths.append(len({k.split(".")[2] for k in weights if k.startswith(prefix)}))
+    for name, variant in MIT_VARIANTS.items():
+        if (variant.dims, variant.depths) == (tuple(dims), tuple(depths)):
+            return name
+    raise ValueError(f"widths {dims} and depths {depths} are those of no MiT, B0 to B5")
+
+
+def config_for(sizes: Sizes) -> str:
+    """The shipped config that is nearest to a model, relative to the repository's root."""
+    variant = _NEAREST_CONFIG.get(sizes.variant, sizes.variant)
+    if sizes.has_prototype_branch:
+        return f"configs/vspw/cffm_plus_{variant}.yaml"
+    if sizes.temporal_depth or sizes.embedding_channels is None:
+        return f"configs/vspw/cffm_{variant}.yaml"
+    return f"configs/vspw/segformer_{variant}.yaml"
+
+
+def overrides_for(sizes: Sizes, cfg: CfgNode) -> list[str]:
+    """``KEY VALUE`` pairs with which a config fits a model; none where it fits as it is."""
+    wanted: dict[str, str | int | None] = {
+        "MODEL.MIT.NAME": sizes.variant,
+        "MODEL.SEM_SEG_HEAD.CONVS_DIM": sizes.embedding_channels,
+        "MODEL.SEM_SEG_HEAD.NUM_CLASSES": sizes.num_classes,
+        "MODEL.CFFM.DEPTH": sizes.temporal_depth or None,
+        "MODEL.CFFM.NUM_HEADS": sizes.num_heads or None,
+    }
+    overrides: list[str] = []
+    for key, value in wanted.items():
+        node = cfg
+        for part in key.split("."):
+            node = node[part]
+        if value is not None and node != value:
+            overrides += [key, str(value)]
+    return overrides
+
+
+def _shape(weights: Mapping[str, Tensor], name: str) -> tuple[int, ...]:
+    if name not in weights:
+        raise ValueError(f"no {name}: weights are missing")
+    return tuple(weights[name].shape)

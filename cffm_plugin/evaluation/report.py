@@ -1,0 +1,106 @@
+"""Scores for people and programs to read: tables, warnings, JSON."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from tabulate import tabulate
+
+from .metrics import OFFICIAL_LONGEST_LEFT_OUT
+from .scoring import LONG_VIDEOS, DatasetScores, percentages
+
+
+def class_table(scores: DatasetScores) -> str:
+    """One row per class: IoU and accuracy in percent, labelled pixels."""
+    columns = zip(
+        scores.class_names,
+        (100 * scores.all_videos.class_iou).tolist(),
+        (100 * scores.all_videos.class_accuracy).tolist(),
+        scores.all_videos.class_pixels.tolist(),
+    )
+    rows = [[_none_for_nan(cell) for cell in row] for row in columns]
+    header = ("class", "IoU", "accuracy", "pixels")
+    return tabulate(rows, header, "pipe", floatfmt=".2f", missingval="-")
+
+
+def summary_table(scores: DatasetScores) -> str:
+    """One row: mIoU, fwIoU, mACC, pACC and mVC<n> in percent, rounded."""
+    summary = {k: f"{v:.2f}" for k, v in scores.results().items() if not k.startswith("IoU-")}
+    return _table([list(summary.values())], list(summary))
+
+
+def official_table(scores: DatasetScores) -> str:
+    """The official numbers of both scopes, unrounded fractions.
+
+    VC counts the videos longer than 16 frames in either scope, so it is the same in both.
+    """
+    official = scores.official()
+    scopes = [scope for scope in ("all_videos", LONG_VIDEOS)]
+    segmentation = [official[scope] for scope in scopes]
+    rows = [[name, *(scope[name] for scope in segmentation)] for name in segmentation[0]]
+    rows += [[f"mVC{n}", *[official[f"mVC{n}"]] * len(scopes)] for n in scores.window_sizes]
+    return _table(rows, ["", *(scope.replace("_", " ") for scope in scopes)])
+
+
+def strict_table(scores: DatasetScores) -> str:
+    """The strict scores over all windows and over all videos, in percent, rounded."""
+    strict = scores.strict()
+    rows = [
+        [name, f"{score:.2f}", f"{strict['over_videos'][name]:.2f}"]
+        for name, score in strict["over_windows"].items()
+    ]
+    return _table(rows, ["", "mean over windows", "mean over videos"])
+
+
+def undefined_warnings(scores: DatasetScores) -> list[str]:
+    """Which of the official scores are undefined, and why."""
+    warnings = []
+    if math.isnan(scores.all_videos.miou):
+        warnings.append(f"{scores.dataset}: mIoU is undefined: every pixel is void.")
+    lengths = [video.num_frames for video in scores.videos.values()]
+    short = sum(length <= OFFICIAL_LONGEST_LEFT_OUT for length in lengths)
+    for n in scores.window_sizes:
+        if math.isnan(scores.official_vc(n)):
+            warnings.append(
+                f"{scores.dataset}: mVC{n} is undefined: no window of {n} frames counts. The "
+                f"official score leaves out videos of {OFFICIAL_LONGEST_LEFT_OUT} frames or fewer "
+                f"({short} of these {len(lengths)}), each video's last window, and windows where "
+                "no pixel keeps its true label."
+            )
+    return warnings
+
+
+def write_json(scores: DatasetScores, path: str | PathLike) -> None:
+    """Write all scores as strict JSON, null for NaN. Folders are made where needed.
+
+    Percent, but for ``official``, which holds the official scripts' fractions under their names.
+    """
+    content = {
+        "dataset": scores.dataset,
+        "frames": scores.frames,
+        "scored_frames": scores.scored_frames,
+        "sem_seg": scores.results(),
+        LONG_VIDEOS: percentages(scores.long_videos),
+        "per_video": scores.per_video(),
+        "official": scores.official(),
+        "strict": scores.strict(),
+    }
+    text = json.dumps(_none_for_nan(content), indent=1, allow_nan=False)
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+def _table(rows: Sequence[Sequence[Any]], header: Sequence[str]) -> str:
+    """A table of the cells as they are."""
+    return tabulate(rows, header, "pipe", disable_numparse=True)
+
+
+def _none_for_nan(value: Any) -> Any:
+    """``value`` with None for every NaN in it, its dicts included: strict JSON has no NaN."""
+    if isinstance(value, Mapping):
+        return {key: _none_for_nan(entry) for key, entry in value.items()}
+    return None if isinstance(value, float) and math.isnan(value) else value

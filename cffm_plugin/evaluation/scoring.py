@@ -1,0 +1,231 @@
+"""From the frames of videos to the scores of a dataset: what evaluator and tools share."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .metrics import (
+    OFFICIAL_LONGEST_LEFT_OUT,
+    SegmentationScores,
+    VideoConsistency,
+    VideoWindows,
+    confusion_matrix,
+    defined_scores,
+    official_window_scores,
+    pooled_mean,
+    segmentation_scores,
+)
+
+LONG_VIDEOS = f"videos_longer_than_{OFFICIAL_LONGEST_LEFT_OUT}"
+
+
+@dataclass
+class Tally:
+    """What is counted over videos. Tallies of several processes add up to one.
+
+    Attributes:
+        confusion: (K, K + 1) int64, as ``confusion_matrix`` gives it, summed over all videos.
+        long_confusion: the same over the videos longer than 16 frames.
+        videos: video id -> its windows, of the videos that are complete.
+        frames: frames seen.
+        scored_frames: those that had both ground truth and a prediction.
+    """
+
+    confusion: np.ndarray
+    long_confusion: np.ndarray
+    videos: dict[str, VideoWindows] = field(default_factory=dict)
+    frames: int = 0
+    scored_frames: int = 0
+
+    @classmethod
+    def empty(cls, num_classes: int) -> "Tally":
+        """A tally of nothing for K classes."""
+        counts = np.zeros((num_classes, num_classes + 1), dtype=np.int64)
+        return cls(counts, counts.copy())
+
+    def add(self, other: "Tally") -> None:
+        """Take in the counts of other videos.
+
+        Raises:
+            ValueError: both hold the same video.
+        """
+        if shared := sorted(self.videos.keys() & other.videos.keys()):
+            raise ValueError(f"Scored more than once: video {', '.join(shared)}")
+        self.confusion += other.confusion
+        self.long_confusion += other.long_confusion
+        self.videos.update(other.videos)
+        self.frames += other.frames
+        self.scored_frames += other.scored_frames
+
+
+class VideoScorer:
+    """Scores one video into a tally as its frames come, in order; keeps no frame but the last."""
+
+    def __init__(
+        self, tally: Tally, video_id: str, num_frames: int, window_sizes: Sequence[int]
+    ) -> None:
+        """
+        Args:
+            tally: what to count into. The video's windows come in after its last frame.
+            video_id: the video's name.
+            num_frames: L, its length.
+            window_sizes: the n of VC_n.
+        """
+        self.video_id = video_id
+        self.num_frames = num_frames
+        self._tally = tally
+        self._consistency = VideoConsistency(window_sizes)
+
+    @property
+    def frames_seen(self) -> int:
+        """Frames taken so far, which is also the index of the next one."""
+        return self._consistency.num_frames
+
+    def update(self, truth: np.ndarray | None, prediction: np.ndarray | None) -> None:
+        """Take the video's next frame. One that lacks truth or prediction counts nowhere.
+
+        Args:
+            truth: (H, W) class indices, void 255; None if there is no ground truth.
+            prediction: (H, W) class indices; None if there is no prediction.
+
+        Raises:
+            ValueError: the shapes differ from each other or from the frame before.
+        """
+        if truth is None or prediction is None:
+            self._consistency.skip_frame()
+        else:
+            confusion = confusion_matrix(truth, prediction, len(self._tally.confusion))
+            self._consistency.update(truth, prediction)
+            self._tally.scored_frames += 1
+            self._tally.confusion += confusion
+            if self.num_frames > OFFICIAL_LONGEST_LEFT_OUT:
+                self._tally.long_confusion += confusion
+        self._tally.frames += 1
+        if self.frames_seen == self.num_frames:
+            self._tally.videos[self.video_id] = self._consistency.windows()
+
+
+@dataclass(frozen=True, eq=False)
+class DatasetScores:
+    """All scores of a dataset's videos. NaN stands for what is undefined.
+
+    Attributes:
+        dataset: its name, for people to read.
+        class_names: K names.
+        window_sizes: the n of VC_n.
+        frames: the videos' frames.
+        scored_frames: those that had both ground truth and a prediction; the others count nowhere.
+        all_videos: confusion-matrix scores over all videos.
+        long_videos: the same over the videos longer than 16 frames, as the official VC script.
+        videos: video id -> its windows.
+    """
+
+    dataset: str
+    class_names: Sequence[str]
+    window_sizes: Sequence[int]
+    frames: int
+    scored_frames: int
+    all_videos: SegmentationScores
+    long_videos: SegmentationScores
+    videos: Mapping[str, VideoWindows]
+
+    @classmethod
+    def of(
+        cls, tally: Tally, *, dataset: str, class_names: Sequence[str], window_sizes: Sequence[int]
+    ) -> "DatasetScores":
+        """The scores of what was counted."""
+        return cls(
+            dataset=dataset,
+            class_names=tuple(class_names),
+            window_sizes=tuple(window_sizes),
+            frames=tally.frames,
+            scored_frames=tally.scored_frames,
+            all_videos=segmentation_scores(tally.confusion),
+            long_videos=segmentation_scores(tally.long_confusion),
+            videos=dict(sorted(tally.videos.items())),
+        )
+
+    def results(self) -> dict[str, float]:
+        """mIoU, fwIoU, mACC, pACC, mVC8, mVC16 (mVC<n>) and ``IoU-<class>``, in percent."""
+        consistency = {f"mVC{n}": 100 * self.official_vc(n) for n in self.window_sizes}
+        class_iou = zip(self.class_names, self.all_videos.class_iou)
+        classes = {f"IoU-{name}": 100 * float(iou) for name, iou in class_iou}
+        return percentages(self.all_videos) | consistency | classes
+
+    def official(self) -> dict[str, dict[str, float] | float]:
+        """The official scripts' numbers as they print them: fractions, under their names."""
+        scopes = {"all_videos": self.all_videos, LONG_VIDEOS: self.long_videos}
+        segmentation = {
+            scope: {
+                "pixel_acc": scores.pacc,
+                "class_acc": scores.macc,
+                "mIoU": scores.miou,
+                "fwIoU": scores.fwiou,
+            }
+            for scope, scores in scopes.items()
+        }
+        return {**segmentation, **{f"mVC{n}": self.official_vc(n) for n in self.window_sizes}}
+
+    def official_vc(self, window_size: int) -> float:
+        """The official mVC_n, a fraction."""
+        return pooled_mean(
+            {name: official_window_scores(v, window_size) for name, v in self.videos.items()}
+        )
+
+    def per_video(self) -> dict[str, dict[str, float]]:
+        """video id -> ``num_frames`` and its official VC<n> in percent."""
+        return {
+            name: {"num_frames": video.num_frames}
+            | {
+                f"VC{n}": 100 * pooled_mean({name: official_window_scores(video, n)})
+                for n in self.window_sizes
+            }
+            for name, video in self.videos.items()
+        }
+
+    def strict(self) -> dict[str, dict]:
+        """Scores that leave out nothing but void, in percent.
+
+        ``strict_VC<n>`` and ``temporal_accuracy<n>`` (see ``VideoWindows``) over all windows of all
+        videos of at least n frames, under ``over_windows`` as the mean over windows, under
+        ``over_videos`` as the mean over videos, and under ``per_video`` for each video.
+        """
+        windows = {name: _strict_windows(video) for name, video in self.videos.items()}
+        names = [f"{kind}{n}" for kind in _STRICT_KINDS for n in self.window_sizes]
+        per_video: dict[str, dict[str, float]] = {
+            video: {name: pooled_mean({video: scores[name]}) for name in names}
+            for video, scores in windows.items()
+        }
+        over_windows, over_videos = {}, {}
+        for name in names:
+            over_windows[name] = 100 * pooled_mean({v: windows[v][name] for v in windows})
+            means = {v: defined_scores([per_video[v][name]]) for v in windows}
+            over_videos[name] = 100 * pooled_mean(means)
+        return {
+            "over_windows": over_windows,
+            "over_videos": over_videos,
+            "per_video": {
+                video: {name: 100 * score for name, score in scores.items()}
+                for video, scores in per_video.items()
+            },
+        }
+
+
+_STRICT_KINDS = ("strict_VC", "temporal_accuracy")
+
+
+def _strict_windows(video: VideoWindows) -> dict[str, list[float]]:
+    """Name of a strict score -> its value in every window where it is defined."""
+    kinds = zip(_STRICT_KINDS, (video.strict_scores, video.temporal_accuracies))
+    return {f"{kind}{n}": defined_scores(s) for kind, sizes in kinds for n, s in sizes.items()}
+
+
+def percentages(scores: SegmentationScores) -> dict[str, float]:
+    """mIoU, fwIoU, mACC and pACC in percent."""
+    return {
+        "mIoU": 100 * scores.miou,
+        "fwIoU": 100 * scores.fwiou,
+        "mACC": 100 * scores.macc,
+        "pACC": 100 * scores.pacc,
+    }
