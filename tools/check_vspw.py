@@ -27,6 +27,7 @@ from cffm_plugin.data.doctor import (
     Severity,
     check_correction_folder,
     check_dataset,
+    counted,
     details,
     summary_table,
     write_corrected_masks,
@@ -99,13 +100,13 @@ def main() -> int:
 def print_report(report: Report) -> None:
     if report.findings:
         print(f"\n{summary_table(report)}\n\n{details(report)}")
-    counts = ", ".join(f"{report.count(severity)} {severity.value}s" for severity in Severity)
+    counts = ", ".join(counted(report.count(severity), severity.value) for severity in Severity)
     print(
-        f"\n{report.root}: {counts if report.findings else 'nothing amiss'} in {report.num_videos} "
-        f"videos of {', '.join(report.splits)}"
+        f"\n{report.root}: {counts if report.findings else 'nothing amiss'} in "
+        f"{counted(report.num_videos, 'video')} of {', '.join(report.splits)}"
     )
     print(
-        f"{report.num_images} images in {report.seconds:.1f} s, "
+        f"{counted(report.num_images, 'image')} in {report.seconds:.1f} s, "
         f"{report.images_per_second:.0f} images per second"
     )
 
@@ -114,11 +115,12 @@ def print_corrections(report: Report, corrections: Corrections) -> None:
     print()
     if corrections.left:
         mask, reason = next(iter(corrections.left.items()))
-        print(f"{len(corrections.left)} masks could not be corrected, such as {mask}: {reason}")
+        masks = counted(len(corrections.left), "mask")
+        print(f"{masks} could not be corrected, such as {mask}: {reason}")
     if not corrections.written:
         print("There is no mask to correct; nothing was written.")
         return
-    print(f"{len(corrections.written)} corrected masks are in {corrections.folder}")
+    print(f"{counted(len(corrections.written), 'corrected mask')} in {corrections.folder}")
     print("To use them, copy the dataset, lay them over the copy, and check the copy:")
     print(f"  cp -r {report.root} COPY")
     print(f"  cp -r {corrections.folder}/data COPY/")

@@ -65,7 +65,9 @@ def _unreadable(path: Path, error: Exception) -> str:
             'torch.save({"state_dict": torch.load(FILE, weights_only=False)["state_dict"]}, NEW). '
             f"({str(error).splitlines()[0]})"
         )
+    # torch's own words on other files advise to load them without this protection.
+    said = "" if "weights_only" in str(error) else f" ({error})"
     return (
-        f"{path} can't be read as a checkpoint of plain tensors ({error}). Is the download "
-        "complete? Its size should be that which the authors' page shows."
+        f"{path} can't be read as a checkpoint of plain tensors{said}. Is the download complete? "
+        "Its size should be that which the authors' page shows."
     )

@@ -1,23 +1,29 @@
-"""Metrics of VSPW and the evaluator that feeds them."""
+"""Metrics of VSPW, the evaluator that feeds them, and scoring predictions saved as PNGs."""
 
 from .metrics import (
     SegmentationScores,
     VideoConsistency,
     VideoWindows,
     confusion_matrix,
+    defined_scores,
     official_window_scores,
     pooled_mean,
     segmentation_scores,
 )
+from .predictions import score_predictions
+from .scoring import DatasetScores
 from .vspw_evaluator import VSPWEvaluator
 
 __all__ = [
+    "DatasetScores",
     "SegmentationScores",
     "VSPWEvaluator",
     "VideoConsistency",
     "VideoWindows",
     "confusion_matrix",
+    "defined_scores",
     "official_window_scores",
     "pooled_mean",
+    "score_predictions",
     "segmentation_scores",
 ]

@@ -6,8 +6,8 @@ Pure NumPy. K is the number of classes, H and W the frame's size. Every score is
 Video consistency: Miao et al., "VSPW: A Large-scale Dataset for Video Scene Parsing in the Wild",
 CVPR 2021. A window of n consecutive frames scores, of the pixels whose ground truth is the same in
 all n frames, the fraction whose prediction is the same in all n frames. Void that stays void counts
-as the same, and a constant prediction that is wrong scores 1. Two scores beside it mend that: strict
-VC leaves void out, and temporal accuracy asks that the prediction be right as well.
+as the same, and a constant wrong prediction scores 1. Two scores beside it mend that: strict VC
+leaves void out, and temporal accuracy asks that the prediction be right as well.
 """
 
 import math

@@ -1,6 +1,7 @@
 """Scores for people and programs to read: tables, warnings, JSON."""
 
 import json
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from os import PathLike
@@ -11,6 +12,8 @@ from tabulate import tabulate
 
 from .metrics import OFFICIAL_LONGEST_LEFT_OUT
 from .scoring import LONG_VIDEOS, DatasetScores, percentages
+
+logger = logging.getLogger(__name__)
 
 
 def class_table(scores: DatasetScores) -> str:
@@ -33,16 +36,17 @@ def summary_table(scores: DatasetScores) -> str:
 
 
 def official_table(scores: DatasetScores) -> str:
-    """The official numbers of both scopes, unrounded fractions.
+    """The official numbers of both scopes, as fractions with all digits that a float is sure of.
 
     VC counts the videos longer than 16 frames in either scope, so it is the same in both.
     """
-    official = scores.official()
-    scopes = [scope for scope in ("all_videos", LONG_VIDEOS)]
-    segmentation = [official[scope] for scope in scopes]
-    rows = [[name, *(scope[name] for scope in segmentation)] for name in segmentation[0]]
-    rows += [[f"mVC{n}", *[official[f"mVC{n}"]] * len(scopes)] for n in scores.window_sizes]
-    return _table(rows, ["", *(scope.replace("_", " ") for scope in scopes)])
+    scopes = scores.official_segmentation()
+    rows = [[name, *(scope[name] for scope in scopes.values())] for name in scopes["all_videos"]]
+    rows += [[name, *[score] * len(scopes)] for name, score in scores.official_vc().items()]
+    rows = [[name, *(f"{score:.15g}" for score in row)] for name, *row in rows]
+    return _table(
+        rows, ["", "all videos", f"videos of more than {OFFICIAL_LONGEST_LEFT_OUT} frames"]
+    )
 
 
 def strict_table(scores: DatasetScores) -> str:
@@ -55,6 +59,21 @@ def strict_table(scores: DatasetScores) -> str:
     return _table(rows, ["", "mean over windows", "mean over videos"])
 
 
+def log_scores(scores: DatasetScores) -> None:
+    """Log the official scores as tables, and warn of those that are undefined."""
+    logger.info("%s, percent per class:\n%s", scores.dataset, class_table(scores))
+    logger.info(
+        "%s, %d video(s), %d of %d frames with ground truth:\n%s",
+        scores.dataset,
+        len(scores.videos),
+        scores.scored_frames,
+        scores.frames,
+        summary_table(scores),
+    )
+    for warning in undefined_warnings(scores):
+        logger.warning("%s", warning)
+
+
 def undefined_warnings(scores: DatasetScores) -> list[str]:
     """Which of the official scores are undefined, and why."""
     warnings = []
@@ -62,8 +81,9 @@ def undefined_warnings(scores: DatasetScores) -> list[str]:
         warnings.append(f"{scores.dataset}: mIoU is undefined: every pixel is void.")
     lengths = [video.num_frames for video in scores.videos.values()]
     short = sum(length <= OFFICIAL_LONGEST_LEFT_OUT for length in lengths)
+    vc = scores.official_vc()
     for n in scores.window_sizes:
-        if math.isnan(scores.official_vc(n)):
+        if math.isnan(vc[f"mVC{n}"]):
             warnings.append(
                 f"{scores.dataset}: mVC{n} is undefined: no window of {n} frames counts. The "
                 f"official score leaves out videos of {OFFICIAL_LONGEST_LEFT_OUT} frames or fewer "
@@ -85,7 +105,7 @@ def write_json(scores: DatasetScores, path: str | PathLike) -> None:
         "sem_seg": scores.results(),
         LONG_VIDEOS: percentages(scores.long_videos),
         "per_video": scores.per_video(),
-        "official": scores.official(),
+        "official": scores.official_segmentation() | scores.official_vc(),
         "strict": scores.strict(),
     }
     text = json.dumps(_none_for_nan(content), indent=1, allow_nan=False)

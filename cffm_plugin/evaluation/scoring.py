@@ -148,30 +148,31 @@ class DatasetScores:
 
     def results(self) -> dict[str, float]:
         """mIoU, fwIoU, mACC, pACC, mVC8, mVC16 (mVC<n>) and ``IoU-<class>``, in percent."""
-        consistency = {f"mVC{n}": 100 * self.official_vc(n) for n in self.window_sizes}
+        consistency = {name: 100 * score for name, score in self.official_vc().items()}
         class_iou = zip(self.class_names, self.all_videos.class_iou)
         classes = {f"IoU-{name}": 100 * float(iou) for name, iou in class_iou}
         return percentages(self.all_videos) | consistency | classes
 
-    def official(self) -> dict[str, dict[str, float] | float]:
-        """The official scripts' numbers as they print them: fractions, under their names."""
-        scopes = {"all_videos": self.all_videos, LONG_VIDEOS: self.long_videos}
-        segmentation = {
+    def official_segmentation(self) -> dict[str, dict[str, float]]:
+        """Both scopes' numbers as the official scripts print them: fractions, under their names."""
+        return {
             scope: {
                 "pixel_acc": scores.pacc,
                 "class_acc": scores.macc,
                 "mIoU": scores.miou,
                 "fwIoU": scores.fwiou,
             }
-            for scope, scores in scopes.items()
+            for scope, scores in (("all_videos", self.all_videos), (LONG_VIDEOS, self.long_videos))
         }
-        return {**segmentation, **{f"mVC{n}": self.official_vc(n) for n in self.window_sizes}}
 
-    def official_vc(self, window_size: int) -> float:
-        """The official mVC_n, a fraction."""
-        return pooled_mean(
-            {name: official_window_scores(v, window_size) for name, v in self.videos.items()}
-        )
+    def official_vc(self) -> dict[str, float]:
+        """mVC<n> as the official script prints it: a fraction."""
+        return {
+            f"mVC{n}": pooled_mean(
+                {k: official_window_scores(v, n) for k, v in self.videos.items()}
+            )
+            for n in self.window_sizes
+        }
 
     def per_video(self) -> dict[str, dict[str, float]]:
         """video id -> ``num_frames`` and its official VC<n> in percent."""

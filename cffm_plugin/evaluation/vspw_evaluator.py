@@ -16,7 +16,7 @@ from PIL import Image
 
 from cffm_plugin.data import LabelMapping, read_mask
 
-from .report import class_table, summary_table, undefined_warnings, write_json
+from .report import log_scores, write_json
 from .scoring import DatasetScores, Tally, VideoScorer
 
 logger = logging.getLogger(__name__)
@@ -138,7 +138,7 @@ class VSPWEvaluator(DatasetEvaluator):
             class_names=self._class_names,
             window_sizes=self._window_sizes,
         )
-        self._log(scores)
+        log_scores(scores)
         if self._output_dir is not None:
             path = self._output_dir / "vspw_results.json"
             write_json(scores, path)
@@ -254,19 +254,6 @@ class VSPWEvaluator(DatasetEvaluator):
         image = Image.fromarray(prediction)
         image.putpalette(self._palette)
         image.save(folder / f"{Path(record['file_name']).stem}.png")
-
-    def _log(self, scores: DatasetScores) -> None:
-        logger.info("%s, percent per class:\n%s", self._dataset_name, class_table(scores))
-        logger.info(
-            "%s, %d video(s), %d of %d frames with ground truth:\n%s",
-            self._dataset_name,
-            len(scores.videos),
-            scores.scored_frames,
-            scores.frames,
-            summary_table(scores),
-        )
-        for warning in undefined_warnings(scores):
-            logger.warning("%s", warning)
 
 
 def _cut_short(video: VideoScorer) -> str:

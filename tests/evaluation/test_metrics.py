@@ -59,6 +59,24 @@ def brute_force_windows(truth, prediction, n):
     return scores
 
 
+def brute_force_strict_windows(truth, prediction, n):
+    """Every window's strict VC and temporal accuracy, from their definition; None if skipped."""
+    consistencies, accuracies = [], []
+    for i in range(len(truth) - n + 1):
+        true, predicted = truth[i : i + n], prediction[i : i + n]
+        counted = (true == true[0]).all(axis=0) & (true[0] != VOID)
+        pixels = counted.sum()
+        same = (predicted == predicted[0]).all(axis=0)
+        right = (predicted == true).all(axis=0)
+        consistencies.append((counted & same).sum() / pixels if pixels else None)
+        accuracies.append((counted & right).sum() / pixels if pixels else None)
+    return consistencies, accuracies
+
+
+def none_for_nan(scores):
+    return [None if math.isnan(score) else score for score in scores]
+
+
 def random_video(seed, num_frames, change_rate=0.05, size=(6, 7)):
     """Labels 0..3 and void, of which a share changes from each frame to the next."""
     rng = np.random.RandomState(seed)
@@ -164,7 +182,54 @@ def test_streaming_consistency_equals_cutting_out_every_window(num_frames, n):
         prediction = random_video(seed + 100, num_frames)
         got = score_windows(truth, prediction, (n,)).scores[n]
         expected = brute_force_windows(truth, prediction, n)
-        assert [None if math.isnan(s) else s for s in got] == expected
+        assert none_for_nan(got) == expected
+
+
+@pytest.mark.parametrize("num_frames", [1, 5, 8, 17, 40])
+@pytest.mark.parametrize("n", [2, 8, 16])
+def test_streaming_strict_scores_equal_cutting_out_every_window(num_frames, n):
+    for seed in range(3):
+        truth = random_video(seed, num_frames, change_rate=(0.02, 0.1, 0.9)[seed])
+        # Right in about half of the pixels, void predicted on some of them.
+        prediction = np.where(
+            random_video(seed + 200, num_frames) < 2, truth, random_video(seed + 100, num_frames)
+        )
+        got = score_windows(truth, prediction, (n,))
+        consistencies, accuracies = brute_force_strict_windows(truth, prediction, n)
+        assert none_for_nan(got.strict_scores[n]) == consistencies
+        assert none_for_nan(got.temporal_accuracies[n]) == accuracies
+
+
+def test_strict_scores_by_hand():
+    # Four pixels in two frames: right, constant but wrong, flickering, and void.
+    truth = np.array([[[0, 1, 2, VOID]], [[0, 1, 2, VOID]]], dtype=np.uint8)
+    prediction = np.array([[[0, 3, 2, 1]], [[0, 3, 1, 1]]], dtype=np.uint8)
+    windows = score_windows(truth, prediction, (2,))
+    assert windows.scores[2] == [3 / 4]  # all but the flickering one of all four
+    assert windows.strict_scores[2] == [2 / 3]  # of those that are labelled, the first two
+    assert windows.temporal_accuracies[2] == [1 / 3]  # the first alone
+
+
+def test_a_constant_wrong_prediction_is_consistent_but_not_accurate():
+    truth = np.zeros((9, 2, 2), dtype=np.uint8)
+    windows = score_windows(truth, truth + 1, (8,))
+    assert windows.scores[8] == windows.strict_scores[8] == [1.0, 1.0]
+    assert windows.temporal_accuracies[8] == [0.0, 0.0]
+
+
+def test_nothing_but_void_has_no_strict_score():
+    truth = np.full((8, 1, 2), VOID, dtype=np.uint8)
+    windows = score_windows(truth, truth, (8,))
+    assert windows.scores[8] == [1.0]
+    assert math.isnan(windows.strict_scores[8][0])
+    assert math.isnan(windows.temporal_accuracies[8][0])
+
+
+def test_another_ignore_label_is_void_to_the_strict_scores():
+    consistency = VideoConsistency((2,), ignore_label=9)
+    for _ in range(2):
+        consistency.update(row(0, 9), row(0, 1))
+    assert consistency.windows().temporal_accuracies[2] == [1.0]
 
 
 def test_window_sizes_are_scored_side_by_side_as_if_alone():
@@ -212,7 +277,12 @@ def test_a_frame_without_ground_truth_takes_out_exactly_the_windows_that_hold_it
     expected = brute_force_windows(truth, prediction, 4)
     expected[6:10] = [None] * 4  # windows 6..9 hold frame 9
     got = consistency.windows()
-    assert [None if math.isnan(s) else s for s in got.scores[4]] == expected
+    assert none_for_nan(got.scores[4]) == expected
+    for strict, whole in zip(
+        (got.strict_scores, got.temporal_accuracies),
+        brute_force_strict_windows(truth, prediction, 4),
+    ):
+        assert none_for_nan(strict[4]) == [*whole[:6], *[None] * 4, *whole[10:]]
     assert got.num_frames == 20
 
 

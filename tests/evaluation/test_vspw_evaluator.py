@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from detectron2.data import MetadataCatalog
+from detectron2.utils import comm
 from PIL import Image
 
 from cffm_plugin.data.images import LabelMapping, read_mask
@@ -422,6 +423,25 @@ def test_written_results_are_strict_json_with_null_for_nan(tmp_path):
     assert math.isnan(scores["IoU-class 1"])
     assert written["sem_seg"] == {k: None if math.isnan(v) else v for k, v in scores.items()}
     assert written["per_video"] == {"v": {"num_frames": 17, "VC8": 100, "VC16": 100}}
+    assert written["official"]["all_videos"]["mIoU"] == scores["mIoU"] / 100 == 1
+    assert written["official"]["mVC8"] == 1
+    strict = {"strict_VC8", "strict_VC16", "temporal_accuracy8", "temporal_accuracy16"}
+    everything = dict.fromkeys(strict, 100)
+    assert written["strict"]["over_windows"] == written["strict"]["over_videos"] == everything
+    assert written["strict"]["per_video"] == {"v": everything}
+    assert written["frames"] == written["scored_frames"] == 17
+
+
+def test_strict_scores_count_short_videos_and_last_windows(tmp_path):
+    # The prediction is right but in the last of 8 frames, which officially no window holds.
+    predictions = blank(8)
+    predictions[7] = 1
+    evaluator = VSPWEvaluator(DATASET, output_dir=tmp_path / "out")
+    feed(evaluator, write_video(tmp_path, "v", blank(8, value=1)), predictions)
+    assert math.isnan(evaluator.evaluate()["sem_seg"]["mVC8"])
+    scores = strict_json(tmp_path / "out" / "vspw_results.json")["strict"]["over_windows"]
+    assert scores["strict_VC8"] == scores["temporal_accuracy8"] == 0
+    assert scores["strict_VC16"] is None
 
 
 # --- Metadata -------------------------------------------------------------------------------
@@ -481,6 +501,7 @@ def evaluate_in_two_processes(rank, folder, videos):
         except RuntimeError as error:
             outcome = str(error)
         (folder / f"{scenario}.{rank}").write_bytes(pickle.dumps(outcome))
+    comm._get_global_gloo_group.cache_clear()  # or its threads outlive the group, and exit aborts
     torch.distributed.destroy_process_group()
 
 

@@ -6,7 +6,7 @@ be corrected into another folder. ``tools/check_vspw.py`` is the command line.
 
 from .check import check_dataset
 from .correction import Corrections, check_correction_folder, write_corrected_masks
-from .findings import Effect, Finding, Kind, Report, Severity
+from .findings import Effect, Finding, Kind, Report, Severity, counted
 from .text import details, summary_table
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "Severity",
     "check_correction_folder",
     "check_dataset",
+    "counted",
     "details",
     "summary_table",
     "write_corrected_masks",

@@ -140,6 +140,11 @@ class Finding:
         }
 
 
+def counted(number: int, noun: str) -> str:
+    """ "1 mask", "2 masks"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 @dataclass(frozen=True)
 class Report:
     """What was checked, and the findings: worst first, then by kind and file.

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..clips import is_long_enough
-from .findings import Effect, Finding, Kind
+from .findings import Effect, Finding, Kind, counted
 
 TRAIN_SPLIT = "train"  # what load_vspw makes training records of
 
@@ -47,7 +47,7 @@ def check_clips(
     if not training or any(is_long_enough(n, offsets) for n in training):
         return []
     detail = (
-        f"the longest has {max(training)} frames; frame offsets {tuple(offsets)} take "
+        f"the longest has {counted(max(training), 'frame')}; frame offsets {tuple(offsets)} take "
         f"{1 - min(offsets)}"
     )
     effects = (Effect.TRAINING_CANNOT_START,)

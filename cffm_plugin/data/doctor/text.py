@@ -4,7 +4,7 @@ from collections import defaultdict
 
 from tabulate import tabulate
 
-from .findings import Effect, Finding, Kind, Report
+from .findings import Effect, Finding, Kind, Report, counted
 
 _WIDTHS = [None, None, None, 36, 40]
 
@@ -38,5 +38,5 @@ def details(report: Report, limit: int = 3) -> str:
         lines.append(f"{kind.name.lower()}: {kind.title}. What to do: {remedy}.")
         lines += [f"  {finding.where}: {finding.detail}" for finding in found[:limit]]
         if len(found) > limit:
-            lines.append(f"  and {len(found) - limit} more such findings")
+            lines.append(f"  and {counted(len(found) - limit, 'more such finding')}")
     return "\n".join(lines)

@@ -12,7 +12,7 @@ from ..clips import is_long_enough
 from ..datasets.vspw import FRAME_SUFFIXES, _natural_order, _visible_files
 from ..images import LabelMapping
 from .correction import one_channel
-from .findings import Effect, Finding, Kind
+from .findings import Effect, Finding, Kind, counted
 from .inspection import Inspection, inspect
 from .lists import TRAIN_SPLIT
 
@@ -117,7 +117,7 @@ class _VideoChecker:
                 self.found.add(Kind.MASK_WITHOUT_FRAME, f"mask/{mask}", detail, effects)
 
     def _check_length(self) -> None:
-        detail = f"{len(self.frames)} frames"
+        detail = counted(len(self.frames), "frame")
         if self.trains and not self.is_long_enough:
             effects = (Effect.LEFT_OUT_OF_TRAINING,)
             self.found.add(Kind.TOO_SHORT_FOR_CLIP, "", detail, effects)
@@ -201,7 +201,9 @@ class _VideoChecker:
         if self.evaluates:
             effects.add(Effect.EVALUATION_STOPS if self.masks else Effect.FRAMES_STRETCHED)
         common, _ = counts.most_common(1)[0]
-        detail = ", ".join(f"{n} frames of {_size(size)}" for size, n in counts.most_common())
+        detail = ", ".join(
+            f"{counted(n, 'frame')} of {_size(size)}" for size, n in counts.most_common()
+        )
         for index, size in sizes.items():
             if size != common:
                 name = f"origin/{self.frames[index]}"
@@ -212,11 +214,12 @@ class _VideoChecker:
             return
         common = self.foreign_pixels.most_common()
         named = [
-            f"{value} ({pixels} pixels in {len(self.foreign_masks[value])} masks)"
+            f"{value} ({counted(pixels, 'pixel')} in "
+            f"{counted(len(self.foreign_masks[value]), 'mask')})"
             for value, pixels in common[:_VALUES_NAMED]
         ]
         if len(common) > _VALUES_NAMED:
-            named.append(f"{len(common) - _VALUES_NAMED} more values")
+            named.append(counted(len(common) - _VALUES_NAMED, "more value"))
         masks = sorted({m for masks in self.foreign_masks.values() for m in masks})
         for name in masks:
             self.found.add(

@@ -242,6 +242,12 @@ FAULTS = [
         Kind.MASK_FOREIGN_VALUES,
         Effect.COUNTED_AS_VOID,
         foreign_values=lambda r: (put_value(mask(r)), put_value(mask(r, index=5), K + 1)),
+        some_of_no_clip=lambda r: (put_value(mask(r, "t1", 0)), put_value(mask(r, "t1", 1))),
+    ),
+    *faults(
+        Kind.MASK_FOREIGN_VALUES,
+        NEVER_DRAWN,
+        foreign_values_of_no_clip=lambda r: put_value(mask(r, "t1", 1)),
     ),
     *faults(
         Kind.TOO_SHORT_FOR_CLIP,

@@ -42,9 +42,9 @@ def test_the_tool_reports_corrects_and_exits_with_1_on_errors(root, tmp_path):
         timeout=120,
     )
     assert result.returncode == 1, result.stderr
-    for part in ("mask_16_bit", "mask_foreign_values", "mask_size", "252 (3 pixels in 1 masks)"):
+    for part in ("mask_16_bit", "mask_foreign_values", "mask_size", "252 (3 pixels in 1 mask)"):
         assert part in result.stdout
-    for part in ("images per second", "2 corrected masks", "1 masks could not be corrected"):
+    for part in ("images per second", "2 corrected masks", "1 mask could not be corrected"):
         assert part in result.stdout
     content = json.loads((tmp_path / "report" / "r.json").read_text())
     assert len(content["findings"]) == 3

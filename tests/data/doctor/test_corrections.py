@@ -29,9 +29,9 @@ def grey_as(path, mode):
 
 
 def with_palette(path):
-    put_value(path)
-    image = Image.fromarray(read_mask(path))
-    image.putpalette([7, 8, 9] * 256)
+    """A palette of 8 colours, of which 5 to 7 stand for no class; 255 is none of them."""
+    image = Image.fromarray(read_mask(put_value(path, 7)))
+    image.putpalette([7, 8, 9] * 8)
     image.save(path)
 
 

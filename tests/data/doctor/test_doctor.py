@@ -16,6 +16,7 @@ from planted_faults import (
     plant_many,
     put_value,
     resize,
+    write,
 )
 
 from cffm_plugin.data import build_clip_train_loader, load_vspw, read_image, read_mask
@@ -101,7 +102,7 @@ def test_foreign_values_are_counted_per_video(root):
     (finding,) = check(root).findings
     assert len(finding.files) == 11
     assert finding.pixels == {6: 2, 252: 70}  # 10 masks of 7 pixels
-    assert finding.detail == "252 (70 pixels in 10 masks), 6 (2 pixels in 1 masks)"
+    assert finding.detail == "252 (70 pixels in 10 masks), 6 (2 pixels in 1 mask)"
     assert check(root, num_classes=6).findings[0].pixels == {252: 70}
 
 
@@ -177,7 +178,7 @@ def save_image(path, mode, **kwargs):
 
 
 def unfinished(content):
-    """Beginnings of a file, 5 bytes apart and the last 40: as they are, and filled up with zeros."""
+    """Beginnings of a file, 5 bytes apart and the last 40: as they are, and filled with zeros."""
     for end in sorted({*range(1, len(content), 5), *range(len(content) - 40, len(content))}):
         yield content[:end]
         if content[end:].strip(b"\0"):

@@ -1,0 +1,87 @@
+#!/usr/bin/env python3
+"""Scores prediction PNGs of any model against a dataset in VSPW's layout.
+
+    python tools/evaluate_predictions.py --dataset-root datasets/vspw/VSPW_480p --split val \\
+        --predictions output/inference/result_submission --json scores.json
+
+Predictions are <predictions>/<video>/<frame>.png with one channel that holds class indices from 0.
+Prints a table per class, the official VSPW numbers, and stricter ones: strict_VC<n> counts the
+pixels whose truth is one class, never void, over all n frames of a window, and which share of them
+keeps its prediction; temporal_accuracy<n>, which share of them is right in all n frames. Both count
+all windows of all videos.
+"""
+
+import argparse
+import logging
+import os
+import sys
+from pathlib import Path
+
+from cffm_plugin.evaluation import score_predictions
+from cffm_plugin.evaluation.report import (
+    class_table,
+    official_table,
+    strict_table,
+    summary_table,
+    write_json,
+)
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--dataset-root", type=Path, required=True, help="the folder with <split>.txt and data/"
+    )
+    parser.add_argument("--split", required=True, help="name of the list file without .txt")
+    parser.add_argument("--predictions", type=Path, required=True, help="folder of PNGs")
+    parser.add_argument("--num-classes", type=int, default=124, help="(%(default)s)")
+    parser.add_argument(
+        "--one-based", action="store_true", help="PNGs hold k + 1 for class k, as VSPW's masks do"
+    )
+    parser.add_argument(
+        "--partial",
+        action="store_true",
+        help="score the frames whose predictions are there and fit, and warn of the others",
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all scores here too")
+    parser.add_argument(
+        "--jobs",
+        type=int,
+        default=min(os.cpu_count() or 1, 8),
+        help="processes; the scores do not depend on it (%(default)s)",
+    )
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    logging.basicConfig(format="%(levelname)s: %(message)s")
+    try:
+        scores = score_predictions(
+            args.dataset_root,
+            args.split,
+            args.predictions,
+            num_classes=args.num_classes,
+            one_based=args.one_based,
+            partial=args.partial,
+            jobs=args.jobs,
+            progress=True,
+        )
+        if args.json is not None:
+            write_json(scores, args.json)
+    except (ValueError, OSError) as error:
+        sys.exit(str(error))
+    scored = f"{scores.scored_frames} of {scores.frames} frames"
+    print(f"{scores.dataset}: {len(scores.videos)} videos, {scored} scored\n")
+    print(f"Percent per class:\n{class_table(scores)}\n")
+    print(f"Strict scores, percent:\n{strict_table(scores)}\n")
+    print(f"Official scores, percent:\n{summary_table(scores)}\n")
+    print(f"Official scores, unrounded:\n{official_table(scores)}")
+    if args.json is not None:
+        print(f"\nWritten to {args.json}")
+
+
+if __name__ == "__main__":
+    main()
