@@ -19,6 +19,7 @@ from PIL import Image
 
 from cffm_plugin.data import load_vspw, register_vspw
 from cffm_plugin.evaluation import VSPWEvaluator, score_predictions
+from cffm_plugin.evaluation import predictions as predictions_module
 from cffm_plugin.evaluation.report import write_json
 
 ROOT = Path(__file__).parents[2]
@@ -329,6 +330,17 @@ def test_a_prediction_that_cannot_be_scored_is_an_error_unless_partial(
     assert "--partial" in str(error.value)
     assert score(root, folder, partial=True).scored_frames == 41
     assert "1 of 42 frames are left out" in caplog.text
+
+
+def test_what_headers_tell_is_told_before_any_pixel_is_read(small, monkeypatch):
+    def refuse(_):
+        raise AssertionError("read pixels")
+
+    root, folder = small
+    other_size(folder / "video2" / "00000019.png")
+    monkeypatch.setattr(predictions_module, "read_mask", refuse)
+    with pytest.raises(ValueError, match="another size"):
+        score(root, folder)
 
 
 def test_missing_videos_and_what_is_too_much_are_listed_by_name(small, caplog):
