@@ -39,6 +39,8 @@ def add_cffm_config(cfg: CfgNode) -> None:
     # Weights of the two cross entropies: all frames' image logits, the target's video logits.
     cfg.MODEL.CFFM.IMAGE_LOSS_WEIGHT = 0.5
     cfg.MODEL.CFFM.VIDEO_LOSS_WEIGHT = 1.0
+    # Train the temporal part alone, on the image segmenter of MODEL.WEIGHTS as it is.
+    cfg.MODEL.CFFM.FREEZE_IMAGE_SEGMENTER = False
 
     # CFFM++: a branch that looks at the prototypes of the whole video. Training trains it alone.
     cfg.MODEL.CFFM.PROTOTYPES = CfgNode()
@@ -63,6 +65,21 @@ def add_cffm_config(cfg: CfgNode) -> None:
     # Images are padded to multiples of it. 0 for SegFormerHead; 32 for heads that double sizes,
     # such as SemSegFPNHead.
     cfg.MODEL.MIT.SIZE_DIVISIBILITY = 0
+
+    # Any model of the library timm as a backbone, build_timm_backbone.
+    cfg.MODEL.TIMM = CfgNode()
+    # As in timm.list_models(), with or without the tag of its pretrained weights.
+    cfg.MODEL.TIMM.NAME = "resnet50"
+    # Names by stride, 4 to 32. DeepLabV3PlusHead and others want only some of them.
+    cfg.MODEL.TIMM.OUT_FEATURES = ["res2", "res3", "res4", "res5"]
+    # Fetch timm's pretrained weights (network or timm's cache) whenever the model is built.
+    cfg.MODEL.TIMM.PRETRAINED = False
+    # Or a local file that timm published or saved, .safetensors or .pth.
+    cfg.MODEL.TIMM.CHECKPOINT = ""
+    # Largest rate of stochastic depth, for models that have it.
+    cfg.MODEL.TIMM.DROP_PATH_RATE = 0.0
+    # As for MODEL.MIT: 0 for SegFormerHead; 32 for heads that double sizes, such as SemSegFPNHead.
+    cfg.MODEL.TIMM.SIZE_DIVISIBILITY = 0
 
     # Channel dropout before the classifier of SegFormerHead.
     cfg.MODEL.SEM_SEG_HEAD.DROPOUT = 0.1

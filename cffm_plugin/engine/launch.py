@@ -44,13 +44,23 @@ def launch_job(job: Callable[..., Any], args: argparse.Namespace, *more: Any) ->
         # More threads than cores: they must not spin while they wait. Read when a process starts.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     return launch(
-        job,
+        _run_and_leave,
         args.num_gpus,
         num_machines=args.num_machines,
         machine_rank=args.machine_rank,
         dist_url=args.dist_url,
-        args=(args, *more),
+        args=(job, args, *more),
     )
+
+
+def _run_and_leave(job: Callable[..., Any], *args: Any) -> Any:
+    """Run a job, then leave the process group together: processes that just end may abort."""
+    result = job(*args)
+    if torch.distributed.is_initialized():
+        comm.synchronize()
+        comm._get_global_gloo_group.cache_clear()  # or its threads outlive the group
+        torch.distributed.destroy_process_group()
+    return result
 
 
 def main(args: argparse.Namespace, trainer: type[CFFMTrainer] = CFFMTrainer) -> Any:

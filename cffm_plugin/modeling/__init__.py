@@ -1,6 +1,6 @@
 """What detectron2's registries hold: backbones, heads and the meta-architecture."""
 
-from .backbone import MiT
+from .backbone import MiT, TimmBackbone
 from .pixel_embedding import PixelEmbedding, as_pixel_embedding
 from .segformer_head import SegFormerHead
 from .temporal_head import PrototypeBranch, TemporalHead
@@ -13,5 +13,6 @@ __all__ = [
     "PrototypeBranch",
     "SegFormerHead",
     "TemporalHead",
+    "TimmBackbone",
     "as_pixel_embedding",
 ]

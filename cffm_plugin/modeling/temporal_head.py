@@ -19,11 +19,24 @@ class TemporalHead(nn.Module):
         num_classes: K.
         dropout: channel dropout before the classifier.
         stride: of the embedding that ``cffm`` works on, relative to the image.
+        embedding_channels: of the image head's embedding; None where they are ``cffm.dim``.
+            Another number is brought to ``cffm.dim`` by a learned 1x1 projection.
     """
 
     @configurable
-    def __init__(self, cffm: CFFM, *, num_classes: int, dropout: float = 0.1, stride: int = 8):
+    def __init__(
+        self,
+        cffm: CFFM,
+        *,
+        num_classes: int,
+        dropout: float = 0.1,
+        stride: int = 8,
+        embedding_channels: int | None = None,
+    ):
         super().__init__()
+        self.projection: nn.Conv2d | None = None
+        if embedding_channels is not None and embedding_channels != cffm.dim:
+            self.projection = nn.Conv2d(embedding_channels, cffm.dim, kernel_size=1)
         self.cffm = cffm
         self.stride = stride
         self.dropout = nn.Dropout2d(dropout)
@@ -39,8 +52,10 @@ class TemporalHead(nn.Module):
                 "MODEL.CFFM: FRAME_OFFSETS, REFERENCE_POOLS and REFERENCE_KERNELS hold one number "
                 f"per reference frame, got {node.FRAME_OFFSETS} and {node.REFERENCE_POOLS}"
             )
+        # Attention heads share the channels evenly: other widths are projected to the next that do.
+        dim = -(-embedding_channels // node.NUM_HEADS) * node.NUM_HEADS
         cffm = CFFM(
-            embedding_channels,
+            dim,
             node.DEPTH,
             num_heads=node.NUM_HEADS,
             window_size=node.WINDOW_SIZE,
@@ -54,14 +69,23 @@ class TemporalHead(nn.Module):
             "num_classes": num_classes,
             "dropout": node.DROPOUT,
             "stride": node.STRIDE,
+            "embedding_channels": embedding_channels,
         }
 
     def resample(self, embedding: Tensor, embedding_stride: int) -> Tensor:
-        """Embedding (N, C, h, w) -> the same at this module's stride; sides are rounded down."""
-        if embedding_stride == self.stride:
-            return embedding
-        size = [max(1, side * embedding_stride // self.stride) for side in embedding.shape[2:]]
-        return F.interpolate(embedding, size=size, mode="bilinear", align_corners=False)
+        """The image head's embedding -> what CFFM works on.
+
+        Args:
+            embedding: (N, embedding_channels, h, w).
+            embedding_stride: relative to the image.
+
+        Returns:
+            (N, cffm.dim, h', w') at this module's stride; sides are rounded down.
+        """
+        if embedding_stride != self.stride:
+            size = [max(1, side * embedding_stride // self.stride) for side in embedding.shape[2:]]
+            embedding = F.interpolate(embedding, size=size, mode="bilinear", align_corners=False)
+        return embedding if self.projection is None else self.projection(embedding)
 
     def classify(self, target: Tensor, refined: Tensor) -> Tensor:
         """The target's embedding and its refinement, (N, C, h, w) each -> logits (N, K, h, w)."""

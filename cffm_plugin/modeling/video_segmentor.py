@@ -39,6 +39,7 @@ class CFFMSegmentor(SemanticSegmentor):
         video_loss_weight: float = 1.0,
         prototype_branch: PrototypeBranch | None = None,
         prototype_logit_weight: float = 0.5,
+        freeze_image_segmenter: bool = False,
     ):
         """
         Args:
@@ -51,7 +52,11 @@ class CFFMSegmentor(SemanticSegmentor):
             prototype_branch: CFFM++'s. Training then trains it alone: everything else is without
                 gradient and in evaluation mode.
             prototype_logit_weight: of the branch's logits, which are added to the video logits.
+            freeze_image_segmenter: training trains ``temporal`` alone: backbone and head are
+                without gradient and in evaluation mode.
         """
+        if freeze_image_segmenter and temporal is None:
+            raise ValueError("with the image segmenter frozen and no temporal module, none trains")
         if prototype_branch is not None and temporal is None:
             raise ValueError("a prototype branch (CFFM++) is built on a temporal module (CFFM)")
         super().__init__(
@@ -64,8 +69,13 @@ class CFFMSegmentor(SemanticSegmentor):
         self.prototype_logit_weight = prototype_logit_weight
         if temporal is not None:
             as_pixel_embedding(sem_seg_head)  # raises now, not at the first clip
+        self._frozen_parts: list[str] = []
+        if freeze_image_segmenter or prototype_branch is not None:
+            self._frozen_parts += ["backbone", "sem_seg_head"]
         if prototype_branch is not None:
-            self._freeze_all_but(prototype_branch)
+            self._frozen_parts.append("temporal")
+        for name in self._frozen_parts:
+            getattr(self, name).requires_grad_(False)
 
     @property
     def pixel_embedding(self) -> PixelEmbedding:
@@ -78,17 +88,19 @@ class CFFMSegmentor(SemanticSegmentor):
         if not cfg.MODEL.CFFM.ENABLED:
             return arguments
         head = as_pixel_embedding(arguments["sem_seg_head"])
+        temporal = TemporalHead(
+            cfg, embedding_channels=head.embedding_channels, num_classes=head.num_classes
+        )
         if cfg.MODEL.CFFM.PROTOTYPES.ENABLED:
             arguments["prototype_branch"] = PrototypeBranch(
-                cfg, dim=head.embedding_channels, num_classes=head.num_classes
+                cfg, dim=temporal.cffm.dim, num_classes=head.num_classes
             )
             arguments["prototype_logit_weight"] = cfg.MODEL.CFFM.PROTOTYPES.LOGIT_WEIGHT
         return arguments | {
-            "temporal": TemporalHead(
-                cfg, embedding_channels=head.embedding_channels, num_classes=head.num_classes
-            ),
+            "temporal": temporal,
             "image_loss_weight": cfg.MODEL.CFFM.IMAGE_LOSS_WEIGHT,
             "video_loss_weight": cfg.MODEL.CFFM.VIDEO_LOSS_WEIGHT,
+            "freeze_image_segmenter": cfg.MODEL.CFFM.FREEZE_IMAGE_SEGMENTER,
         }
 
     def forward(self, batched_inputs: list[dict[str, Any]]) -> Any:
@@ -163,7 +175,8 @@ class CFFMSegmentor(SemanticSegmentor):
             self.backbone.padding_constraints,
         ).tensor  # (B * T, H, W)
         target_labels = labels.view(len(clips), clip_length, *labels.shape[1:])[:, -1]
-        with torch.set_grad_enabled(self.prototype_branch is None):
+        image_segmenter_is_frozen = "sem_seg_head" in self._frozen_parts
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not image_segmenter_is_frozen):
             embedding, _ = self._embed(clips)  # (B, T, C, h, w)
             image_logits = self.pixel_embedding.classify(embedding.flatten(0, 1))
             losses = {
@@ -256,18 +269,11 @@ class CFFMSegmentor(SemanticSegmentor):
         embedding, _ = self._embed([[image] for image in images])
         return self._resample(embedding.flatten(0, 1))
 
-    def _freeze_all_but(self, trained: nn.Module) -> None:
-        for parameter in self.parameters():
-            parameter.requires_grad_(False)
-        for parameter in trained.parameters():
-            parameter.requires_grad_(True)
-
     def train(self, mode: bool = True) -> "CFFMSegmentor":
-        """As in torch; with a prototype branch, all else stays in evaluation mode."""
+        """As in torch, but frozen parts stay in evaluation mode."""
         super().train(mode)
-        if mode and self.prototype_branch is not None:
-            for name, child in self.named_children():
-                child.train(name == "prototype_branch")
+        for name in self._frozen_parts:
+            getattr(self, name).eval()
         return self
 
 

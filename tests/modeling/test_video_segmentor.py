@@ -155,16 +155,78 @@ def test_the_adapter_embeds_what_the_predictor_is_given():
 
 
 @pytest.mark.parametrize(
-    "overrides, message",
+    "channels, heads, dim",
     [
-        (["MODEL.CFFM.FRAME_OFFSETS", "(-3,)"], "one number per reference frame"),
-        (["MODEL.CFFM.NUM_HEADS", "7"], "num_heads must divide"),
+        (30, 8, 32),  # ceil(30 / 8) * 8
+        (32, 7, 35),
+        (32, 8, 32),
     ],
 )
-def test_a_config_that_does_not_fit_is_an_error(overrides, message):
+@pytest.mark.parametrize("prototypes", [False, True])
+def test_a_width_that_heads_do_not_divide_is_projected_to_the_next(
+    channels, heads, dim, prototypes
+):
+    overrides = ["MODEL.SEM_SEG_HEAD.CONVS_DIM", str(channels), "MODEL.CFFM.NUM_HEADS", str(heads)]
+    overrides += ["MODEL.CFFM.PROTOTYPES.ENABLED", str(prototypes), "MODEL.CFFM.DEPTH", "1"]
+    model = build_model(tiny_config(overrides))
+    assert model.temporal.cffm.dim == dim
+    projection = {n for n in model.state_dict() if "projection." in n and n.startswith("temporal")}
+    names = {"temporal.projection.weight", "temporal.projection.bias"}
+    assert projection == (names if dim != channels else set())
+
+    clip = make_clip(labels=True, prototypes=torch.randn(5, dim))
+    assert model.embed_frames(clip["image"]).shape == (4, dim, 8, 12)  # 64x96 at stride 8
+    with torch.no_grad():
+        (result,) = model.eval()([clip])
+    assert result["sem_seg"].shape[1:] == (64, 96)
+    losses = model.train()([clip])
+    sum(losses.values()).backward()
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            assert parameter.grad is not None and parameter.grad.isfinite().all(), name
+
+
+def test_freezing_the_image_segmenter_trains_the_temporal_part_alone():
+    model = make_segmentor(freeze_image_segmenter=True).train()
+    assert model.training and all(module.training for module in model.temporal.modules())
+    for part in (model.backbone, model.sem_seg_head):
+        assert not any(module.training for module in part.modules())
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=0.01)
+    for _ in range(10):
+        losses = model.train()([make_clip(labels=True)])
+        assert set(losses) == {"loss_sem_seg", "loss_video"}
+        assert not losses["loss_sem_seg"].requires_grad
+        optimizer.zero_grad()
+        sum(losses.values()).backward()
+        optimizer.step()
+    for name, tensor in model.state_dict().items():  # BatchNorm's statistics among them
+        changed = not torch.equal(tensor, before[name])
+        assert changed == name.startswith("temporal."), name
+    model.eval()
+    assert not any(module.training for module in model.modules())
+
+
+def test_config_freezes_the_image_segmenter():
+    model = build_model(tiny_config(["MODEL.CFFM.FREEZE_IMAGE_SEGMENTER", "True"]))
+    trained = {n.split(".")[0] for n, p in model.named_parameters() if p.requires_grad}
+    assert trained == {"temporal"}
+
+
+def test_freezing_the_image_segmenter_without_cffm_is_an_error():
+    with pytest.raises(ValueError, match="no temporal module"):
+        CFFMSegmentor(**make_parts(), freeze_image_segmenter=True)
+
+
+def tiny_config(overrides):
     common = ["MODEL.META_ARCHITECTURE", "CFFMSegmentor", "MODEL.DEVICE", "cpu"]
     common += ["MODEL.BACKBONE.NAME", "build_mit_backbone", "MODEL.MIT.NAME", "mit_tiny"]
-    common += ["MODEL.SEM_SEG_HEAD.NAME", "SegFormerHead"]
+    common += ["MODEL.SEM_SEG_HEAD.NAME", "SegFormerHead", "INPUT.FORMAT", "RGB"]
+    common += ["MODEL.SEM_SEG_HEAD.NUM_CLASSES", str(NUM_CLASSES), "MODEL.SEM_SEG_HEAD.NORM", "BN"]
     common += ["MODEL.SEM_SEG_HEAD.IN_FEATURES", "['res2', 'res3', 'res4', 'res5']"]
-    with pytest.raises(ValueError, match=message):
-        build_model(load_config("", common + overrides))
+    return load_config("", common + overrides)
+
+
+def test_a_config_that_does_not_fit_is_an_error():
+    with pytest.raises(ValueError, match="one number per reference frame"):
+        build_model(tiny_config(["MODEL.CFFM.FRAME_OFFSETS", "(-3,)"]))

@@ -91,6 +91,8 @@ def _oriented_size(image: Image.Image) -> tuple[int, int]:
 
 def _is_whole(data: bytes, image_format: str | None) -> bool:
     if image_format in ("JPEG", "MPO"):
+        if data.endswith(_END_OF_IMAGE):  # as most do; looking for it takes time
+            return True
         return data.find(_END_OF_IMAGE, _end_of_jpeg_header(data)) >= 0
     return _png_is_whole(data) if image_format == "PNG" else True
 

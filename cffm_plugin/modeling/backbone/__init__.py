@@ -1,3 +1,11 @@
 from .mit import MIT_VARIANTS, MiT, build_mit_backbone
+from .timm import TimmBackbone, build_timm_backbone, pixel_statistics
 
-__all__ = ["MIT_VARIANTS", "MiT", "build_mit_backbone"]
+__all__ = [
+    "MIT_VARIANTS",
+    "MiT",
+    "TimmBackbone",
+    "build_mit_backbone",
+    "build_timm_backbone",
+    "pixel_statistics",
+]

@@ -1,0 +1,355 @@
+"""Any timm model with feature maps as a detectron2 backbone: Swin, ConvNeXt, EfficientNet, ..."""
+
+import difflib
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import timm  # the library: imports are absolute, so this file does not hide it
+import torch
+import torch.nn.functional as F
+from detectron2.config import CfgNode
+from detectron2.modeling import BACKBONE_REGISTRY, Backbone
+from detectron2.modeling.backbone.build import ShapeSpec
+from timm.models import EfficientNetFeatures, MobileNetV3Features, load_state_dict
+from torch import Tensor, nn
+
+FEATURE_OF_STRIDE = {4: "res2", 8: "res3", 16: "res4", 32: "res5"}
+# Sides that show what a model does with sizes it was not made for: odd, and over 224, the side
+# that many take only.
+PROBED_SIZES = ((97, 131), (225, 161))
+
+logger = logging.getLogger(__name__)
+
+
+class TimmBackbone(Backbone):
+    """A timm model's feature maps under detectron2's names, whatever timm numbers them.
+
+    Takes images of any size; a side of n pixels gives ceil(n / stride) cells. Where the model needs
+    other sizes, images are padded with zeros at the bottom and the right and the features cropped.
+    The model's BatchNorm is torch's own: with few images per process, think of
+    ``torch.nn.SyncBatchNorm.convert_sync_batchnorm``.
+
+    Args:
+        name: as in ``timm.list_models()``, with or without the tag of its pretrained weights.
+        out_features: which of "res2", "res3", "res4", "res5" (strides 4, 8, 16, 32) to return; None
+            for all that the model has.
+        pretrained: fetch timm's weights, by timm's own mechanism (its cache, or the network).
+        checkpoint: a local file with the model's weights as timm publishes them; see
+            ``load_checkpoint``.
+        drop_path_rate: largest rate of stochastic depth.
+        in_channels: channels of the image.
+        size_divisibility: what detectron2 pads images to. 0 for heads that take maps of any size,
+            as SegFormerHead does; 32 for those that only double sizes, as SemSegFPNHead.
+
+    Raises:
+        ValueError: timm has no such model; the model lacks a feature, an option, or a way to take
+            images of any size; both ``pretrained`` and ``checkpoint`` are given; or what
+            ``load_checkpoint`` raises.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        out_features: Sequence[str] | None = None,
+        pretrained: bool = False,
+        checkpoint: str = "",
+        drop_path_rate: float = 0.0,
+        in_channels: int = 3,
+        size_divisibility: int = 0,
+    ):
+        super().__init__()
+        if pretrained and checkpoint:
+            raise ValueError(f"timm's {name}: weights are either pretrained or in {checkpoint}")
+        blueprint = _draw_blueprint(name, drop_path_rate, in_channels)
+        if out_features is None:
+            out_features = list(blueprint.levels)
+        missing = set(out_features) - set(blueprint.levels)
+        if missing or not out_features:
+            raise ValueError(
+                f"timm's {name} offers the features {_list_levels(blueprint.levels)}, "
+                f"got {tuple(out_features)}"
+            )
+        levels = {n: level for n, level in blueprint.levels.items() if n in out_features}
+        self.name = name
+        self._size_divisibility = size_divisibility
+        self._out_features = list(levels)
+        self._out_feature_channels = {n: level.channels for n, level in levels.items()}
+        self._out_feature_strides = {n: level.stride for n, level in levels.items()}
+        self._channels_last = blueprint.channels_last
+        self._multiple = blueprint.multiple
+        self.extractor = timm.create_model(
+            name,
+            pretrained=pretrained,
+            features_only=True,
+            out_indices=[level.index for level in levels.values()],
+            **blueprint.options,
+        )
+        _drop_unused_blocks(self.extractor)
+        if checkpoint:
+            self.load_checkpoint(checkpoint)
+
+    def forward(self, image: Tensor) -> dict[str, Tensor]:
+        """(B, 3, H, W), normalised -> per feature (B, C, ceil(H / stride), ceil(W / stride))."""
+        size = image.shape[-2:]
+        features = {}
+        maps = self.extractor(pad_to_multiple(image, self._multiple))
+        for name, feature in zip(self._out_features, maps):
+            if self._channels_last:
+                feature = feature.permute(0, 3, 1, 2)
+            height, width = (math.ceil(s / self._out_feature_strides[name]) for s in size)
+            features[name] = feature[:, :, :height, :width].contiguous()
+        return features
+
+    @property
+    def size_divisibility(self) -> int:
+        return self._size_divisibility
+
+    def output_shape(self) -> dict[str, ShapeSpec]:
+        return {
+            name: ShapeSpec(
+                channels=self._out_feature_channels[name], stride=self._out_feature_strides[name]
+            )
+            for name in self._out_features
+        }
+
+    def load_checkpoint(self, path: str) -> None:
+        """Load a local file with this model's weights, in timm's names, classifier or not.
+
+        Args:
+            path: .safetensors, or a pickle (.pth, .bin) that holds nothing but weights.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: it can't be read, or holds another model: a weight is missing, has another
+                shape, or is one that timm's model of this name does not have.
+        """
+        file = Path(path).expanduser()
+        if not file.is_file():
+            raise FileNotFoundError(f"There is no checkpoint {path} for timm's {self.name}")
+        try:
+            weights = load_state_dict(str(file), device="cpu", weights_only=True)
+        except Exception as error:  # whatever the readers of two formats raise
+            raise ValueError(
+                f"{path} can't be read as weights of timm's {self.name}: {error}"
+            ) from (error)
+        given = {_canonical(key): key for key in weights}
+        wanted = {_canonical(key): key for key in self.extractor.state_dict()}
+        problems = [
+            f"{key} is not in the file"
+            for canonical, key in wanted.items()
+            if canonical not in given and not key.endswith("num_batches_tracked")
+        ]
+        loaded = {wanted[c]: weights[key] for c, key in given.items() if c in wanted}
+        for key, ours in self.extractor.state_dict().items():
+            if key in loaded and loaded[key].shape != ours.shape:
+                problems.append(
+                    f"{key} has shape {tuple(loaded[key].shape)} in the file, {tuple(ours.shape)} "
+                    "in the model"
+                )
+        unused = [key for canonical, key in given.items() if canonical not in wanted]
+        known = _names_of_classifier_model(self.name)
+        problems += [f"{key} is not in the model" for key in unused if _canonical(key) not in known]
+        if problems:
+            more = [f"... and {len(problems) - 6} more"] if len(problems) > 6 else []
+            listed = "\n  ".join([*problems[:6], *more])
+            raise ValueError(
+                f"{path} does not hold the weights of timm's {self.name}:\n  {listed}\n"
+                "Name the model that the file was saved from."
+            )
+        self.extractor.load_state_dict(loaded, strict=False)  # all but BatchNorm's counters
+        logger.info(
+            "%s: loaded %d weights into timm's %s; not needed for its feature maps: %s",
+            path,
+            len(loaded),
+            self.name,
+            ", ".join(sorted(unused)) or "none",
+        )
+
+
+@BACKBONE_REGISTRY.register()
+def build_timm_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> TimmBackbone:
+    """The timm model that ``cfg.MODEL.TIMM`` names."""
+    node = cfg.MODEL.TIMM
+    return TimmBackbone(
+        node.NAME,
+        out_features=node.OUT_FEATURES,
+        pretrained=node.PRETRAINED,
+        checkpoint=node.CHECKPOINT,
+        drop_path_rate=node.DROP_PATH_RATE,
+        in_channels=input_shape.channels,
+        size_divisibility=node.SIZE_DIVISIBILITY,
+    )
+
+
+def pixel_statistics(name: str) -> tuple[list[float], list[float]]:
+    """The normalisation that a timm model was pretrained with: mean and standard deviation.
+
+    Both per channel, RGB, in units of 0..255: for ``MODEL.PIXEL_MEAN`` and ``MODEL.PIXEL_STD`` with
+    ``INPUT.FORMAT RGB``.
+    """
+    _check_name(name)
+    pretraining = timm.get_pretrained_cfg(name)
+    if pretraining is None:
+        raise ValueError(f"timm publishes no pretrained weights of {name}")
+    return [255 * m for m in pretraining.mean], [255 * s for s in pretraining.std]
+
+
+def pad_to_multiple(image: Tensor, multiple: int) -> Tensor:
+    """(B, C, H, W) -> sides brought to the next multiple by zeros at the bottom and the right."""
+    height, width = image.shape[-2:]
+    if height % multiple == 0 and width % multiple == 0:
+        return image
+    return F.pad(image, (0, -width % multiple, 0, -height % multiple))
+
+
+@dataclass(frozen=True)
+class _Level:
+    """One of a model's feature maps, and its index in timm."""
+
+    index: int
+    stride: int
+    channels: int
+
+
+@dataclass(frozen=True)
+class _Blueprint:
+    """What there is to know of a timm model before building it with memory and weights."""
+
+    options: dict[str, Any]  # keyword arguments of timm.create_model
+    levels: dict[str, _Level]  # by feature name, finest first
+    channels_last: bool
+    multiple: int  # what sides of images must be divisible by
+
+
+def _draw_blueprint(name: str, drop_path_rate: float, in_channels: int) -> _Blueprint:
+    _check_name(name)
+    model, options = _create_on_meta(name, drop_path_rate, in_channels)
+    info = model.feature_info
+    by_stride = {
+        stride: _Level(index, stride, channels)  # of several of one stride the deepest
+        for index, stride, channels in zip(info.out_indices, info.reduction(), info.channels())
+    }
+    levels = {
+        feature: by_stride[stride]
+        for stride, feature in FEATURE_OF_STRIDE.items()
+        if stride in by_stride
+    }
+    if not levels:
+        raise ValueError(
+            f"timm's {name} has feature maps of strides {info.reduction()}, none of 4, 8, 16, 32"
+        )
+    channels_last = str(getattr(model, "output_fmt", "NCHW")).endswith("NHWC")
+    multiple = _needed_multiple(name, model, list(levels.values()), channels_last)
+    return _Blueprint(options, levels, channels_last, multiple)
+
+
+def _create_on_meta(
+    name: str, drop_path_rate: float, in_channels: int
+) -> tuple[Any, dict[str, Any]]:
+    """The feature extractor without memory, and the options that this model takes."""
+    options: dict[str, Any] = {
+        "drop_path_rate": drop_path_rate,  # also if 0: Swin's own default is 0.1
+        "in_chans": in_channels,
+        "strict_img_size": False,  # Swin: any size
+        "dynamic_img_size": True,  # ViT: any size
+    }
+    asked_for = {"drop_path_rate": drop_path_rate != 0, "in_chans": in_channels != 3}
+    while True:
+        try:
+            with torch.device("meta"):
+                return timm.create_model(name, features_only=True, **options), options
+        except TypeError as error:  # "unexpected keyword argument 'dynamic_img_size'"
+            refused = [option for option in options if f"'{option}'" in str(error)]
+            if not refused:
+                raise
+            for option in refused:
+                if asked_for.get(option):
+                    raise ValueError(
+                        f"timm's {name} takes no {option}, got {options[option]}"
+                    ) from error
+                del options[option]
+        except (AttributeError, RuntimeError) as error:
+            raise ValueError(f"timm's {name} can't give feature maps: {error}") from error
+
+
+def _needed_multiple(name: str, model: Any, levels: Sequence[_Level], channels_last: bool) -> int:
+    """What sides must be divisible by for every map to have ceil(side / stride) cells.
+
+    timm does not say, so it is tried without computing anything: any side, the smallest stride
+    (Swin), the largest (ConvNeXt, HRNet), the side of the pretraining images (MaxViT's windows).
+    """
+    strides = [level.stride for level in levels]
+    pretraining = timm.get_pretrained_cfg(name)
+    side = pretraining.input_size[-1] if pretraining is not None else 224
+    for multiple in (1, min(strides), max(strides), side):
+        if all(_fits(model, levels, channels_last, size, multiple) for size in PROBED_SIZES):
+            return multiple
+    raise ValueError(
+        f"timm's {name} does not take images of any size, or its feature maps do not have the "
+        f"strides {strides} that it declares. Take another model."
+    )
+
+
+def _fits(
+    model: Any,
+    levels: Sequence[_Level],
+    channels_last: bool,
+    size: tuple[int, int],
+    multiple: int,
+) -> bool:
+    """Whether an image of this size, padded, gives maps of the declared channels and strides."""
+    channels = _in_channels(model)
+    image = pad_to_multiple(torch.zeros(1, channels, *size, device="meta"), multiple)
+    try:
+        with torch.no_grad():
+            maps = model.eval()(image)
+    except (AssertionError, RuntimeError, ValueError):  # "Input height (97) doesn't match model"
+        return False
+    by_index = dict(zip(model.feature_info.out_indices, maps))
+    for level in levels:
+        cells = [math.ceil(s / level.stride) for s in image.shape[-2:]]
+        shape = [1, *cells, level.channels] if channels_last else [1, level.channels, *cells]
+        if list(by_index[level.index].shape) != shape:
+            return False
+    return True
+
+
+def _in_channels(model: nn.Module) -> int:
+    """Channels that the model's first convolution takes."""
+    return next(m.in_channels for m in model.modules() if isinstance(m, nn.Conv2d))
+
+
+def _drop_unused_blocks(model: Any) -> None:
+    """EfficientNets keep blocks behind the last feature asked for; other extractors drop them."""
+    if isinstance(model, EfficientNetFeatures | MobileNetV3Features):
+        last = model.feature_info.module_name()[-1]  # "blocks.4"
+        del model.blocks[int(last.split(".")[1]) + 1 :]
+
+
+def _check_name(name: str) -> None:
+    if not timm.is_model(name):
+        nearest = difflib.get_close_matches(name.split(".")[0], timm.list_models(), n=3)
+        hint = f" Did you mean {' or '.join(nearest)}?" if nearest else ""
+        raise ValueError(f"timm {timm.__version__} has no model {name!r}.{hint}")
+
+
+def _canonical(key: str) -> str:
+    """One name for a weight of a model and of its feature extractor ("layers.0", "layers_0")."""
+    return key.removeprefix("model.").replace("_", ".")
+
+
+def _names_of_classifier_model(name: str) -> set[str]:
+    """Of all weights and buffers of the whole model, classifier included."""
+    with torch.device("meta"):
+        model = timm.create_model(name)
+    names = [n for n, _ in model.named_parameters()] + [n for n, _ in model.named_buffers()]
+    return {_canonical(n) for n in names}
+
+
+def _list_levels(levels: Mapping[str, _Level]) -> str:
+    return ", ".join(f"{name} (stride {level.stride})" for name, level in levels.items())
