@@ -8,6 +8,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 IGNORE_LABEL = 255
+_DECODER_ERRORS = (OSError, SyntaxError, ValueError)  # what Pillow's decoders raise
 
 
 @dataclass(frozen=True)
@@ -92,10 +93,21 @@ def read_mask(file_name: str | PathLike) -> np.ndarray:
 
 
 def image_size(file_name: str | PathLike) -> tuple[int, int]:
-    """(height, width) of an image file as ``read_image`` would give it, from its header alone."""
+    """(height, width) of an image file as ``read_image`` would give it.
+
+    A JPEG's header is enough; a PNG's orientation may stand behind the pixels.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: the file is empty, not an image, or damaged before its size is known.
+    """
     with _open(file_name, "an image") as image:
         width, height = image.size
-        swaps_sides = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5  # 5 to 8 turn by 90
+        try:
+            orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+        except _DECODER_ERRORS as error:
+            raise ValueError(_damaged(file_name, "an image", error)) from error
+    swaps_sides = orientation >= 5  # 5 to 8 turn by 90 degrees
     return (width, height) if swaps_sides else (height, width)
 
 
@@ -120,8 +132,12 @@ def _decode(file_name: str | PathLike, expected: str) -> Image.Image:
         image.load()
         ImageOps.exif_transpose(image, in_place=True)
         return image
-    except (OSError, SyntaxError, ValueError) as error:  # what Pillow's decoders raise
-        raise ValueError(
-            f"{file_name}: expected {expected}, but it can't be decoded ({error}). The file is "
-            "damaged; restore it from the dataset's archive."
-        ) from error
+    except _DECODER_ERRORS as error:
+        raise ValueError(_damaged(file_name, expected, error)) from error
+
+
+def _damaged(file_name: str | PathLike, expected: str, error: Exception) -> str:
+    return (
+        f"{file_name}: expected {expected}, but it can't be decoded ({error}). The file is "
+        "damaged; restore it from the dataset's archive."
+    )

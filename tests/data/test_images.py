@@ -129,3 +129,13 @@ def test_mappings_that_say_the_same_are_equal():
 def test_impossible_mappings_are_refused(num_classes, class_of, void):
     with pytest.raises(ValueError, match="LabelMapping"):
         LabelMapping(num_classes, class_of, void)
+
+
+def test_the_size_of_a_truncated_png_is_an_error_that_names_it(tmp_path):
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 60, 3), np.uint8)).save(
+        tmp_path / "cut.png"
+    )
+    content = (tmp_path / "cut.png").read_bytes()
+    (tmp_path / "cut.png").write_bytes(content[: len(content) // 2])
+    with pytest.raises(ValueError, match=r"cut\.png.*damaged"):
+        image_size(tmp_path / "cut.png")

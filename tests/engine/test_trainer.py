@@ -31,7 +31,7 @@ def test_training_lowers_the_loss_and_evaluates(cfg, enabled):
     losses = []
     trainer.model.register_forward_hook(
         lambda module, args, out: (
-            losses.append(float(sum(out.values()))) if module.training else None
+            losses.append(sum(out.values()).item()) if module.training else None
         )
     )
     trainer.train()

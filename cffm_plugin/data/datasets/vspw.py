@@ -163,7 +163,7 @@ def _scan_video(root: Path, video_id: str, needs_masks: bool) -> dict[str, Any]:
     """The training record of a video."""
     origin = root / "data" / video_id / "origin"
     mask = root / "data" / video_id / "mask"
-    frames = sorted(_visible_files(origin, FRAME_SUFFIXES), key=_natural_order)
+    frames = sorted(visible_files(origin, FRAME_SUFFIXES), key=natural_order)
     if not frames:
         raise FileNotFoundError(
             f"{origin}: there are no frames ({', '.join(FRAME_SUFFIXES)}) of video {video_id}."
@@ -172,7 +172,7 @@ def _scan_video(root: Path, video_id: str, needs_masks: bool) -> dict[str, Any]:
     if len(stems) < len(frames):
         twice = [frame for frame in frames if stems[Path(frame).stem] > 1]
         raise ValueError(f"{origin}: several files are the same frame: {_some(twice)}.")
-    masks = set(_visible_files(mask, (".png",)))
+    masks = set(visible_files(mask, (".png",)))
     height, width = image_size(origin / frames[0])
     return {
         "video_id": video_id,
@@ -197,7 +197,7 @@ def _mask_of(frame: Path, folder: Path, masks: set[str]) -> str:
     return str(folder / name)
 
 
-def _visible_files(folder: Path, suffixes: tuple[str, ...]) -> list[str]:
+def visible_files(folder: Path, suffixes: tuple[str, ...]) -> list[str]:
     """Names of the files with one of the suffixes, without hidden ones; [] without a folder."""
     try:
         names = os.listdir(folder)
@@ -206,7 +206,7 @@ def _visible_files(folder: Path, suffixes: tuple[str, ...]) -> list[str]:
     return [n for n in names if n.lower().endswith(suffixes) and not n.startswith(".")]
 
 
-def _natural_order(name: str) -> tuple[list[str | int], str]:
+def natural_order(name: str) -> tuple[list[str | int], str]:
     """A sort key that puts frame 9 before frame 10, zero-padded or not."""
     parts = re.split(r"(\d+)", name)
     return [int(part) if i % 2 else part for i, part in enumerate(parts)], name

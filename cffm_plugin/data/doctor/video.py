@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ..clips import is_long_enough
-from ..datasets.vspw import FRAME_SUFFIXES, _natural_order, _visible_files
+from ..datasets.vspw import FRAME_SUFFIXES, natural_order, visible_files
 from ..images import LabelMapping
 from .correction import one_channel
 from .findings import Effect, Finding, Kind, counted
@@ -38,8 +38,8 @@ def check_video(
     video_id, splits = video
     folder = root / "data" / video_id
     try:
-        frames = sorted(_visible_files(folder / "origin", FRAME_SUFFIXES), key=_natural_order)
-        masks = sorted(_visible_files(folder / "mask", (".png",)), key=_natural_order)
+        frames = sorted(visible_files(folder / "origin", FRAME_SUFFIXES), key=natural_order)
+        masks = sorted(visible_files(folder / "mask", (".png",)), key=natural_order)
     except OSError as error:
         unreadable = _Findings(video_id, splits)
         unreadable.add(Kind.VIDEO_UNREADABLE, "", str(error.strerror), (Effect.LOADING_STOPS,))
