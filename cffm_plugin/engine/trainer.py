@@ -166,7 +166,7 @@ def stop_at_bad_loss(model: nn.Module, trainer: TrainerBase) -> None:
     def check(module: nn.Module, args: tuple[Any, ...], losses: Any) -> None:
         if not module.training:
             return
-        bad = {name: float(loss) for name, loss in losses.items() if not torch.isfinite(loss).all()}
+        bad = {name: loss.item() for name, loss in losses.items() if not torch.isfinite(loss)}
         if bad:
             records = "\n  ".join(describe_record(record) for record in args[0])
             raise FloatingPointError(
