@@ -16,7 +16,7 @@ from detectron2.utils import comm
 from torch import nn
 
 from ..checkpoint import SegmentorCheckpointer
-from ..data import build_clip_test_loader, build_clip_train_loader
+from ..data import VideoTrainingSampler, build_clip_test_loader, build_clip_train_loader
 from ..evaluation import VSPWEvaluator
 from .train_loop import AccumulatingTrainer
 from .tta import ClipSegmentorWithTTA
@@ -68,10 +68,9 @@ class CFFMTrainer(DefaultTrainer):
     def resume_or_load(self, resume: bool = True) -> None:
         """As in detectron2; a resumed run goes on in the data where it stopped."""
         super().resume_or_load(resume)
-        if self.start_iter > 0:
-            self._trainer.reset_data_loader(
-                lambda: build_clip_train_loader(self.cfg, start_iter=self.start_iter)
-            )
+        sampler = getattr(self._trainer.data_loader, "sampler", None)
+        if isinstance(sampler, VideoTrainingSampler):  # nothing was drawn from it yet
+            sampler.start = self.start_iter * self.cfg.SOLVER.IMS_PER_BATCH
 
     @classmethod
     def build_train_loader(cls, cfg: CfgNode) -> Any:

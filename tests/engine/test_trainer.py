@@ -67,6 +67,23 @@ def test_two_runs_give_the_same_weights_and_a_resumed_run_too(cfg, tmp_path):
         assert torch.equal(weights[2][name], tensor), name
 
 
+def test_a_resumed_run_keeps_the_loader_that_a_subclass_builds(cfg):
+    cfg.SOLVER.MAX_ITER = 2
+    build_trainer(cfg).train()
+    built = []
+
+    class Mine(CFFMTrainer):
+        @classmethod
+        def build_train_loader(cls, cfg):
+            built.append(super().build_train_loader(cfg))
+            return built[-1]
+
+    resumed = Mine(cfg)
+    resumed.resume_or_load(resume=True)
+    assert resumed._trainer.data_loader is built[0] and len(built) == 1
+    assert built[0].sampler.start == 2 * cfg.SOLVER.IMS_PER_BATCH
+
+
 def test_evaluating_a_checkpoint_gives_the_results_of_the_end_of_training(cfg, tmp_path):
     trainer = build_trainer(cfg)
     trainer.train()

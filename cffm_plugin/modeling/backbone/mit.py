@@ -198,14 +198,6 @@ class MiT(Backbone):
     def size_divisibility(self) -> int:
         return self._size_divisibility
 
-    def output_shape(self) -> dict[str, ShapeSpec]:
-        return {
-            name: ShapeSpec(
-                channels=self._out_feature_channels[name], stride=self._out_feature_strides[name]
-            )
-            for name in self._out_features
-        }
-
 
 def _initialise(module: nn.Module) -> None:
     if isinstance(module, nn.Linear):

@@ -109,14 +109,6 @@ class TimmBackbone(Backbone):
     def size_divisibility(self) -> int:
         return self._size_divisibility
 
-    def output_shape(self) -> dict[str, ShapeSpec]:
-        return {
-            name: ShapeSpec(
-                channels=self._out_feature_channels[name], stride=self._out_feature_strides[name]
-            )
-            for name in self._out_features
-        }
-
     def load_checkpoint(self, path: str) -> None:
         """Load a local file with this model's weights, in timm's names, classifier or not.
 
