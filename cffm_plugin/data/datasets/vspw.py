@@ -8,8 +8,6 @@ Registering touches no disk; the folders are read when the dataset is loaded.
 """
 
 import functools
-import os
-import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,17 +15,22 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.data import DatasetCatalog
 
-from ..clips import DEFAULT_OFFSETS, inference_clip
-from ..images import IGNORE_LABEL, LabelMapping, image_size
+from ..images import LabelMapping, image_size
+from .records import (
+    FRAME_SUFFIXES,
+    builtin_root,
+    make_test_records,
+    natural_order,
+    register_videos,
+    some,
+    visible_files,
+)
 from .synthetic import SYNTHETIC_CLASSES, SYNTHETIC_COLORS, SyntheticConfig
 from .vspw_classes import VSPW_CLASSES, VSPW_COLORS, voc_colors
 
-FRAME_SUFFIXES = (".jpg", ".jpeg", ".png")
-
 _SCAN_THREADS = 16  # reading folders and headers is waiting, most of all on network disks
-_NAMED_IN_ERRORS = 5
 
 
 def load_vspw(
@@ -64,7 +67,7 @@ def load_vspw(
         videos = list(pool.map(scan, video_ids))
     if split == "train" if is_train is None else is_train:
         return videos
-    return [record for video in videos for record in _test_records(video)]
+    return [record for video in videos for record in make_test_records(video)]
 
 
 def register_vspw(
@@ -91,44 +94,19 @@ def register_vspw(
     _register(name, load, classes, voc_colors(len(classes)) if colors is None else colors)
 
 
-def datasets_folder() -> Path:
-    """Where datasets lie: $DETECTRON2_DATASETS with ``~`` expanded, or else ./datasets."""
-    return Path(os.environ.get("DETECTRON2_DATASETS") or "datasets").expanduser()
-
-
 def _register(
     name: str,
     load: Callable[[], list[dict[str, Any]]],
     classes: Sequence[str],
     colors: Sequence[tuple[int, int, int]],
 ) -> None:
-    if len(classes) != len(colors):
-        raise ValueError(f"{name}: {len(classes)} classes, but {len(colors)} colors.")
-    DatasetCatalog.register(name, load)
-    MetadataCatalog.get(name).set(
-        stuff_classes=list(classes),
-        stuff_colors=[tuple(color) for color in colors],
-        ignore_label=IGNORE_LABEL,
-        evaluator_type="vspw",
-        label_mapping=LabelMapping.shifted_by_one(len(classes)),
-    )
+    mapping = LabelMapping.shifted_by_one(len(classes))
+    register_videos(name, load, classes=classes, colors=colors, label_mapping=mapping)
 
 
 def _load_builtin(folder: str, split: str, how_to_get: str) -> list[dict[str, Any]]:
     """``load_vspw`` for a folder in ``datasets_folder()``."""
-    root = datasets_folder() / folder
-    if not root.is_dir():
-        variable = os.environ.get("DETECTRON2_DATASETS")
-        reason = (
-            f"DETECTRON2_DATASETS is {variable}"
-            if variable
-            else f"DETECTRON2_DATASETS is not set, so it was looked for in {Path.cwd()}/datasets"
-        )
-        raise FileNotFoundError(
-            f"{root}: there is no such folder ({reason}). {how_to_get}, or point "
-            "DETECTRON2_DATASETS to the folder that holds it; see datasets/README.md."
-        )
-    return load_vspw(root, split)
+    return load_vspw(builtin_root(folder, how_to_get), split)
 
 
 def _read_list(root: Path, split: str) -> list[str]:
@@ -145,7 +123,7 @@ def _read_list(root: Path, split: str) -> list[str]:
         raise ValueError(f"{list_file}: the list is empty.")
     twice = [video_id for video_id, count in Counter(lines.values()).items() if count > 1]
     if twice:
-        raise ValueError(f"{list_file} names a video more than once: {_some(twice)}.")
+        raise ValueError(f"{list_file} names a video more than once: {some(twice)}.")
     missing = [
         f"line {n}: {root / 'data' / video_id}"
         for n, video_id in lines.items()
@@ -154,7 +132,7 @@ def _read_list(root: Path, split: str) -> list[str]:
     if missing:
         raise FileNotFoundError(
             f"{list_file}: {len(missing)} of the {len(lines)} videos have no folder: "
-            f"{_some(missing)}. Is the download complete?"
+            f"{some(missing)}. Is the download complete?"
         )
     return list(lines.values())
 
@@ -171,7 +149,7 @@ def _scan_video(root: Path, video_id: str, needs_masks: bool) -> dict[str, Any]:
     stems = Counter(Path(frame).stem for frame in frames)
     if len(stems) < len(frames):
         twice = [frame for frame in frames if stems[Path(frame).stem] > 1]
-        raise ValueError(f"{origin}: several files are the same frame: {_some(twice)}.")
+        raise ValueError(f"{origin}: several files are the same frame: {some(twice)}.")
     masks = set(visible_files(mask, (".png",)))
     height, width = image_size(origin / frames[0])
     return {
@@ -195,47 +173,6 @@ def _mask_of(frame: Path, folder: Path, masks: set[str]) -> str:
     if name not in masks:
         raise FileNotFoundError(f"{frame} has no mask: expected {folder / name}.")
     return str(folder / name)
-
-
-def visible_files(folder: Path, suffixes: tuple[str, ...]) -> list[str]:
-    """Names of the files with one of the suffixes, without hidden ones; [] without a folder."""
-    try:
-        names = os.listdir(folder)
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    return [n for n in names if n.lower().endswith(suffixes) and not n.startswith(".")]
-
-
-def natural_order(name: str) -> tuple[list[str | int], str]:
-    """A sort key that puts frame 9 before frame 10, zero-padded or not."""
-    parts = re.split(r"(\d+)", name)
-    return [int(part) if i % 2 else part for i, part in enumerate(parts)], name
-
-
-def _test_records(video: dict[str, Any]) -> list[dict[str, Any]]:
-    """A video's test records, one per frame, from its training record."""
-    frames = video["frames"]
-    records = []
-    for index, frame in enumerate(frames):
-        *references, _ = inference_clip(index, DEFAULT_OFFSETS)
-        records.append(
-            {
-                "video_id": video["video_id"],
-                "frame_index": index,
-                "num_frames": len(frames),
-                "file_name": frame["file_name"],
-                "sem_seg_file_name": frame["sem_seg_file_name"],
-                "reference_file_names": [frames[i]["file_name"] for i in references],
-                "height": video["height"],
-                "width": video["width"],
-            }
-        )
-    return records
-
-
-def _some(items: Sequence[str]) -> str:
-    more = len(items) - _NAMED_IN_ERRORS
-    return ", ".join(items[:_NAMED_IN_ERRORS]) + (f" and {more} more" if more > 0 else "")
 
 
 def _register_builtin() -> None:

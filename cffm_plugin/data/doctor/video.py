@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ..clips import is_long_enough
-from ..datasets.vspw import FRAME_SUFFIXES, natural_order, visible_files
+from ..datasets.records import FRAME_SUFFIXES, natural_order, visible_files
 from ..images import LabelMapping
 from .correction import one_channel
 from .findings import Effect, Finding, Kind, counted
