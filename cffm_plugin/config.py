@@ -95,6 +95,10 @@ def add_cffm_config(cfg: CfgNode) -> None:
     # Test: both sides are brought to the next multiple by a second resize, aspect not kept.
     cfg.INPUT.TEST_SIZE_DIVISIBILITY = 32
 
+    # Training: "videos" draws every video equally often, however long it is (VSPW); "targets" every
+    # frame that can be a clip's target, for datasets of few and long videos.
+    cfg.DATALOADER.UNIFORM_OVER = "videos"
+
     # Test-time augmentation, with TEST.AUG.ENABLED and TEST.AUG.FLIP: FIT_SIZE times each of these.
     cfg.TEST.AUG.SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
 

@@ -36,18 +36,25 @@ class VideoTrainingSampler(Sampler[tuple[int, int]]):
     The stream is one for all processes; visit i goes to process i % ``world_size``.
 
     Args:
-        num_videos: number of videos.
+        visits_per_pass: for each video, how often a pass visits it.
         seed: what the stream is a function of. The same in all processes.
         rank, world_size: this process, and how many there are.
         start: number of the visit to begin at.
     """
 
     def __init__(
-        self, num_videos: int, seed: int, rank: int = 0, world_size: int = 1, start: int = 0
+        self,
+        visits_per_pass: Sequence[int],
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+        start: int = 0,
     ):
-        if num_videos < 1:
-            raise ValueError(f"There must be a video to draw from, got num_videos={num_videos}.")
-        self.num_videos = num_videos
+        self.videos = np.repeat(np.arange(len(visits_per_pass)), visits_per_pass)
+        if len(self.videos) == 0:
+            raise ValueError(
+                f"There must be a video to visit, got visits_per_pass={list(visits_per_pass)}."
+            )
         self.seed = seed
         self.rank = rank
         self.world_size = world_size
@@ -57,10 +64,10 @@ class VideoTrainingSampler(Sampler[tuple[int, int]]):
         first = self.start + (self.rank - self.start) % self.world_size
         order, order_of = np.empty(0, dtype=int), -1
         for visit in itertools.count(first, self.world_size):
-            shuffle, position = divmod(visit, self.num_videos)
+            shuffle, position = divmod(visit, len(self.videos))
             if shuffle != order_of:
                 rng = np.random.default_rng(self._seed_sequence("shuffle", shuffle))
-                order, order_of = rng.permutation(self.num_videos), shuffle
+                order, order_of = rng.permutation(self.videos), shuffle
             visit_seed = self._seed_sequence("visit", visit).generate_state(1)[0]
             yield int(order[position]), int(visit_seed)
 
@@ -112,6 +119,7 @@ def _train_loader_from_config(cfg: CfgNode, mapper: Mapper | None = None) -> dic
         "mapper": mapper or ClipMapper(cfg, is_train=True),
         "total_batch_size": cfg.SOLVER.IMS_PER_BATCH,
         "frame_offsets": cfg.MODEL.CFFM.FRAME_OFFSETS,
+        "uniform_over": cfg.DATALOADER.UNIFORM_OVER,
         "num_workers": cfg.DATALOADER.NUM_WORKERS,
         "seed": cfg.SEED if cfg.SEED >= 0 else comm.shared_random_seed(),
     }
@@ -125,6 +133,7 @@ def build_clip_train_loader(
     total_batch_size: int,
     frame_offsets: Sequence[int],
     seed: int,
+    uniform_over: str = "videos",
     num_workers: int = 0,
     start_iter: int = 0,
 ) -> DataLoader:
@@ -139,6 +148,8 @@ def build_clip_train_loader(
         total_batch_size: clips per iteration over all processes.
         frame_offsets: references relative to the target; says how long a clip is.
         seed: what all randomness is a function of. The same in all processes.
+        uniform_over: "videos": a pass visits every video once, however long (as for VSPW);
+            "targets": as often as it has targets, so that every target is as likely.
         num_workers: worker processes; the clips do not depend on it.
         start_iter: the iteration to begin at, for a resumed run.
 
@@ -151,9 +162,17 @@ def build_clip_train_loader(
             f"A batch of {total_batch_size} clips (SOLVER.IMS_PER_BATCH) does not divide over "
             f"{world_size} processes. Use a multiple of {world_size}."
         )
+    if uniform_over not in ("videos", "targets"):
+        raise ValueError(
+            f'uniform_over (DATALOADER.UNIFORM_OVER) is "videos" or "targets", got "{uniform_over}".'
+        )
     usable = _long_enough_videos(records, frame_offsets)
     sampler = VideoTrainingSampler(
-        len(usable), seed, rank, world_size, start=start_iter * total_batch_size
+        [1 if uniform_over == "videos" else _num_targets(v, frame_offsets) for v in usable],
+        seed,
+        rank,
+        world_size,
+        start=start_iter * total_batch_size,
     )
     return DataLoader(
         _VideoVisits(DatasetFromList(usable, copy=False), mapper),
@@ -290,6 +309,11 @@ def _long_enough_videos(records: Sequence[Record], offsets: Sequence[int]) -> li
             ", ".join(short),
         )
     return usable
+
+
+def _num_targets(record: Record, offsets: Sequence[int]) -> int:
+    """How many frames of a video can be the target of a training clip."""
+    return len(record["frames"]) + min(offsets, default=0)
 
 
 def _group_by_video(records: Sequence[Record]) -> list[list[Record]]:

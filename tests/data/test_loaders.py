@@ -44,35 +44,35 @@ def as_process(monkeypatch):
 
 
 def test_videos_are_visited_in_shuffled_passes():
-    videos = [video for video, _ in take(VideoTrainingSampler(7, seed=0), 35)]
+    videos = [video for video, _ in take(VideoTrainingSampler([1] * 7, seed=0), 35)]
     passes = [tuple(videos[i : i + 7]) for i in range(0, 35, 7)]
     assert all(sorted(one) == list(range(7)) for one in passes)
     assert len(set(passes)) > 1
 
 
 def test_every_visit_has_a_seed_of_its_own():
-    assert len({seed for _, seed in take(VideoTrainingSampler(3, seed=0), 1000)}) == 1000
+    assert len({seed for _, seed in take(VideoTrainingSampler([1] * 3, seed=0), 1000)}) == 1000
 
 
 @pytest.mark.parametrize("world_size", [1, 2, 3])
 @pytest.mark.parametrize("start", [0, 6, 7])
 def test_visit_i_goes_to_process_i_modulo_world_size(world_size, start):
-    stream = take(VideoTrainingSampler(5, seed=4), 40)
+    stream = take(VideoTrainingSampler([1] * 5, seed=4), 40)
     for rank in range(world_size):
-        mine = VideoTrainingSampler(5, seed=4, rank=rank, world_size=world_size, start=start)
+        mine = VideoTrainingSampler([1] * 5, seed=4, rank=rank, world_size=world_size, start=start)
         expected = [stream[i] for i in range(start, 40) if i % world_size == rank]
         assert take(mine, len(expected)) == expected
 
 
 def test_seeds_make_different_streams():
-    streams = [tuple(take(VideoTrainingSampler(20, seed=seed), 20)) for seed in range(5)]
+    streams = [tuple(take(VideoTrainingSampler([1] * 20, seed=seed), 20)) for seed in range(5)]
     assert len({tuple(video for video, _ in stream) for stream in streams}) == 5
     assert len({seed for stream in streams for _, seed in stream}) == 100
 
 
 def test_a_sampler_without_videos_is_refused():
     with pytest.raises(ValueError, match="num_videos=0"):
-        VideoTrainingSampler(0, seed=0)
+        VideoTrainingSampler([1] * 0, seed=0)
 
 
 # The training loader
@@ -95,6 +95,33 @@ def summary(batches):
         ]
         for batch in batches
     ]
+
+
+def test_a_pass_visits_every_video_as_often_as_asked():
+    sampler = VideoTrainingSampler([1, 0, 4, 2], seed=0)
+    stream = [video for video, _ in take(sampler, 21)]
+    for start in (0, 7, 14):
+        assert sorted(stream[start : start + 7]) == [0, 2, 2, 2, 2, 3, 3]
+
+
+def test_uniform_over_targets_draws_every_target_as_often(tiny_vspw):
+    records = DatasetCatalog.get(tiny_vspw.train)  # 12, 14 and 13 frames
+
+    def drawn(uniform_over):
+        loader = build_clip_train_loader(
+            records,
+            mapper=lambda record: record,
+            total_batch_size=1,
+            frame_offsets=(-9, -6, -3),
+            seed=0,
+            uniform_over=uniform_over,
+        )
+        return Counter(clip["video_id"] for (clip,) in itertools.islice(loader, 12))
+
+    assert drawn("targets") == {"t0": 3, "t1": 5, "t2": 4}
+    assert drawn("videos") == {"t0": 4, "t1": 4, "t2": 4}
+    with pytest.raises(ValueError, match="UNIFORM_OVER.*frames"):
+        drawn("frames")
 
 
 def test_batches_are_lists_of_clips(tiny_cfg):
