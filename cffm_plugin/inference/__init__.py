@@ -1,0 +1,6 @@
+"""Segmenting video as it comes: one new frame, one pass through the backbone."""
+
+from .evaluation import LabelMapPredictor, gives_label_maps
+from .streaming import StreamingSegmenter
+
+__all__ = ["LabelMapPredictor", "StreamingSegmenter", "gives_label_maps"]

@@ -1,0 +1,65 @@
+"""Label maps for the evaluator, from a stream or from clips: the same to the last pixel."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..modeling import CFFMSegmentor, as_pixel_embedding
+from .streaming import StreamingSegmenter
+
+
+def gives_label_maps(model: nn.Module) -> bool:
+    """Whether ``LabelMapPredictor`` can wrap a model. What it can't gives logits, frame by frame."""
+    if not isinstance(model, CFFMSegmentor):
+        return False
+    try:
+        as_pixel_embedding(model.sem_seg_head)
+    except TypeError:  # a head of another kind, without a temporal module
+        return False
+    return True
+
+
+class LabelMapPredictor(nn.Module):
+    """Wraps a CFFMSegmentor to give label maps instead of logits, for ``inference_on_dataset``.
+
+    Args:
+        model: the segmenter.
+        frame_offsets: to stream videos, where a record's ``image`` is its frame alone: references
+            relative to the target. None where it is the whole clip.
+    """
+
+    def __init__(self, model: CFFMSegmentor, frame_offsets: Sequence[int] | None = None):
+        super().__init__()
+        self.model = model
+        self.stream = (
+            None
+            if frame_offsets is None
+            else StreamingSegmenter(model, frame_offsets=frame_offsets)
+        )
+
+    @torch.inference_mode()
+    def forward(self, batched_inputs: list[dict[str, Any]]) -> list[dict[str, Tensor]]:
+        """
+        Args:
+            batched_inputs: as for the model; to stream, frames of videos in order, with their
+                ``frame_index``.
+
+        Returns:
+            a list of ``{"label_map": (height, width) uint8}``.
+        """
+        return [{"label_map": self._predict(item)} for item in batched_inputs]
+
+    def _predict(self, item: dict[str, Any]) -> Tensor:
+        if self.stream is None:
+            return self.model.coarse_logits(item).label_map()
+        if item["frame_index"] == 0:
+            self.stream.reset()
+        image = item["image"]
+        frame = image if isinstance(image, Tensor) else image[-1]
+        return self.stream.step(
+            frame,
+            output_size=(item["height"], item["width"]),
+            prototypes=item.get("prototypes"),
+        )

@@ -1,0 +1,288 @@
+"""Frame in, label map out; past frames are kept as small tokens.
+
+The paper reports its frame rate with the reference features at hand (CFFM, section 4.2). A stream
+has them: what a frame gives to later ones depends on that frame alone, so every frame is encoded
+once, and the result is that of the clip to the bit.
+"""
+
+import logging
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from detectron2.config import CfgNode, configurable
+from detectron2.data import transforms as T
+from detectron2.modeling import build_model
+from torch import Tensor
+
+from ..checkpoint import SegmentorCheckpointer
+from ..core import FrameTokens
+from ..data import inference_clip
+from ..data.augmentation import inference_augmentations
+from ..data.clips import DEFAULT_OFFSETS, check_offsets
+from ..data.images import image_to_tensor
+from ..modeling import CFFMSegmentor, CoarseLogits, EncodedFrames
+
+Frame = np.ndarray | Tensor
+Output = Literal["labels", "probabilities", "logits"]
+OUTPUTS = ("labels", "probabilities", "logits")
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class _Stream:
+    """One video under way.
+
+    Attributes:
+        size: height and width of its frames, as they are encoded.
+        index: of the next frame.
+        kept: past frame -> its tokens in the slots that later frames need.
+    """
+
+    size: tuple[int, int]
+    index: int = 0
+    kept: dict[int, FrameTokens] = field(default_factory=dict)
+
+
+class StreamingSegmenter:
+    """Segments the frames of one or several videos as they come.
+
+        segmenter = StreamingSegmenter(cfg)  # model and weights of the config, as DefaultPredictor
+        for frame in video:
+            labels = segmenter.step(frame)
+
+    Frame t is segmented with the references that a clip would have (``inference_clip``): the first
+    frames by the image segmenter, then with what past there is. Memory does not grow with the
+    length of the video.
+
+    Several videos at once are told apart by a key of the caller's; ``step_all`` takes a frame of
+    each, and encodes those of one size together.
+
+    Args:
+        model: a CFFMSegmentor, with or without a temporal module. It is put in evaluation mode.
+        frame_offsets: references relative to the target, oldest first, one for each that the
+            model takes.
+        augmentations: applied to frames that come as arrays.
+        image_format: channel order that the model takes, "RGB" or "BGR".
+        autocast: a dtype to compute in, such as ``torch.bfloat16``; None for the weights' own.
+
+    Raises:
+        ValueError: ``frame_offsets`` do not fit the model.
+    """
+
+    @configurable
+    def __init__(
+        self,
+        model: CFFMSegmentor,
+        *,
+        frame_offsets: Sequence[int] = DEFAULT_OFFSETS,
+        augmentations: Sequence[T.Augmentation] = (),
+        image_format: str = "RGB",
+        autocast: torch.dtype | None = None,
+    ):
+        if image_format not in ("RGB", "BGR"):
+            raise ValueError(f'image_format is "RGB" or "BGR", got "{image_format}"')
+        check_offsets(frame_offsets)
+        needed = model.temporal.cffm.num_references if model.temporal is not None else 0
+        if needed and len(frame_offsets) != needed:
+            raise ValueError(
+                f"the model takes {needed} reference frames, got frame_offsets {frame_offsets}"
+            )
+        self.model = model.eval()
+        self.frame_offsets = tuple(frame_offsets) if needed else ()
+        self.augmentations = T.AugmentationList(augmentations)
+        self.image_format = image_format
+        self.autocast = autocast
+        self._streams: dict[Hashable, _Stream] = {}
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, model: CFFMSegmentor | None = None) -> dict[str, Any]:
+        """``model``: by default that of the config, with the weights of MODEL.WEIGHTS."""
+        if model is None:
+            model = build_model(cfg)
+            SegmentorCheckpointer(model, require_all=True).load(cfg.MODEL.WEIGHTS)
+        return {
+            "model": model,
+            "frame_offsets": cfg.MODEL.CFFM.FRAME_OFFSETS,
+            "augmentations": inference_augmentations(
+                fit_size=cfg.INPUT.FIT_SIZE, divisor=max(1, cfg.INPUT.TEST_SIZE_DIVISIBILITY)
+            ),
+            "image_format": cfg.INPUT.FORMAT,
+        }
+
+    def reset(self, stream: Hashable | None = None) -> None:
+        """Forget a stream, or by default all: the next frame is the first of a video."""
+        if stream is None:
+            self._streams.clear()
+        else:
+            self._streams.pop(stream, None)
+
+    def step(
+        self,
+        frame: Frame,
+        *,
+        output: Output = "labels",
+        output_size: tuple[int, int] | None = None,
+        prototypes: Tensor | None = None,
+        stream: Hashable = 0,
+    ) -> Tensor:
+        """Segment the next frame of a video.
+
+        Args:
+            frame: an array (H, W, 3) uint8, blue-green-red, as OpenCV reads it: resized as for
+                evaluation. Or a tensor (3, H, W), 0..255, in the model's channel order: taken as
+                it is. A frame of another size than the one before begins a new video.
+            output: "labels", "probabilities" or "logits".
+            output_size: height and width of the output; by default those of ``frame``.
+            prototypes: for CFFM++: those of the video, (P, C).
+            stream: which video.
+
+        Returns:
+            the class of every pixel, (height, width) uint8; or (K, height, width) float. On the
+            model's device.
+
+        Raises:
+            ValueError: the frame has another shape or kind of values, or prototypes are missing.
+        """
+        sizes = None if output_size is None else {stream: output_size}
+        of_stream = None if prototypes is None else {stream: prototypes}
+        outputs = self.step_all(
+            {stream: frame}, output=output, output_sizes=sizes, prototypes=of_stream
+        )
+        return outputs[stream]
+
+    @torch.inference_mode()
+    def step_all(
+        self,
+        frames: Mapping[Hashable, Frame],
+        *,
+        output: Output = "labels",
+        output_sizes: Mapping[Hashable, tuple[int, int]] | None = None,
+        prototypes: Mapping[Hashable, Tensor] | None = None,
+    ) -> dict[Hashable, Tensor]:
+        """Segment the next frame of several videos; see ``step``. Streams may come and go."""
+        if output not in OUTPUTS:
+            raise ValueError(f"output is one of {', '.join(OUTPUTS)}; got {output!r}")
+        images = {key: self._to_image(frame) for key, frame in frames.items()}
+        sizes = {key: _size_of(frame) for key, frame in frames.items()} | dict(output_sizes or {})
+        groups: dict[tuple[tuple[int, int], bool], list[Hashable]] = {}
+        for key, image in images.items():
+            stream = self._stream_for(key, (image.shape[1], image.shape[2]))
+            has_past = bool(self._references_of(stream))
+            groups.setdefault((stream.size, has_past), []).append(key)
+        results: dict[Hashable, Tensor] = {}
+        for keys in groups.values():
+            with self._precision():
+                coarse = self._step_group(
+                    {key: images[key] for key in keys},
+                    [sizes[key] for key in keys],
+                    [
+                        {"prototypes": p}
+                        for key in keys
+                        if (p := (prototypes or {}).get(key)) is not None
+                    ],
+                )
+            results.update((key, _finish(logits, output)) for key, logits in zip(keys, coarse))
+        return {key: results[key] for key in frames}
+
+    def _step_group(
+        self,
+        images: Mapping[Hashable, Tensor],
+        output_sizes: list[tuple[int, int]],
+        prototypes: list[dict[str, Any]],
+    ) -> list[CoarseLogits]:
+        """The next frame of streams of one size, all with or all without references."""
+        streams = [self._streams[key] for key in images]
+        encoded = self.model.encode(list(images.values()))
+        references = [self._references_of(stream) for stream in streams]
+        if references[0]:
+            if self.model.prototype_branch is not None and len(prototypes) < len(streams):
+                raise ValueError(
+                    "CFFM++ needs the prototypes of every video, (P, C), in every step"
+                )
+            batch = [FrameTokens.cat(in_slot) for in_slot in zip(*references, strict=True)]
+            coarse = self.model.video_logits(encoded, batch, prototypes, output_sizes)
+        else:
+            coarse = self.model.image_logits(encoded, output_sizes)
+        self._remember(streams, encoded)
+        return coarse
+
+    def _references_of(self, stream: _Stream) -> list[FrameTokens]:
+        """What a stream's next frame looks at, oldest first; [] where it has no past."""
+        *references, _ = inference_clip(stream.index, self.frame_offsets)
+        return [stream.kept[index] for index in references]
+
+    def _remember(self, streams: list[_Stream], encoded: EncodedFrames) -> None:
+        """Keep what later frames need of the frames just seen, and drop what they do not."""
+        if not self.frame_offsets:
+            return
+        assert self.model.temporal is not None
+        tokens = self.model.temporal.cffm.assemble(encoded.cells).unbind()
+        for stream, of_frame in zip(streams, tokens):
+            stream.kept[stream.index] = of_frame
+            stream.index += 1
+            needed = _needed_later(stream.index, self.frame_offsets)
+            stream.kept = {
+                index: kept.only(needed[index])
+                for index, kept in stream.kept.items()
+                if index in needed
+            }
+
+    def _stream_for(self, key: Hashable, size: tuple[int, int]) -> _Stream:
+        stream = self._streams.get(key)
+        if stream is not None and stream.size != size:
+            logger.warning(
+                "Stream %s: frames were encoded at %dx%d and are now %dx%d (height x width). "
+                "A new video begins: the past is forgotten.",
+                key,
+                *stream.size,
+                *size,
+            )
+            stream = None
+        if stream is None:
+            stream = self._streams[key] = _Stream(size)
+        return stream
+
+    def _to_image(self, frame: Frame) -> Tensor:
+        """A frame as the model takes it, (3, H, W)."""
+        if isinstance(frame, Tensor):
+            if frame.dim() != 3 or frame.shape[0] != 3:
+                raise ValueError(f"a frame tensor is (3, H, W), got {tuple(frame.shape)}")
+            return frame
+        if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:
+            raise ValueError(
+                f"a frame array is (H, W, 3) uint8, blue-green-red, got {frame.shape} {frame.dtype}"
+            )
+        resized = T.AugInput(frame)
+        self.augmentations(resized)
+        return image_to_tensor(resized.image, self.image_format)
+
+    def _precision(self) -> torch.autocast:
+        device = self.model.device.type
+        return torch.autocast(device, dtype=self.autocast, enabled=self.autocast is not None)
+
+
+def _size_of(frame: Frame) -> tuple[int, int]:
+    height, width = frame.shape[1:] if isinstance(frame, Tensor) else frame.shape[:2]
+    return height, width
+
+
+def _needed_later(index: int, offsets: tuple[int, ...]) -> dict[int, set[int]]:
+    """Past frame -> the slots in which frame ``index`` and later ones need it."""
+    needed: dict[int, set[int]] = {}
+    for target in range(index, index - min(offsets)):
+        *references, _ = inference_clip(target, offsets)
+        for slot, reference in enumerate(references):
+            if reference < index:
+                needed.setdefault(reference, set()).add(slot)
+    return needed
+
+
+def _finish(logits: CoarseLogits, output: Output) -> Tensor:
+    if output == "labels":
+        return logits.label_map()
+    full = logits.full_resolution().float()
+    return full.softmax(dim=0) if output == "probabilities" else full

@@ -1,0 +1,150 @@
+"""From logits at the resolution where a network computes them to what its user asks for.
+
+A network computes logits at stride 4 or 8. On their way to the output they are resized bilinearly
+two or three times. ``full_resolution`` does that step by step, as it is done elsewhere;
+``label_map`` gives the same classes and holds no map of K classes at full resolution.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+import torch.nn.functional as F
+from detectron2.modeling.postprocessing import sem_seg_postprocess
+from torch import Tensor
+
+# Bytes of logits at full resolution that are worked on at a time: on a CPU they stay in its cache.
+_BAND_BYTES = {"cpu": 1 << 21, "cuda": 1 << 28}
+
+
+@dataclass(frozen=True)
+class CoarseLogits:
+    """Logits of a frame before they are resized.
+
+    Attributes:
+        values: (K, h, w).
+        embedding_size: rows and columns that they are resized to first.
+        stride: what they are upsampled by next: to the size of the padded image.
+        image_size: height and width without the padding; the rest is cropped.
+        output_size: height and width that they are resized to at last.
+    """
+
+    values: Tensor
+    embedding_size: tuple[int, int]
+    stride: int
+    image_size: tuple[int, int]
+    output_size: tuple[int, int]
+
+    def full_resolution(self) -> Tensor:
+        """Logits (K, height, width)."""
+        logits = resize(self.values[None], self.embedding_size)
+        logits = upsample(logits, self.stride)
+        return sem_seg_postprocess(logits[0], self.image_size, *self.output_size)
+
+    def label_map(self) -> Tensor:
+        """The class with the largest logit of every pixel: (height, width), uint8 (K <= 256).
+
+        Every resize is linear and separable, so all of them together are one matrix for the rows
+        and one for the columns; the rows are done band by band.
+        """
+        values = self.values.float()
+        vertical, horizontal = (
+            _resizing(
+                values.shape[1 + axis],
+                self.embedding_size[axis],
+                self.stride,
+                self.image_size[axis],
+                self.output_size[axis],
+                values.device,
+            )
+            for axis in (0, 1)
+        )
+        possible = _possible_classes(values, (vertical.reach, horizontal.reach))
+        height, width = self.output_size
+        budget = _BAND_BYTES.get(values.device.type, 1 << 28)
+        labels = torch.empty(height, width, dtype=torch.long, device=values.device)
+        with torch.autocast(values.device.type, enabled=False):
+            for stripe, inputs in vertical.stripes:
+                classes = possible[inputs.start // vertical.reach]
+                wide = torch.matmul(values[classes, inputs], horizontal.matrix.T)
+                rows = max(1, budget // (4 * width * len(classes)))
+                for top in range(stripe.start, stripe.stop, rows):
+                    band = slice(top, min(top + rows, stripe.stop))
+                    logits = torch.matmul(vertical.matrix[band, inputs], wide)  # (k, rows, width)
+                    labels[band] = classes[logits.max(dim=0).indices]  # twice as fast as argmax
+        return labels.to(torch.uint8 if len(values) <= 256 else torch.long)
+
+
+@dataclass(frozen=True)
+class _Resizing:
+    """Several resizes of one axis as one.
+
+    Attributes:
+        matrix: (outputs, inputs), rows sum to 1.
+        reach: the largest number of neighbouring inputs that an output is made of.
+        stripes: outputs in groups, and the inputs that each is made of: stripe number i begins
+            with input i * reach.
+    """
+
+    matrix: Tensor
+    reach: int
+    stripes: list[tuple[slice, slice]]
+
+
+@lru_cache(maxsize=32)
+def _resizing(
+    inputs: int, embedding: int, stride: int, image: int, output: int, device: torch.device
+) -> _Resizing:
+    """What ``full_resolution`` does to one axis."""
+    with torch.inference_mode(False):  # the result may be used under grad mode later
+        steps = torch.eye(inputs, dtype=torch.float64)[None]  # (1, channels = inputs, positions)
+        for size in (embedding, embedding * stride):
+            steps = F.interpolate(steps, size=size, mode="linear", align_corners=False)
+        steps = F.interpolate(steps[:, :, :image], size=output, mode="linear", align_corners=False)
+        matrix = steps[0].T
+    used = matrix > 0
+    first = used.int().argmax(dim=1)
+    last = inputs - 1 - used.flip(1).int().argmax(dim=1)
+    reach = int((last - first).max()) + 1
+    last_window = -(-max(0, inputs - _window(reach, inputs)) // reach)
+    number_of = (first // reach).clamp(max=last_window)
+    stripes = []
+    for number in torch.unique(number_of).tolist():
+        outputs = torch.nonzero(number_of == number).flatten()
+        needed = slice(number * reach, int(last[outputs].max()) + 1)
+        stripes.append((slice(int(outputs[0]), int(outputs[-1]) + 1), needed))
+    return _Resizing(matrix.float().to(device), reach, stripes)
+
+
+def _possible_classes(values: Tensor, reach: tuple[int, int]) -> list[Tensor]:
+    """Per ``reach[0]`` rows, the classes that can be the largest anywhere there after resizing.
+
+    A resized logit lies between the least and the largest of those that it is made of, which stand
+    in a window of ``reach``. A class whose largest is below another's least never wins there.
+    """
+    kernel = [_window(r, size) for r, size in zip(reach, values.shape[1:])]
+    largest, least = (
+        F.max_pool2d(x[None], kernel, stride=reach, ceil_mode=True)[0] for x in (values, -values)
+    )
+    bar = -least.amin(dim=0)
+    bar = bar - 1e-5 * bar.abs()  # rounding must not decide
+    possible = (~(largest < bar)).any(dim=2)  # (K, rows); NaN is possible
+    return [torch.nonzero(of_rows).flatten() for of_rows in possible.unbind(dim=1)]
+
+
+def _window(reach: int, inputs: int) -> int:
+    """The inputs that the outputs of a stripe are made of: its first ``reach`` inputs and on."""
+    return min(2 * reach - 1, inputs)
+
+
+def resize(logits: Tensor, size: Sequence[int]) -> Tensor:
+    """(N, K, h, w) -> (N, K, *size), bilinear."""
+    if tuple(logits.shape[-2:]) == tuple(size):
+        return logits
+    return F.interpolate(logits, size=tuple(size), mode="bilinear", align_corners=False)
+
+
+def upsample(logits: Tensor, stride: int) -> Tensor:
+    """(N, K, h, w) -> (N, K, h * stride, w * stride), bilinear."""
+    return F.interpolate(logits, scale_factor=stride, mode="bilinear", align_corners=False)
