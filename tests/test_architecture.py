@@ -17,10 +17,11 @@ FORBIDDEN = {
         *("modeling", "data", "evaluation", "engine", "checkpoint", "config"),
         *("detectron2", "fvcore", "timm", "torchvision", "cv2"),
     },
-    "modeling": {"data", "evaluation", "engine", "checkpoint"},
-    "data": {"modeling", "evaluation", "engine", "checkpoint", "core"},
-    "evaluation": {"modeling", "engine", "checkpoint", "core"},
-    "checkpoint": {"data", "evaluation", "engine"},
+    "modeling": {"data", "evaluation", "engine", "checkpoint", "inference"},
+    "data": {"modeling", "evaluation", "engine", "checkpoint", "inference", "core"},
+    "evaluation": {"modeling", "engine", "checkpoint", "inference", "core"},
+    "checkpoint": {"data", "evaluation", "engine", "inference"},
+    "inference": {"evaluation", "engine"},
 }
 
 

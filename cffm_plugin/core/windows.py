@@ -98,6 +98,7 @@ def neighbourhood_positions(
 
 
 @lru_cache(maxsize=64)
+@torch.inference_mode(False)  # what is kept may be used under grad mode later
 def attention_table(
     grid: tuple[int, int],
     window_size: int,
@@ -131,6 +132,7 @@ def attention_table(
 
 
 @lru_cache(maxsize=64)
+@torch.inference_mode(False)  # what is kept may be used under grad mode later
 def relative_position_index(window_size: int, kernel: int, device: torch.device) -> Tensor:
     """Entry of the bias table for every query position of a w x w window and key of a k x k group.
 

@@ -3,17 +3,20 @@
 Importing this registers the builtin datasets and touches no disk.
 """
 
+from .classes import check_num_classes
 from .clips import inference_clip, is_long_enough, training_clip
-from .datasets import datasets_folder, load_vspw, register_vspw
-from .images import IGNORE_LABEL, LabelMapping, image_size, read_image, read_mask
-from .loaders import (
-    VideoInferenceSampler,
-    VideoTrainingSampler,
-    build_clip_test_loader,
-    build_clip_train_loader,
+from .datasets import (
+    datasets_folder,
+    load_vspw,
+    register_video_folder,
+    register_video_folder_from_yaml,
+    register_vspw,
 )
+from .images import IGNORE_LABEL, LabelMapping, image_size, read_image, read_mask
+from .loaders import build_clip_test_loader, build_clip_train_loader
 from .mapper import ClipMapper
 from .prototypes import PrototypeFolder
+from .samplers import VideoInferenceSampler, VideoTrainingSampler
 
 __all__ = [
     "IGNORE_LABEL",
@@ -24,12 +27,15 @@ __all__ = [
     "VideoTrainingSampler",
     "build_clip_test_loader",
     "build_clip_train_loader",
+    "check_num_classes",
     "datasets_folder",
     "image_size",
     "is_long_enough",
     "load_vspw",
     "read_image",
     "read_mask",
+    "register_video_folder",
+    "register_video_folder_from_yaml",
     "register_vspw",
     "inference_clip",
     "training_clip",

@@ -34,24 +34,60 @@ def training_clip(
     offsets: Sequence[int],
     rng: random.Random,
     reverse_prob: float = 0.5,
+    labelled: Sequence[int] | None = None,
 ) -> list[int]:
     """Draw a clip from a video of ``num_frames``: frame indices, the target last.
 
     With probability ``reverse_prob`` the video is reversed in time first, so that the references
-    come after the target. The target is uniform over the frames that have all their references.
+    come after the target. The target is uniform over the labelled frames that have all their
+    references; where only one direction of time has any, that is the clip's direction.
+
+    Args:
+        num_frames: the video's length.
+        offsets: where the references lie, see above.
+        rng: what the clip is drawn from.
+        reverse_prob: 0.0 never reverses, 1.0 always does.
+        labelled: indices of the frames with labels, ascending; by default all frames.
 
     Raises:
-        ValueError: the video is too short; see ``is_long_enough``.
+        ValueError: no labelled frame has all its references; see ``training_targets``.
     """
-    if not is_long_enough(num_frames, offsets):
+    forward, backward = training_targets(num_frames, offsets, reverse_prob, labelled)
+    if not (forward or backward):
         raise ValueError(
             f"A video of {num_frames} frames has no clip with frame offsets {tuple(offsets)}: "
-            f"that takes {_span(offsets) + 1} frames."
+            + (
+                "no labelled frame has all its references."
+                if is_long_enough(num_frames, offsets)
+                else f"that takes {_span(offsets) + 1} frames."
+            )
         )
     reverse = rng.random() < reverse_prob
-    target = rng.randint(_span(offsets), num_frames - 1)
-    clip = [target + offset for offset in offsets] + [target]
-    return [num_frames - 1 - index for index in clip] if reverse else clip
+    if not (backward if reverse else forward):
+        reverse = not reverse
+    targets = backward if reverse else forward
+    target = targets[rng.randrange(len(targets))]
+    return [target + (-offset if reverse else offset) for offset in offsets] + [target]
+
+
+def training_targets(
+    num_frames: int,
+    offsets: Sequence[int],
+    reverse_prob: float = 0.5,
+    labelled: Sequence[int] | None = None,
+) -> tuple[list[int], list[int]]:
+    """Which frames can be the target of a training clip; see ``training_clip`` for the arguments.
+
+    Returns:
+        the labelled frames with all references before them, in order, and those with all
+        references after them, in reversed order; each is empty if ``reverse_prob`` rules it out.
+    """
+    check_offsets(offsets)
+    span = _span(offsets)
+    frames = range(num_frames) if labelled is None else labelled
+    forward = [t for t in frames if t >= span] if reverse_prob < 1 else []
+    backward = [t for t in reversed(frames) if t + span < num_frames] if reverse_prob > 0 else []
+    return forward, backward
 
 
 def is_long_enough(num_frames: int, offsets: Sequence[int]) -> bool:

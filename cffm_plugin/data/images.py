@@ -5,6 +5,7 @@ from os import PathLike
 
 import cv2
 import numpy as np
+import torch
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 IGNORE_LABEL = 255
@@ -90,6 +91,14 @@ def read_mask(file_name: str | PathLike) -> np.ndarray:
             "back to class numbers."
         )
     return np.array(image, dtype=np.uint8)
+
+
+def image_to_tensor(image: np.ndarray, image_format: str) -> torch.Tensor:
+    """(H, W, 3) blue-green-red -> (3, H, W) of the same type, in ``image_format``, RGB or BGR."""
+    channels_first = image.transpose(2, 0, 1)
+    if image_format == "RGB":
+        channels_first = channels_first[::-1]
+    return torch.from_numpy(np.ascontiguousarray(channels_first))
 
 
 def image_size(file_name: str | PathLike) -> tuple[int, int]:

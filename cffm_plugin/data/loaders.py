@@ -1,4 +1,4 @@
-"""Data loaders and samplers that know videos.
+"""Data loaders that know videos.
 
 Training: every visit to a video has a number, and everything random in it (which video, which clip,
 every augmentation) is a function of the seed and that number alone. So a run is the same for any
@@ -6,7 +6,6 @@ number of worker processes, and a resumed run goes on where it stopped.
 """
 
 import contextlib
-import heapq
 import itertools
 import logging
 import random
@@ -19,96 +18,16 @@ import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.data import DatasetCatalog, DatasetFromList, MapDataset
 from detectron2.utils import comm
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
-from .clips import check_offsets, inference_clip, is_long_enough
-from .mapper import ClipMapper
+from .clips import inference_clip, training_targets
+from .mapper import ClipMapper, labelled_frames
+from .samplers import VideoInferenceSampler, VideoTrainingSampler
 
 Record = dict[str, Any]
 Mapper = Callable[[Record], Record]
 
 logger = logging.getLogger(__name__)
-
-
-class VideoTrainingSampler(Sampler[tuple[int, int]]):
-    """An endless stream of (video index, seed of the visit): shuffled passes over the videos.
-
-    The stream is one for all processes; visit i goes to process i % ``world_size``.
-
-    Args:
-        visits_per_pass: for each video, how often a pass visits it.
-        seed: what the stream is a function of. The same in all processes.
-        rank, world_size: this process, and how many there are.
-        start: number of the visit to begin at.
-    """
-
-    def __init__(
-        self,
-        visits_per_pass: Sequence[int],
-        seed: int,
-        rank: int = 0,
-        world_size: int = 1,
-        start: int = 0,
-    ):
-        self.videos = np.repeat(np.arange(len(visits_per_pass)), visits_per_pass)
-        if len(self.videos) == 0:
-            raise ValueError(
-                f"There must be a video to visit, got visits_per_pass={list(visits_per_pass)}."
-            )
-        self.seed = seed
-        self.rank = rank
-        self.world_size = world_size
-        self.start = start
-
-    def __iter__(self) -> Iterator[tuple[int, int]]:
-        first = self.start + (self.rank - self.start) % self.world_size
-        order, order_of = np.empty(0, dtype=int), -1
-        for visit in itertools.count(first, self.world_size):
-            shuffle, position = divmod(visit, len(self.videos))
-            if shuffle != order_of:
-                rng = np.random.default_rng(self._seed_sequence("shuffle", shuffle))
-                order, order_of = rng.permutation(self.videos), shuffle
-            visit_seed = self._seed_sequence("visit", visit).generate_state(1)[0]
-            yield int(order[position]), int(visit_seed)
-
-    def _seed_sequence(self, purpose: str, number: int) -> np.random.SeedSequence:
-        return np.random.SeedSequence(self.seed, spawn_key=(purpose == "visit", number))
-
-
-class VideoInferenceSampler(Sampler[int]):
-    """Frame indices of whole videos, a video's frames in order.
-
-    Videos are dealt to the processes, longest first to the one with the fewest frames so far. A
-    process may get none.
-
-    Args:
-        video_lengths: number of frames of each video, in the order of the dataset. Frame indices
-            run through the videos in that order.
-        rank, world_size: this process, and how many there are.
-    """
-
-    def __init__(self, video_lengths: Sequence[int], rank: int = 0, world_size: int = 1):
-        ends = itertools.accumulate(video_lengths)
-        spans = [range(end - length, end) for length, end in zip(video_lengths, ends)]
-        mine = _deal(video_lengths, world_size)[rank]
-        self.indices = [index for video in mine for index in spans[video]]
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(self.indices)
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-
-def _deal(lengths: Sequence[int], num_processes: int) -> list[list[int]]:
-    """Per process, the videos it gets, in the order of the dataset."""
-    dealt: list[list[int]] = [[] for _ in range(num_processes)]
-    loads = [(0, process) for process in range(num_processes)]
-    for video in sorted(range(len(lengths)), key=lambda video: -lengths[video]):
-        load, process = heapq.heappop(loads)
-        dealt[process].append(video)
-        heapq.heappush(loads, (load + lengths[video], process))
-    return [sorted(videos) for videos in dealt]
 
 
 def _train_loader_from_config(cfg: CfgNode, mapper: Mapper | None = None) -> dict[str, Any]:
@@ -119,6 +38,7 @@ def _train_loader_from_config(cfg: CfgNode, mapper: Mapper | None = None) -> dic
         "mapper": mapper or ClipMapper(cfg, is_train=True),
         "total_batch_size": cfg.SOLVER.IMS_PER_BATCH,
         "frame_offsets": cfg.MODEL.CFFM.FRAME_OFFSETS,
+        "reverse_prob": cfg.INPUT.REVERSE_PROB,
         "uniform_over": cfg.DATALOADER.UNIFORM_OVER,
         "num_workers": cfg.DATALOADER.NUM_WORKERS,
         "seed": cfg.SEED if cfg.SEED >= 0 else comm.shared_random_seed(),
@@ -133,6 +53,7 @@ def build_clip_train_loader(
     total_batch_size: int,
     frame_offsets: Sequence[int],
     seed: int,
+    reverse_prob: float = 0.5,
     uniform_over: str = "videos",
     num_workers: int = 0,
     start_iter: int = 0,
@@ -143,18 +64,23 @@ def build_clip_train_loader(
     DATASETS.TRAIN, one after another, through a ``ClipMapper``.
 
     Args:
-        records: one per video. Those too short for a clip are left out, and named in the log.
+        records: one per video. Those without a clip, because they are too short or no labelled
+            frame has all its references, are left out, and named in the log.
         mapper: from a record to what the model takes.
         total_batch_size: clips per iteration over all processes.
         frame_offsets: references relative to the target; says how long a clip is.
         seed: what all randomness is a function of. The same in all processes.
+        reverse_prob: that of the mapper: whether clips run forward in time, backward, or both.
         uniform_over: "videos": a pass visits every video once, however long (as for VSPW);
-            "targets": as often as it has targets, so that every target is as likely.
+            "targets": as often as it has targets, labelled frames with all their references, so
+            that every target is as likely. Where the two directions of time differ in their
+            number, the larger counts.
         num_workers: worker processes; the clips do not depend on it.
         start_iter: the iteration to begin at, for a resumed run.
 
     Raises:
-        ValueError: the batch does not divide over the processes, or no video is long enough.
+        ValueError: the batch does not divide over the processes, a record is not that of a
+            training video, or no video has a clip.
     """
     rank, world_size = comm.get_rank(), comm.get_world_size()
     if total_batch_size < 1 or total_batch_size % world_size:
@@ -164,11 +90,13 @@ def build_clip_train_loader(
         )
     if uniform_over not in ("videos", "targets"):
         raise ValueError(
-            f'uniform_over (DATALOADER.UNIFORM_OVER) is "videos" or "targets", got "{uniform_over}".'
+            f'uniform_over (DATALOADER.UNIFORM_OVER): "videos" or "targets", got "{uniform_over}".'
         )
-    usable = _long_enough_videos(records, frame_offsets)
+    num_targets = [_num_targets(record, frame_offsets, reverse_prob) for record in records]
+    _report_videos_without_clip(records, num_targets, frame_offsets)
+    usable = [record for record, targets in zip(records, num_targets) if targets]
     sampler = VideoTrainingSampler(
-        [1 if uniform_over == "videos" else _num_targets(v, frame_offsets) for v in usable],
+        [1 if uniform_over == "videos" else targets for targets in num_targets if targets],
         seed,
         rank,
         world_size,
@@ -280,46 +208,63 @@ def _limit_threads(worker_id: int) -> None:
     cv2.setNumThreads(0)
 
 
-def _long_enough_videos(records: Sequence[Record], offsets: Sequence[int]) -> list[Record]:
-    """The videos that have a clip; one warning names the others."""
-    check_offsets(offsets)
+def _num_targets(record: Record, offsets: Sequence[int], reverse_prob: float) -> int:
+    """How many frames of a video can be the target of a training clip."""
+    if "frames" not in record:
+        raise ValueError(
+            f"Video {record.get('video_id')}: a training record holds the `frames` of a video, but "
+            f"this one has {', '.join(record)}. Is a dataset among DATASETS.TRAIN that was "
+            "registered with is_train=False?"
+        )
+    num_frames, labelled = len(record["frames"]), labelled_frames(record)
+    return max(map(len, training_targets(num_frames, offsets, reverse_prob, labelled)))
+
+
+def _report_videos_without_clip(
+    records: Sequence[Record], num_targets: Sequence[int], offsets: Sequence[int]
+) -> None:
+    """One warning names the videos without targets; if no video has one, an error does."""
     if not records:
         raise ValueError("There are no training videos.")
-    frames_needed = 1 - min(offsets, default=0)
-    usable = [record for record in records if is_long_enough(len(record["frames"]), offsets)]
-    short = [
-        f"{record['video_id']} ({len(record['frames'])})"
-        for record in records
-        if not is_long_enough(len(record["frames"]), offsets)
-    ]
-    if not usable:
+    without = [_lengths(record) for record, targets in zip(records, num_targets) if not targets]
+    why = (
+        f"a clip with frame offsets {tuple(offsets)} takes {1 - min(offsets, default=0)} frames, "
+        "and no labelled frame has all its references"
+    )
+    if len(without) == len(records):
         raise ValueError(
-            f"No training video has a clip: frame offsets {tuple(offsets)} take {frames_needed} "
-            f"frames. Videos and their frames: {', '.join(short[:10])}"
-            f"{f' and {len(short) - 10} more' if len(short) > 10 else ''}."
+            f"No training video has a clip: {why}. Videos and their frames: "
+            f"{', '.join(without[:10])}"
+            f"{f' and {len(without) - 10} more' if len(without) > 10 else ''}. Choose nearer "
+            "MODEL.CFFM.FRAME_OFFSETS, or see whether the masks are where they are looked for."
         )
-    if short:
+    if without:
         logger.warning(
-            "%d of %d training videos are left out: a clip with frame offsets %s takes %d frames. "
-            "Too short are, with their number of frames: %s",
-            len(short),
+            "%d of %d training videos are left out: %s. These are, with their number of frames: %s",
+            len(without),
             len(records),
-            tuple(offsets),
-            frames_needed,
-            ", ".join(short),
+            why,
+            ", ".join(without),
         )
-    return usable
 
 
-def _num_targets(record: Record, offsets: Sequence[int]) -> int:
-    """How many frames of a video can be the target of a training clip."""
-    return len(record["frames"]) + min(offsets, default=0)
+def _lengths(record: Record) -> str:
+    """A video with its number of frames, and of labelled ones where these are fewer."""
+    num_frames, num_labelled = len(record["frames"]), len(labelled_frames(record))
+    labels = "" if num_labelled == num_frames else f", {num_labelled} labelled"
+    return f"{record['video_id']} ({num_frames}{labels})"
 
 
 def _group_by_video(records: Sequence[Record]) -> list[list[Record]]:
     """Test records by video, in the order of the dataset."""
     if not records:
         raise ValueError("There are no test frames.")
+    if "frame_index" not in records[0]:
+        raise ValueError(
+            f"Video {records[0].get('video_id')}: a test record is a frame with its `frame_index`, "
+            f"but this one has {', '.join(records[0])}. Is a dataset among DATASETS.TEST that was "
+            "registered with is_train=True?"
+        )
     videos = [list(g) for _, g in itertools.groupby(records, key=lambda r: r["video_id"])]
     for video in videos:
         if [record["frame_index"] for record in video] != list(range(len(video))):

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import torch
 from detectron2.config import CfgNode, configurable
-from detectron2.data import MetadataCatalog
 from detectron2.data import transforms as T
 
 from .augmentation import inference_augmentations, training_augmentations
+from .classes import common_label_mapping
 from .clips import DEFAULT_OFFSETS, check_offsets, training_clip
-from .images import LabelMapping, read_image, read_mask
+from .images import LabelMapping, image_to_tensor, read_image, read_mask
 from .prototypes import PrototypeFolder
 
 logger = logging.getLogger(__name__)
@@ -22,10 +22,11 @@ logger = logging.getLogger(__name__)
 class ClipMapper:
     """Reads a clip, augments it and makes tensors of it.
 
-    Training, from the record of a video: draws a clip. Returns
+    Training, from the record of a video: draws a clip whose target is a labelled frame. Returns
         image: list of T (3, h, w) tensors, oldest reference first (last in time where the video was
             drawn reversed), target last; uint8, or float32 where padded (see ``PadToSize``);
-        sem_seg: list of T (h, w) int64 tensors, 255 where there is no class;
+        sem_seg: list of T (h, w) int64 tensors, 255 where there is no class, or None for a
+            reference without a mask;
         video_id, frame_indices, file_names; height and width of the target's file.
 
     Test, from the record of a frame: the same ``image`` list of the record's references and its
@@ -104,7 +105,8 @@ class ClipMapper:
             pixel_mean=mean[::-1] if cfg.INPUT.FORMAT == "RGB" else mean,
         )
         names = cfg.DATASETS.TRAIN if dataset_name is None else (dataset_name,)
-        arguments["label_mapping"] = _label_mapping(names, cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES)
+        num_classes = cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES
+        arguments["label_mapping"] = common_label_mapping(names, num_classes)
         return arguments
 
     def __call__(self, record: dict[str, Any]) -> dict[str, Any]:
@@ -120,7 +122,15 @@ class ClipMapper:
 
     def _map_video(self, record: dict[str, Any]) -> dict[str, Any]:
         rng = random.Random(random.getrandbits(64))
-        indices = training_clip(len(record["frames"]), self.frame_offsets, rng, self.reverse_prob)
+        labelled = labelled_frames(record)
+        if not labelled:
+            raise ValueError(
+                f"Video {record['video_id']}, {record['frames'][0]['file_name']}: training needs a "
+                "mask, and no frame of the video has one. Is a test split among DATASETS.TRAIN?"
+            )
+        indices = training_clip(
+            len(record["frames"]), self.frame_offsets, rng, self.reverse_prob, labelled
+        )
         frames = [record["frames"][index] for index in indices]
         images = [read_image(frame["file_name"]) for frame in frames]
         labels = [
@@ -132,10 +142,19 @@ class ClipMapper:
         target = T.AugInput(images[-1], sem_seg=labels[-1])
         transforms = self.augmentations(target)
         images = [*map(transforms.apply_image, images[:-1]), target.image]
-        labels = [*map(transforms.apply_segmentation, labels[:-1]), target.sem_seg]
+        labels = [
+            *(
+                None if label is None else transforms.apply_segmentation(label)
+                for label in labels[:-1]
+            ),
+            target.sem_seg,
+        ]
         return {
-            "image": [self._to_tensor(image) for image in images],
-            "sem_seg": [torch.from_numpy(label.astype(np.int64, order="C")) for label in labels],
+            "image": [image_to_tensor(image, self.image_format) for image in images],
+            "sem_seg": [
+                None if label is None else torch.from_numpy(label.astype(np.int64, order="C"))
+                for label in labels
+            ],
             "video_id": record["video_id"],
             "frame_indices": indices,
             "file_names": [frame["file_name"] for frame in frames],
@@ -152,20 +171,19 @@ class ClipMapper:
         transforms = self.augmentations(target)
         images = [*map(transforms.apply_image, images[:-1]), target.image]
         return record | {
-            "image": [self._to_tensor(image) for image in images],
+            "image": [image_to_tensor(image, self.image_format) for image in images],
             "height": height,
             "width": width,
         }
 
-    def _read_labels(self, video_id: str, frame: dict[str, Any], image: np.ndarray) -> np.ndarray:
-        """The class indices of a frame, (H, W) uint8, of the frame's own size."""
+    def _read_labels(
+        self, video_id: str, frame: dict[str, Any], image: np.ndarray
+    ) -> np.ndarray | None:
+        """A frame's class indices, (H, W) uint8, of the frame's own size; None without a mask."""
         assert self.label_mapping is not None  # __init__ has seen to it
         file_name = frame["sem_seg_file_name"]
         if file_name is None:
-            raise ValueError(
-                f"{frame['file_name']}: training needs a mask, and the dataset has none for this "
-                "frame. Is a test split among DATASETS.TRAIN?"
-            )
+            return None
         raw = read_mask(file_name)
         if raw.shape != image.shape[:2]:
             raise ValueError(
@@ -186,36 +204,8 @@ class ClipMapper:
                 )
         return self.label_mapping(raw)
 
-    def _to_tensor(self, image: np.ndarray) -> torch.Tensor:
-        """(H, W, 3) blue-green-red -> (3, H, W) in the image format."""
-        channels_first = image.transpose(2, 0, 1)
-        if self.image_format == "RGB":
-            channels_first = channels_first[::-1]
-        return torch.from_numpy(np.ascontiguousarray(channels_first))
 
-
-def _label_mapping(dataset_names: Sequence[str], num_classes: int) -> LabelMapping:
-    """The one label mapping of the datasets, which must be that of a model of ``num_classes``."""
-    mappings = {name: MetadataCatalog.get(name).get("label_mapping") for name in dataset_names}
-    for name, mapping in mappings.items():
-        if mapping is None:
-            raise ValueError(
-                f"Dataset {name} does not say what the values in its masks mean. Register it with "
-                "cffm_plugin.data.register_vspw, or set MetadataCatalog.get"
-                f'("{name}").label_mapping to a cffm_plugin.data.LabelMapping.'
-            )
-        if mapping.num_classes != num_classes:
-            raise ValueError(
-                f"Dataset {name} has {mapping.num_classes} classes, but "
-                f"MODEL.SEM_SEG_HEAD.NUM_CLASSES is {num_classes}. Make them equal."
-            )
-    if not mappings:
-        raise ValueError("DATASETS.TRAIN is empty: name at least one registered dataset.")
-    first, *others = mappings
-    for name in others:
-        if mappings[name] != mappings[first]:
-            raise ValueError(
-                f"Datasets {first} and {name} can't be trained on together: the values in their "
-                "masks mean different classes."
-            )
-    return mappings[first]
+def labelled_frames(record: dict[str, Any]) -> list[int]:
+    """Indices of the frames of a video, a training record, that have a mask."""
+    frames = record["frames"]
+    return [i for i, frame in enumerate(frames) if frame["sem_seg_file_name"] is not None]

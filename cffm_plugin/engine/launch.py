@@ -15,6 +15,8 @@ from detectron2.utils.logger import setup_logger
 
 from ..checkpoint import SegmentorCheckpointer
 from ..config import load_config
+from ..data import register_video_folder_from_yaml
+from ..modeling import resolve_normalization
 from .trainer import CFFMTrainer
 
 logger = logging.getLogger(__name__)
@@ -23,19 +25,29 @@ logger = logging.getLogger(__name__)
 def setup(args: argparse.Namespace) -> CfgNode:
     """The frozen config of detectron2's standard arguments, with logging and seeds set up."""
     cfg = load_config(args.config_file, args.opts)
-    without_gpu = cfg.MODEL.DEVICE.startswith("cuda") and not torch.cuda.is_available()
-    if without_gpu:
-        cfg.MODEL.DEVICE = "cpu"
+    setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="cffm_plugin")
+    complete_config(cfg)
     cfg.freeze()
     default_setup(cfg, args)
-    setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="cffm_plugin")
-    if without_gpu:
-        logger.warning("There is no CUDA device; MODEL.DEVICE is cpu")
     # The number of threads decides the order of sums. Evaluation keeps it, so that its numbers do
     # not depend on the number of processes; training is faster when processes share the cores.
     if cfg.MODEL.DEVICE == "cpu" and comm.get_world_size() > 1 and not args.eval_only:
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // comm.get_local_size()))
     return cfg
+
+
+def complete_config(cfg: CfgNode) -> None:
+    """See to what a config leaves to the machine and to other files.
+
+    In place: the device is the CPU where there is no other, images are normalised as
+    ``resolve_normalization`` says, and the datasets of DATASETS.VIDEO_FOLDERS are registered.
+    """
+    if cfg.MODEL.DEVICE.startswith("cuda") and not torch.cuda.is_available():
+        cfg.MODEL.DEVICE = "cpu"
+        logger.warning("There is no CUDA device; MODEL.DEVICE is cpu")
+    resolve_normalization(cfg)
+    for file in cfg.DATASETS.VIDEO_FOLDERS:
+        register_video_folder_from_yaml(file)
 
 
 def launch_job(job: Callable[..., Any], args: argparse.Namespace, *more: Any) -> Any:

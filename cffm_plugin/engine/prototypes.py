@@ -114,7 +114,7 @@ def _embeddings(
     vectors = []
     for index in prototype_frames(len(frames), cfg.MODEL.CFFM.PROTOTYPES.NUM_FRAMES):
         record = frames[index] | {"reference_file_names": []}
-        embedding = model.embed_frames(mapper(record)["image"])  # (1, C, h, w)
+        embedding = model.encode(mapper(record)["image"]).cells  # (1, C, h, w)
         vectors.append(embedding[0].flatten(1).t().float().cpu().numpy())
     return np.concatenate(vectors)
 

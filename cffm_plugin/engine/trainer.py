@@ -16,8 +16,14 @@ from detectron2.utils import comm
 from torch import nn
 
 from ..checkpoint import SegmentorCheckpointer
-from ..data import VideoTrainingSampler, build_clip_test_loader, build_clip_train_loader
+from ..data import (
+    VideoTrainingSampler,
+    build_clip_test_loader,
+    build_clip_train_loader,
+    check_num_classes,
+)
 from ..evaluation import VSPWEvaluator
+from ..inference import LabelMapPredictor, gives_label_maps
 from .train_loop import AccumulatingTrainer
 from .tta import ClipSegmentorWithTTA
 
@@ -35,6 +41,8 @@ class CFFMTrainer(DefaultTrainer):
     def __init__(self, cfg: CfgNode):
         # DefaultTrainer's own constructor can't train in several processes without a GPU.
         TrainerBase.__init__(self)
+        num_classes = cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES
+        check_num_classes((*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST), num_classes)
         cfg = DefaultTrainer.auto_scale_workers(cfg, comm.get_world_size())
         on_gpu = torch.device(cfg.MODEL.DEVICE).type == "cuda"
         model = self.build_model(cfg)
@@ -78,6 +86,8 @@ class CFFMTrainer(DefaultTrainer):
 
     @classmethod
     def build_test_loader(cls, cfg: CfgNode, dataset_name: str) -> Any:
+        if _streams(cfg):
+            return build_clip_test_loader(cfg, dataset_name, frame_offsets=())
         return build_clip_test_loader(cfg, dataset_name)
 
     @classmethod
@@ -86,8 +96,8 @@ class CFFMTrainer(DefaultTrainer):
         if evaluator_type != "vspw":
             raise ValueError(
                 f"CFFMTrainer evaluates datasets with evaluator_type 'vspw'; that of "
-                f"{dataset_name} is {evaluator_type!r}. Register it with register_vspw, or "
-                "override build_evaluator."
+                f"{dataset_name} is {evaluator_type!r}. Register it with register_video_folder "
+                "or register_vspw, or override build_evaluator."
             )
         output_dir = os.path.join(cfg.OUTPUT_DIR, "inference")
         if len(cfg.DATASETS.TEST) > 1:
@@ -100,10 +110,15 @@ class CFFMTrainer(DefaultTrainer):
 
     @classmethod
     def test(cls, cfg: CfgNode, model: nn.Module, evaluators: Any = None) -> Any:
-        """As in detectron2; with TEST.AUG.ENABLED, by test-time augmentation."""
+        """As in detectron2; videos as streams (TEST.STREAMING), or with test-time augmentation."""
+        check_num_classes(cfg.DATASETS.TEST, cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES)
+        segmenter = getattr(model, "module", model)  # of DistributedDataParallel
         if cfg.TEST.AUG.ENABLED:
             logger.info("Test-time augmentation: scales %s", cfg.TEST.AUG.SCALES)
-            model = ClipSegmentorWithTTA(cfg, model)
+            model = ClipSegmentorWithTTA(cfg, segmenter)
+        elif gives_label_maps(segmenter):
+            offsets = cfg.MODEL.CFFM.FRAME_OFFSETS if _streams(cfg) else None
+            model = LabelMapPredictor(segmenter, offsets)
         return super().test(cfg, model, evaluators)
 
     @classmethod
@@ -113,6 +128,11 @@ class CFFMTrainer(DefaultTrainer):
     @classmethod
     def build_lr_scheduler(cls, cfg: CfgNode, optimizer: torch.optim.Optimizer) -> Any:
         return build_lr_scheduler(cfg, optimizer)
+
+
+def _streams(cfg: CfgNode) -> bool:
+    """Whether evaluation takes videos frame by frame."""
+    return cfg.TEST.STREAMING and not cfg.TEST.AUG.ENABLED
 
 
 def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:

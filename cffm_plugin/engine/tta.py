@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.data import transforms as T
 from torch import Tensor, nn
 
 from ..data import read_image
 from ..data.augmentation import inference_augmentations
+from ..data.images import image_to_tensor
 
 
 class ClipSegmentorWithTTA(nn.Module):
@@ -83,7 +83,10 @@ class ClipSegmentorWithTTA(nn.Module):
         for resize in self.resizes:
             target = T.AugInput(images[-1])
             transforms = resize(target)
-            frames = [self._to_tensor(transforms.apply_image(image)) for image in images]
+            frames = [
+                image_to_tensor(transforms.apply_image(image), self.image_format)
+                for image in images
+            ]
             for flip in self.flips:
                 total = total + self._probabilities(item, frames, flip)
         assert isinstance(total, Tensor)
@@ -94,11 +97,6 @@ class ClipSegmentorWithTTA(nn.Module):
         (output,) = self.model([item | {"image": clip}])
         probabilities = output["sem_seg"].softmax(dim=0)
         return probabilities.flip(-1) if flip else probabilities
-
-    def _to_tensor(self, image: Any) -> Tensor:
-        """(H, W, 3) blue-green-red -> (3, H, W) in the image format."""
-        tensor = torch.from_numpy(image).permute(2, 0, 1)
-        return tensor.flip(0) if self.image_format == "RGB" else tensor
 
 
 def _clip_of(item: dict[str, Any]) -> list[Tensor]:

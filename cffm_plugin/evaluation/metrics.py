@@ -119,12 +119,15 @@ class VideoWindows:
         strict_scores: VC of the pixels whose ground truth is one class in all n frames, never void.
         temporal_accuracies: of the same pixels, the fraction that is predicted right in all n
             frames; at most the strict score.
+        longest_scored_run: the most consecutive frames that were not skipped. A window size above
+            it has no window to score.
     """
 
     num_frames: int
     scores: dict[int, list[float]]
     strict_scores: dict[int, list[float]] = field(default_factory=dict)
     temporal_accuracies: dict[int, list[float]] = field(default_factory=dict)
+    longest_scored_run: int = 0
 
 
 class VideoConsistency:
@@ -152,6 +155,7 @@ class VideoConsistency:
         self._ignore_label = ignore_label
         self._longest = max(window_sizes)
         self._num_frames = 0
+        self._scored_run = self._longest_scored_run = 0
         self._truth: _Runs | None = None
         self._prediction: _Runs | None = None
 
@@ -179,6 +183,8 @@ class VideoConsistency:
             self._truth.extend(truth)
             self._prediction.extend(prediction)
         self._num_frames += 1
+        self._scored_run += 1
+        self._longest_scored_run = max(self._longest_scored_run, self._scored_run)
         labelled = truth != self._ignore_label
         right = truth == prediction  # where both are constant, right now is right in all n frames
         for n in self._scores:
@@ -196,6 +202,7 @@ class VideoConsistency:
         """Pass over a frame that is not scored: the windows that hold it score NaN."""
         self._truth = self._prediction = None
         self._num_frames += 1
+        self._scored_run = 0
         for kind in (self._scores, self._strict_scores, self._temporal_accuracies):
             for n, scores in kind.items():
                 if self._num_frames >= n:
@@ -203,9 +210,12 @@ class VideoConsistency:
 
     def windows(self) -> VideoWindows:
         """The windows seen so far."""
-        kinds = (self._scores, self._strict_scores, self._temporal_accuracies)
+        scores, strict_scores, accuracies = (
+            {n: list(of_windows) for n, of_windows in kind.items()}
+            for kind in (self._scores, self._strict_scores, self._temporal_accuracies)
+        )
         return VideoWindows(
-            self._num_frames, *({n: list(scores) for n, scores in kind.items()} for kind in kinds)
+            self._num_frames, scores, strict_scores, accuracies, self._longest_scored_run
         )
 
 
@@ -243,7 +253,9 @@ def official_window_scores(video: VideoWindows, window_size: int) -> list[float]
     """The windows of a video that the official VC_n counts.
 
     The official script leaves out the last window of each video, windows with no pixel of constant
-    ground truth, and videos of 16 frames or fewer altogether.
+    ground truth, and videos of 16 frames or fewer altogether. Where frames were skipped, all of
+    this stays as it is: the frames of a video are all its frames, its last window is the one at its
+    end, whether it can be scored or not, and windows that hold a skipped frame do not count.
 
     Args:
         video: the video's windows.

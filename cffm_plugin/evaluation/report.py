@@ -53,21 +53,23 @@ def strict_table(scores: DatasetScores) -> str:
     """The strict scores over all windows and over all videos, in percent, rounded."""
     strict = scores.strict()
     rows = [
-        [name, f"{score:.2f}", f"{strict['over_videos'][name]:.2f}"]
+        [name, f"{score:.2f}", f"{strict['over_videos'][name]:.2f}", str(strict["windows"][name])]
         for name, score in strict["over_windows"].items()
     ]
-    return _table(rows, ["", "mean over windows", "mean over videos"])
+    return _table(rows, ["", "mean over windows", "mean over videos", "windows"])
 
 
 def log_scores(scores: DatasetScores) -> None:
     """Log the official scores as tables, and warn of those that are undefined."""
     logger.info("%s, percent per class:\n%s", scores.dataset, class_table(scores))
+    windows = ", ".join(f"{name} over {n}" for name, n in scores.official_windows().items())
     logger.info(
-        "%s, %d video(s), %d of %d frames with ground truth:\n%s",
+        "%s, %d video(s), %d of %d frames with ground truth; windows: %s:\n%s",
         scores.dataset,
         len(scores.videos),
         scores.scored_frames,
         scores.frames,
+        windows,
         summary_table(scores),
     )
     for warning in undefined_warnings(scores):
@@ -81,15 +83,22 @@ def undefined_warnings(scores: DatasetScores) -> list[str]:
         warnings.append(f"{scores.dataset}: mIoU is undefined: every pixel is void.")
     lengths = [video.num_frames for video in scores.videos.values()]
     short = sum(length <= OFFICIAL_LONGEST_LEFT_OUT for length in lengths)
-    vc = scores.official_vc()
+    longest_run = max((video.longest_scored_run for video in scores.videos.values()), default=0)
     for n in scores.window_sizes:
-        if math.isnan(vc[f"mVC{n}"]):
-            warnings.append(
-                f"{scores.dataset}: mVC{n} is undefined: no window of {n} frames counts. The "
-                f"official score leaves out videos of {OFFICIAL_LONGEST_LEFT_OUT} frames or fewer "
-                f"({short} of these {len(lengths)}), each video's last window, and windows where "
-                "no pixel keeps its true label."
+        if scores.official_windows()[f"mVC{n}"]:
+            continue
+        if scores.scored_frames < scores.frames and longest_run < n:
+            why = (
+                f"no {n} consecutive frames are labelled and predicted (at most {longest_run} "
+                "are), and only windows count of which all frames are"
             )
+        else:
+            why = (
+                f"no window of {n} frames counts. The official score leaves out videos of "
+                f"{OFFICIAL_LONGEST_LEFT_OUT} frames or fewer ({short} of these {len(lengths)}), "
+                "each video's last window, and windows where no pixel keeps its true label"
+            )
+        warnings.append(f"{scores.dataset}: mVC{n} is undefined: {why}.")
     return warnings
 
 
@@ -104,6 +113,7 @@ def write_json(scores: DatasetScores, path: str | PathLike) -> None:
         "scored_frames": scores.scored_frames,
         "sem_seg": scores.results(),
         LONG_VIDEOS: percentages(scores.long_videos),
+        "windows": scores.official_windows(),
         "per_video": scores.per_video(),
         "official": scores.official_segmentation() | scores.official_vc(),
         "strict": scores.strict(),

@@ -174,6 +174,14 @@ class DatasetScores:
             for n in self.window_sizes
         }
 
+    def official_windows(self) -> dict[str, int]:
+        """How many windows each mVC<n> is the mean of."""
+        videos = self.videos.values()
+        return {
+            f"mVC{n}": sum(len(official_window_scores(video, n)) for video in videos)
+            for n in self.window_sizes
+        }
+
     def per_video(self) -> dict[str, dict[str, float]]:
         """video id -> ``num_frames`` and its official VC<n> in percent."""
         return {
@@ -190,7 +198,8 @@ class DatasetScores:
 
         ``strict_VC<n>`` and ``temporal_accuracy<n>`` (see ``VideoWindows``) over all windows of all
         videos of at least n frames, under ``over_windows`` as the mean over windows, under
-        ``over_videos`` as the mean over videos, and under ``per_video`` for each video.
+        ``over_videos`` as the mean over videos, and under ``per_video`` for each video;
+        ``windows`` holds how many windows each is taken over.
         """
         windows = {name: _strict_windows(video) for name, video in self.videos.items()}
         names = [f"{kind}{n}" for kind in _STRICT_KINDS for n in self.window_sizes]
@@ -206,6 +215,7 @@ class DatasetScores:
         return {
             "over_windows": over_windows,
             "over_videos": over_videos,
+            "windows": {name: sum(len(windows[v][name]) for v in windows) for name in names},
             "per_video": {
                 video: {name: 100 * score for name, score in scores.items()}
                 for video, scores in per_video.items()

@@ -33,7 +33,7 @@ class VSPWEvaluator(DatasetEvaluator):
     mIoU, fwIoU, mACC and pACC come from one confusion matrix over all labelled pixels of all
     videos, mVC8 and mVC16 from all windows of all videos longer than 16 frames but each video's
     last window. All are in percent. A frame without ground truth counts nowhere, nor do the
-    windows that hold it.
+    windows that hold it: where labels are sparse, VC runs over consecutive labelled frames alone.
 
     Reads of the dataset's metadata: ``stuff_classes`` (K names), ``label_mapping`` (a
     ``LabelMapping`` with K classes), and to save predictions ``stuff_colors`` (K RGB triples).
@@ -88,7 +88,8 @@ class VSPWEvaluator(DatasetEvaluator):
         Args:
             inputs: test records: ``video_id``, ``frame_index`` (from 0), ``num_frames``,
                 ``file_name``, and ``sem_seg_file_name`` where there is ground truth.
-            outputs: for each record ``{"sem_seg": (K, H, W) logits}``, of the mask file's size.
+            outputs: for each record ``{"sem_seg": (K, H, W) logits}``, or ``{"label_map": (H, W)}``
+                with the class of every pixel, of the mask file's size.
 
         Raises:
             RuntimeError: a video's frames do not come whole and in order.
@@ -98,7 +99,7 @@ class VSPWEvaluator(DatasetEvaluator):
         """
         for record, output in zip(inputs, outputs, strict=True):
             video = self._video_of(record)
-            prediction = self._label_map(record, output["sem_seg"])
+            prediction = self._label_map(record, output)
             if self._palette is not None:
                 self._save(record, prediction)
             self._score(record, video, prediction)
@@ -207,8 +208,11 @@ class VSPWEvaluator(DatasetEvaluator):
             )
         return video
 
-    def _label_map(self, record: Mapping[str, Any], logits: torch.Tensor) -> np.ndarray:
-        """(K, H, W) logits -> (H, W) uint8 class indices."""
+    def _label_map(self, record: Mapping[str, Any], output: Mapping[str, Any]) -> np.ndarray:
+        """A model's output -> (H, W) uint8 class indices."""
+        if "label_map" in output:
+            return output["label_map"].to(torch.uint8).cpu().numpy()
+        logits = output["sem_seg"]
         if logits.ndim != 3 or logits.shape[0] != self._num_classes:
             raise ValueError(
                 f"{_frame_name(record)}: expected logits (K, H, W) with K = {self._num_classes}, "

@@ -1,7 +1,7 @@
 """Label maps for the evaluator, from a stream or from clips: the same to the last pixel."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -10,8 +10,8 @@ from ..modeling import CFFMSegmentor, as_pixel_embedding
 from .streaming import StreamingSegmenter
 
 
-def gives_label_maps(model: nn.Module) -> bool:
-    """Whether ``LabelMapPredictor`` can wrap a model. What it can't gives logits, frame by frame."""
+def gives_label_maps(model: nn.Module) -> TypeGuard[CFFMSegmentor]:
+    """Whether ``LabelMapPredictor`` can wrap a model. Others give logits."""
     if not isinstance(model, CFFMSegmentor):
         return False
     try:

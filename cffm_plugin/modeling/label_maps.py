@@ -50,7 +50,7 @@ class CoarseLogits:
         """
         values = self.values.float()
         vertical, horizontal = (
-            _resizing(
+            _chain(
                 values.shape[1 + axis],
                 self.embedding_size[axis],
                 self.stride,
@@ -62,7 +62,7 @@ class CoarseLogits:
         )
         possible = _possible_classes(values, (vertical.reach, horizontal.reach))
         height, width = self.output_size
-        budget = _BAND_BYTES.get(values.device.type, 1 << 28)
+        budget = band_bytes(values.device)
         labels = torch.empty(height, width, dtype=torch.long, device=values.device)
         with torch.autocast(values.device.type, enabled=False):
             for stripe, inputs in vertical.stripes:
@@ -77,7 +77,7 @@ class CoarseLogits:
 
 
 @dataclass(frozen=True)
-class _Resizing:
+class Resizing:
     """Several resizes of one axis as one.
 
     Attributes:
@@ -92,10 +92,20 @@ class _Resizing:
     stripes: list[tuple[slice, slice]]
 
 
-@lru_cache(maxsize=32)
-def _resizing(
+def band_bytes(device: torch.device) -> int:
+    """How many bytes of logits at full resolution to work on at a time."""
+    return _BAND_BYTES.get(device.type, 1 << 28)
+
+
+def resizing(inputs: int, outputs: int, device: torch.device) -> Resizing:
+    """A single bilinear resize of one axis."""
+    return _chain(inputs, inputs, 1, inputs, outputs, device)
+
+
+@lru_cache(maxsize=64)
+def _chain(
     inputs: int, embedding: int, stride: int, image: int, output: int, device: torch.device
-) -> _Resizing:
+) -> Resizing:
     """What ``full_resolution`` does to one axis."""
     with torch.inference_mode(False):  # the result may be used under grad mode later
         steps = torch.eye(inputs, dtype=torch.float64)[None]  # (1, channels = inputs, positions)
@@ -114,7 +124,7 @@ def _resizing(
         outputs = torch.nonzero(number_of == number).flatten()
         needed = slice(number * reach, int(last[outputs].max()) + 1)
         stripes.append((slice(int(outputs[0]), int(outputs[-1]) + 1), needed))
-    return _Resizing(matrix.float().to(device), reach, stripes)
+    return Resizing(matrix.float().to(device), reach, stripes)
 
 
 def _possible_classes(values: Tensor, reach: tuple[int, int]) -> list[Tensor]:

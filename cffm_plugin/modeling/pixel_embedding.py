@@ -7,6 +7,7 @@ A head is seen as two steps, ``embed`` (feature maps to one embedding per pixel)
 from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
 
+from detectron2.projects.deeplab import DeepLabV3Head
 from torch import Tensor, nn
 
 
@@ -63,6 +64,14 @@ class LayersAndPredictor:
         return self.head.predictor(embedding)
 
 
+class DeepLabV3Embedding(LayersAndPredictor):
+    """The contract for detectron2's DeepLabV3Head, which has no ``layers``."""
+
+    def embed(self, features: Mapping[str, Tensor]) -> Tensor:
+        (name,) = self.head.in_features
+        return self.head.aspp(features[name])
+
+
 def as_pixel_embedding(head: nn.Module) -> PixelEmbedding:
     """See a head as a ``PixelEmbedding``.
 
@@ -71,6 +80,8 @@ def as_pixel_embedding(head: nn.Module) -> PixelEmbedding:
     """
     if isinstance(head, PixelEmbedding):
         return head
+    if isinstance(head, DeepLabV3Head):
+        return DeepLabV3Embedding(head)
     if (
         callable(getattr(head, "layers", None))
         and isinstance(getattr(head, "predictor", None), nn.Conv2d)

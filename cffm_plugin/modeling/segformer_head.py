@@ -12,6 +12,7 @@ from detectron2.layers import Conv2d, ShapeSpec, get_norm
 from detectron2.modeling import SEM_SEG_HEADS_REGISTRY
 from torch import Tensor, nn
 
+from .label_maps import upsample
 from .losses import pixel_cross_entropy
 
 
@@ -145,8 +146,3 @@ class SegFormerHead(nn.Module):
     def losses(self, logits: Tensor, targets: Tensor) -> dict[str, Tensor]:
         loss = pixel_cross_entropy(logits, targets, self.ignore_value)
         return {"loss_sem_seg": self.loss_weight * loss}
-
-
-def upsample(logits: Tensor, stride: int) -> Tensor:
-    """(N, K, h, w) -> (N, K, h * stride, w * stride), bilinear."""
-    return F.interpolate(logits, scale_factor=stride, mode="bilinear", align_corners=False)

@@ -1,20 +1,37 @@
 """CFFMSegmentor: an image segmenter that looks at a few earlier frames."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from detectron2.config import CfgNode, configurable
 from detectron2.modeling import META_ARCH_REGISTRY, SemanticSegmentor
-from detectron2.modeling.postprocessing import sem_seg_postprocess
 from detectron2.structures import ImageList
 from torch import Tensor, nn
 
+from ..core import FrameTokens
+from .label_maps import CoarseLogits, resize
 from .losses import pixel_cross_entropy
+from .normalization import warn_of_unresolved_normalization
 from .pixel_embedding import PixelEmbedding, as_pixel_embedding
-from .segformer_head import upsample
 from .temporal_head import PrototypeBranch, TemporalHead
+
+
+@dataclass(frozen=True)
+class EncodedFrames:
+    """What the image segmenter makes of N frames of one size.
+
+    Attributes:
+        embedding: of every pixel, (N, C, h, w), at the head's stride.
+        cells: the same at the temporal module's width and stride, (N, dim, h', w'): what CFFM works
+            on, and what prototypes are made of. The embedding itself without a temporal module.
+        image_size: height and width of the frames before padding.
+    """
+
+    embedding: Tensor
+    cells: Tensor
+    image_size: tuple[int, int]
 
 
 @META_ARCH_REGISTRY.register()
@@ -47,7 +64,7 @@ class CFFMSegmentor(SemanticSegmentor):
             sem_seg_head: any head that ``as_pixel_embedding`` accepts.
             pixel_mean, pixel_std: per channel, in the units of the input (0..255).
             temporal: None for the plain image segmenter.
-            image_loss_weight: of the cross entropy of all frames' image logits.
+            image_loss_weight: of the cross entropy of all labelled frames' image logits.
             video_loss_weight: of the cross entropy of the target's video logits.
             prototype_branch: CFFM++'s. Training then trains it alone: everything else is without
                 gradient and in evaluation mode.
@@ -84,6 +101,7 @@ class CFFMSegmentor(SemanticSegmentor):
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
+        warn_of_unresolved_normalization(cfg)
         arguments = super().from_config(cfg)
         if not cfg.MODEL.CFFM.ENABLED:
             return arguments
@@ -109,7 +127,8 @@ class CFFMSegmentor(SemanticSegmentor):
             batched_inputs: one dict per clip with
                 ``image``: a list of T tensors (3, H, W), oldest frame first, target last, values
                 0..255; or one such tensor, a clip of one frame;
-                ``sem_seg``: training only: as many (H, W) int64 tensors;
+                ``sem_seg``: training only: as many (H, W) int64 tensors, or None for references
+                without labels, which add nothing to the image loss;
                 ``height``, ``width``: the size of the output, by default that of the target;
                 ``prototypes``: with a prototype branch, those of the clip's video, (P, C).
                 Clips may differ in size, the frames of a clip may not.
@@ -121,7 +140,7 @@ class CFFMSegmentor(SemanticSegmentor):
 
         Raises:
             ValueError: an empty clip, too many frames, or frames of different sizes; in training
-                also a clip with too few frames or without labels.
+                also a clip with too few frames or without labels of its target.
         """
         clips = [_frames_of(item) for item in batched_inputs]
         if self.training:
@@ -129,17 +148,7 @@ class CFFMSegmentor(SemanticSegmentor):
                 return super().forward(_one_input_per_frame(batched_inputs, clips))
             return self._video_losses(batched_inputs, clips)
 
-        if self.temporal is None:
-            takes_clip = [False] * len(clips)
-        else:
-            clip_length = self.temporal.cffm.num_references + 1
-            for frames in clips:
-                if len(frames) > clip_length:
-                    raise ValueError(
-                        f"a clip of {len(frames)} frames, expected at most {clip_length}"
-                    )
-            takes_clip = [len(frames) == clip_length > 1 for frames in clips]
-        as_video = [i for i, takes in enumerate(takes_clip) if takes]
+        takes_clip = [self._takes_clip(frames) for frames in clips]
         as_image = [i for i, takes in enumerate(takes_clip) if not takes]
         results: dict[int, dict[str, Tensor]] = {}
         if as_image:
@@ -147,38 +156,126 @@ class CFFMSegmentor(SemanticSegmentor):
             for target in targets:
                 target.pop("sem_seg", None)
             results.update(zip(as_image, super().forward(targets)))
-        if as_video:
-            outputs = self._video_predictions(
-                [batched_inputs[i] for i in as_video], [clips[i] for i in as_video]
-            )
-            results.update(zip(as_video, outputs))
+        for i, item in enumerate(batched_inputs):
+            if takes_clip[i]:
+                results[i] = {"sem_seg": self.coarse_logits(item).full_resolution()}
         return [results[i] for i in range(len(clips))]
+
+    def coarse_logits(self, item: dict[str, Any]) -> CoarseLogits:
+        """The logits of one clip before they are resized to the output.
+
+        Every frame goes through the image segmenter by itself, so that the result is that of a
+        stream to the bit, in which every frame is encoded once.
+
+        Args:
+            item: as one of ``forward``'s.
+
+        Raises:
+            ValueError: as ``forward``.
+        """
+        *references, target = _frames_of(item)
+        encoded = self.encode([target])
+        output_size = item.get("height", target.shape[1]), item.get("width", target.shape[2])
+        if not self._takes_clip([*references, target]):
+            return self.image_logits(encoded, [output_size])[0]
+        assert self.temporal is not None
+        tokens = [
+            self.temporal.cffm.assemble(self.encode([frame]).cells, slots=(slot,))
+            for slot, frame in enumerate(references)
+        ]
+        return self.video_logits(encoded, tokens, [item], [output_size])[0]
+
+    def _takes_clip(self, frames: list[Tensor]) -> bool:
+        """Whether the temporal module works on a clip, or the image segmenter on its target."""
+        if self.temporal is None:
+            return False
+        clip_length = self.temporal.cffm.num_references + 1
+        if len(frames) > clip_length:
+            raise ValueError(f"a clip of {len(frames)} frames, expected at most {clip_length}")
+        return len(frames) == clip_length > 1
+
+    def encode(self, images: list[Tensor]) -> "EncodedFrames":
+        """The image segmenter's part of the work, up to the embedding.
+
+        Args:
+            images: N frames (3, H, W) of one size, values 0..255.
+        """
+        embedding, image_sizes = self._embed(images)
+        cells = embedding if self.temporal is None else self._resample(embedding)
+        return EncodedFrames(embedding, cells, image_sizes[0])
+
+    def image_logits(
+        self, encoded: "EncodedFrames", output_sizes: list[tuple[int, int]]
+    ) -> list[CoarseLogits]:
+        """The image segmenter's logits of every encoded frame, for outputs of these sizes."""
+        logits = self.pixel_embedding.classify(encoded.embedding)
+        return self._coarse(logits, encoded, output_sizes)
+
+    def video_logits(
+        self,
+        encoded: "EncodedFrames",
+        references: Sequence[FrameTokens],
+        items: list[dict[str, Any]],
+        output_sizes: list[tuple[int, int]],
+    ) -> list[CoarseLogits]:
+        """CFFM's logits of every encoded frame.
+
+        Args:
+            encoded: N target frames.
+            references: their references' tokens, oldest first, each a batch of N.
+            items: with a prototype branch: N dicts with ``prototypes``.
+            output_sizes: height and width of the N outputs.
+        """
+        assert self.temporal is not None
+        logits = self.temporal.classify(
+            encoded.cells, self.temporal.cffm.mine(encoded.cells, references)
+        )
+        if self.prototype_branch is not None:
+            logits = logits + self.prototype_logit_weight * self.prototype_branch(
+                encoded.cells, self._prototypes_of(items)
+            )
+        return self._coarse(logits, encoded, output_sizes)
+
+    def _coarse(
+        self, logits: Tensor, encoded: "EncodedFrames", output_sizes: list[tuple[int, int]]
+    ) -> list[CoarseLogits]:
+        height, width = encoded.embedding.shape[-2:]
+        stride = self.pixel_embedding.embedding_stride
+        return [
+            CoarseLogits(of_frame, (height, width), stride, encoded.image_size, size)
+            for of_frame, size in zip(logits, output_sizes, strict=True)
+        ]
 
     def _video_losses(
         self, batched_inputs: list[dict[str, Any]], clips: list[list[Tensor]]
     ) -> dict[str, Tensor]:
         assert self.temporal is not None
         clip_length = self.temporal.cffm.num_references + 1
+        label_maps: list[Tensor | None] = []  # of all clips, one per frame
         for frames, item in zip(clips, batched_inputs):
-            labels = item.get("sem_seg", ())
-            if len(frames) != clip_length or len(labels) != clip_length:
+            if len(frames) != clip_length:
                 raise ValueError(
-                    f"training CFFM takes clips of {clip_length} frames, each with its labels; "
-                    f"got {len(frames)} frames and {len(labels)} label maps"
-                    + (f" for video {item['video_id']}" if "video_id" in item else "")
+                    f"training CFFM takes clips of {clip_length} frames, got {len(frames)}"
+                    f"{_of_video(item)}"
                 )
+            label_maps += _labels_of(item, clip_length)
+        labelled = [i for i, label in enumerate(label_maps) if label is not None]
         ignore_value = self.sem_seg_head.ignore_value
         labels = ImageList.from_tensors(
-            [label.to(self.device) for item in batched_inputs for label in item["sem_seg"]],
+            [label.to(self.device) for label in label_maps if label is not None],
             self.backbone.size_divisibility,
             ignore_value,
             self.backbone.padding_constraints,
-        ).tensor  # (B * T, H, W)
-        target_labels = labels.view(len(clips), clip_length, *labels.shape[1:])[:, -1]
+        ).tensor  # (labelled frames, H, W)
+        targets = [n for n, i in enumerate(labelled) if (i + 1) % clip_length == 0]
         image_segmenter_is_frozen = "sem_seg_head" in self._frozen_parts
         with torch.set_grad_enabled(torch.is_grad_enabled() and not image_segmenter_is_frozen):
-            embedding, _ = self._embed(clips)  # (B, T, C, h, w)
-            image_logits = self.pixel_embedding.classify(embedding.flatten(0, 1))
+            embedding, _ = self._embed([frame for clip in clips for frame in clip])
+            embedding = embedding.unflatten(0, (len(clips), clip_length))  # (B, T, C, h, w)
+            of_frames = embedding.flatten(0, 1)
+            if len(labelled) < len(of_frames):
+                of_frames = of_frames[labelled]
+            image_logits = self.pixel_embedding.classify(of_frames)
             losses = {
                 "loss_sem_seg": self.image_loss_weight
                 * pixel_cross_entropy(image_logits, labels, ignore_value)
@@ -190,84 +287,47 @@ class CFFMSegmentor(SemanticSegmentor):
             video_logits = self._prototype_logits(embedding, batched_inputs)
             name = "loss_prototype"
         losses[name] = self.video_loss_weight * pixel_cross_entropy(
-            video_logits, target_labels, ignore_value
+            video_logits, labels[targets], ignore_value
         )
         return losses
 
-    def _video_predictions(
-        self, batched_inputs: list[dict[str, Any]], clips: list[list[Tensor]]
-    ) -> list[dict[str, Tensor]]:
-        embedding, image_sizes = self._embed(clips)
-        logits = self._video_logits(embedding)
-        if self.prototype_branch is not None:
-            logits = logits + self.prototype_logit_weight * self._prototype_logits(
-                embedding, batched_inputs
-            )
-        logits = upsample(logits, self.pixel_embedding.embedding_stride)
-        return [
-            {
-                "sem_seg": sem_seg_postprocess(
-                    per_clip, size, item.get("height", size[0]), item.get("width", size[1])
-                )
-            }
-            for per_clip, item, size in zip(logits, batched_inputs, image_sizes)
-        ]
-
-    def _embed(self, clips: list[list[Tensor]]) -> tuple[Tensor, list[tuple[int, int]]]:
-        """Clips of T frames -> embeddings (B, T, C, h, w), and each clip's size before padding."""
-        frames = [frame.to(self.device) for clip in clips for frame in clip]
-        images = ImageList.from_tensors(
-            [(frame - self.pixel_mean) / self.pixel_std for frame in frames],
+    def _embed(self, images: list[Tensor]) -> tuple[Tensor, list[tuple[int, int]]]:
+        """N frames -> embeddings (N, C, h, w), and each frame's size before padding."""
+        padded = ImageList.from_tensors(
+            [(image.to(self.device) - self.pixel_mean) / self.pixel_std for image in images],
             self.backbone.size_divisibility,
             padding_constraints=self.backbone.padding_constraints,
         )
-        embedding = self.pixel_embedding.embed(self.backbone(images.tensor))
-        clip_length = len(clips[0])
-        return (
-            embedding.unflatten(0, (len(clips), clip_length)),
-            images.image_sizes[clip_length - 1 :: clip_length],
-        )
+        return self.pixel_embedding.embed(self.backbone(padded.tensor)), padded.image_sizes
 
     def _video_logits(self, embedding: Tensor) -> Tensor:
         """Embeddings (B, T, C, h, w) -> CFFM's logits of the targets (B, K, h, w)."""
         assert self.temporal is not None
-        B, T, _, height, width = embedding.shape
-        clip = self._resample(embedding.flatten(0, 1)).unflatten(0, (B, T))
-        return F.interpolate(
-            self.temporal(clip), size=(height, width), mode="bilinear", align_corners=False
-        )
+        clip = self._resample(embedding.flatten(0, 1)).unflatten(0, embedding.shape[:2])
+        return resize(self.temporal(clip), embedding.shape[-2:])
 
     def _prototype_logits(self, embedding: Tensor, batched_inputs: list[dict[str, Any]]) -> Tensor:
         """Embeddings (B, T, C, h, w) -> the global branch's logits of the targets (B, K, h, w)."""
         assert self.prototype_branch is not None
-        for item in batched_inputs:
+        logits = self.prototype_branch(
+            self._resample(embedding[:, -1]), self._prototypes_of(batched_inputs)
+        )
+        return resize(logits, embedding.shape[-2:])
+
+    def _prototypes_of(self, items: list[dict[str, Any]]) -> list[Tensor]:
+        for item in items:
             if "prototypes" not in item:
                 raise ValueError(
                     f"CFFM++ needs the prototypes of video {item.get('video_id', 'unknown')} in "
                     'every input, as "prototypes": (P, C). The mapper adds them from '
                     "MODEL.CFFM.PROTOTYPES.FOLDER; tools/make_prototypes.py makes them."
                 )
-        prototypes = [item["prototypes"].to(embedding) for item in batched_inputs]
-        logits = self.prototype_branch(self._resample(embedding[:, -1]), prototypes)
-        size = embedding.shape[-2:]
-        return F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
+        return [item["prototypes"].to(self.pixel_mean) for item in items]
 
     def _resample(self, embedding: Tensor) -> Tensor:
         """Embeddings (N, C, h, w) -> at the temporal module's stride."""
         assert self.temporal is not None
         return self.temporal.resample(embedding, self.pixel_embedding.embedding_stride)
-
-    def embed_frames(self, images: list[Tensor]) -> Tensor:
-        """Frames of one size -> their embeddings at the temporal module's stride.
-
-        Args:
-            images: N tensors (3, H, W), values 0..255.
-
-        Returns:
-            (N, C, h, w): what CFFM works on, and what prototypes are made of.
-        """
-        embedding, _ = self._embed([[image] for image in images])
-        return self._resample(embedding.flatten(0, 1))
 
     def train(self, mode: bool = True) -> "CFFMSegmentor":
         """As in torch, but frozen parts stay in evaluation mode."""
@@ -283,25 +343,37 @@ def _frames_of(item: dict[str, Any]) -> list[Tensor]:
     frames = [image] if isinstance(image, Tensor) else list(image)
     sizes = {tuple(frame.shape[-2:]) for frame in frames}
     if len(sizes) != 1:
-        of_video = f" of video {item['video_id']}" if "video_id" in item else ""
         raise ValueError(
-            f"a clip{of_video} needs at least one frame and all of one size, got "
+            f"a clip{_of_video(item)} needs at least one frame and all of one size, got "
             f"{[tuple(frame.shape) for frame in frames]}"
         )
     return frames
 
 
+def _labels_of(item: dict[str, Any], num_frames: int) -> list[Tensor | None]:
+    """The label map of every frame of a training clip, None where there is none."""
+    labels = item.get("sem_seg", ())
+    labels = [labels] if isinstance(labels, Tensor) else list(labels)
+    if len(labels) != num_frames or labels[-1] is None:
+        raise ValueError(
+            f"training needs a label map, or None, for each of the {num_frames} frames of a clip"
+            f"{_of_video(item)}, and never None for the last one, the target; got "
+            f"{['None' if label is None else tuple(label.shape) for label in labels]}"
+        )
+    return labels
+
+
 def _one_input_per_frame(
     batched_inputs: list[dict[str, Any]], clips: list[list[Tensor]]
 ) -> list[dict[str, Any]]:
-    """Clips as separate images with their labels, for the image segmenter."""
-    inputs = []
-    for item, frames in zip(batched_inputs, clips):
-        labels = item.get("sem_seg", ())
-        labels = [labels] if isinstance(labels, Tensor) else list(labels)
-        if len(labels) != len(frames):
-            raise ValueError(
-                f"training needs a label map per frame, got {len(labels)} for {len(frames)} frames"
-            )
-        inputs += [{"image": frame, "sem_seg": label} for frame, label in zip(frames, labels)]
-    return inputs
+    """The labelled frames of clips as separate images, for the image segmenter."""
+    return [
+        {"image": frame, "sem_seg": label}
+        for item, frames in zip(batched_inputs, clips)
+        for frame, label in zip(frames, _labels_of(item, len(frames)))
+        if label is not None
+    ]
+
+
+def _of_video(item: dict[str, Any]) -> str:
+    return f" of video {item['video_id']}" if "video_id" in item else ""

@@ -88,6 +88,62 @@ def test_a_video_shorter_than_a_clip_is_refused():
         clips.training_clip(9, OFFSETS, random.Random(0))
 
 
+# Sparse labels
+
+
+def sparse_draws(num_frames, offsets, labelled, count=200, reverse_prob=0.5):
+    rng = random.Random(0)
+    return Counter(
+        tuple(clips.training_clip(num_frames, offsets, rng, reverse_prob, labelled))
+        for _ in range(count)
+    )
+
+
+@pytest.mark.parametrize("offsets", SOME_OFFSETS)
+@pytest.mark.parametrize("labelled", [[0, 3, 6, 9, 12, 15, 18, 21, 24], [0, 23], [3], [24]])
+def test_targets_are_all_labelled_frames_with_their_references_in_either_direction(
+    offsets, labelled
+):
+    span = -offsets[0]
+    forward = {tuple(t + o for o in (*offsets, 0)) for t in labelled if t >= span}
+    backward = {tuple(t - o for o in (*offsets, 0)) for t in labelled if t + span <= 24}
+    assert set(sparse_draws(25, offsets, labelled)) == forward | backward
+
+
+def test_labels_on_all_frames_change_no_draw():
+    for reverse_prob in (0.0, 0.3, 1.0):
+        one, other = random.Random(4), random.Random(4)
+        for _ in range(50):
+            assert clips.training_clip(14, OFFSETS, one, reverse_prob) == clips.training_clip(
+                14, OFFSETS, other, reverse_prob, range(14)
+            )
+
+
+def test_where_one_direction_has_targets_all_clips_run_in_it():
+    # Frame 20 of 25 has no frame 29: only forward in time. Frame 4 only backward.
+    assert set(sparse_draws(25, OFFSETS, [20])) == {(11, 14, 17, 20)}
+    assert set(sparse_draws(25, OFFSETS, [4])) == {(13, 10, 7, 4)}
+
+
+def test_sparse_targets_are_uniform_in_their_direction():
+    # Forward: frames 12 and 20. Backward: 4 and 12 (20 + 9 > 24). Each direction has half of 4000
+    # draws, each of its targets half of these: 1000, standard deviation sqrt(4000 * 3) / 4 = 27.4.
+    counts = sparse_draws(25, OFFSETS, [4, 12, 20], count=4000)
+    assert len(counts) == 4
+    assert all(abs(count - 1000) < 5 * 27.4 for count in counts.values())
+
+
+@pytest.mark.parametrize(
+    ("reverse_prob", "labelled"), [(0.0, [4]), (1.0, [20]), (0.5, []), (0.5, [8])]
+)
+def test_without_a_labelled_frame_that_has_its_references_there_is_no_clip(reverse_prob, labelled):
+    # Probabilities 0 and 1 rule a direction out. Of 16 frames, frame 8 has neither -1 nor 17.
+    num_frames = 16 if labelled == [8] else 25
+    with pytest.raises(ValueError, match="no labelled frame has all its references"):
+        sparse_draws(num_frames, OFFSETS, labelled, reverse_prob=reverse_prob)
+    assert not any(clips.training_targets(num_frames, OFFSETS, reverse_prob, labelled))
+
+
 @pytest.mark.parametrize("offsets", [(-3, -6, -9), (-3, -3), (-3, 0), (3, 6), (0,)])
 def test_offsets_that_are_not_negative_and_increasing_are_refused(offsets):
     for use in (

@@ -71,7 +71,7 @@ def test_seeds_make_different_streams():
 
 
 def test_a_sampler_without_videos_is_refused():
-    with pytest.raises(ValueError, match="num_videos=0"):
+    with pytest.raises(ValueError, match="must be a video to visit"):
         VideoTrainingSampler([1] * 0, seed=0)
 
 
@@ -293,8 +293,64 @@ def test_shorter_offsets_use_shorter_videos(short_cfg, caplog):
 
 def test_no_video_of_a_clips_length_is_an_error(short_cfg):
     short_cfg.MODEL.CFFM.FRAME_OFFSETS = (-30, -20, -10)
-    with pytest.raises(ValueError, match=r"No training video.*take 31 frames.*more \(11\)"):
+    with pytest.raises(ValueError, match=r"No training video.*takes 31 frames.*more \(11\)"):
         build(short_cfg)
+
+
+# Sparse labels
+
+
+def sparse(record, labelled):
+    """A training record with masks on the frames ``labelled`` alone."""
+    frames = [
+        frame if i in labelled else frame | {"sem_seg_file_name": None}
+        for i, frame in enumerate(record["frames"])
+    ]
+    return record | {"frames": frames}
+
+
+def visits(records, count, **kwargs):
+    arguments = {"total_batch_size": 1, "frame_offsets": OFFSETS, "seed": 0} | kwargs
+    loader = build_clip_train_loader(records, mapper=as_it_is, **arguments)
+    return Counter(record["video_id"] for (record,) in take(loader, count))
+
+
+def test_uniform_over_targets_counts_labelled_targets(tiny_vspw):
+    # Forward targets are frames 9 and later, backward ones those of index up to length - 10.
+    t0, t1, t2 = DatasetCatalog.get(tiny_vspw.train)  # 12, 14 and 13 frames
+    records = [sparse(t0, [2, 9]), sparse(t1, [9, 11, 13, 1]), sparse(t2, [0, 3])]
+    # t0: 9 | 2. t1: 9, 11, 13 | 1. t2: none | 0, 3. The larger number counts.
+    assert visits(records, 12, uniform_over="targets") == {"t0": 2, "t1": 6, "t2": 4}
+    # Without reversal in time t2 has no target.
+    forward = visits(records, 8, uniform_over="targets", reverse_prob=0.0)
+    assert forward == {"t0": 2, "t1": 6}
+
+
+def test_videos_whose_labelled_frames_lack_references_are_left_out_and_named(tiny_vspw, caplog):
+    t0, t1, t2 = DatasetCatalog.get(tiny_vspw.train)
+    with caplog.at_level(logging.WARNING):
+        # Frame 6 of 14 has neither frame -3 nor frame 15.
+        assert visits([t0, sparse(t1, [6]), sparse(t2, [])], 3) == {"t0": 3}
+    (record,) = caplog.records
+    message = record.getMessage()
+    for part in ("2 of 3", "no labelled frame has all its references", "t1 (14, 1 labelled)"):
+        assert part in message
+    assert "t2 (13, 0 labelled)" in message and "t0 (" not in message
+
+
+def test_no_video_with_a_labelled_target_is_an_error(tiny_vspw):
+    records = [sparse(record, []) for record in DatasetCatalog.get(tiny_vspw.train)]
+    with pytest.raises(ValueError, match=r"No training video.*no labelled frame.*t0 \(12, 0 label"):
+        visits(records, 1)
+
+
+def test_training_and_test_records_are_told_apart(tiny_vspw):
+    with pytest.raises(ValueError, match=r"Video v0.*frames.*DATASETS\.TRAIN.*is_train=False"):
+        visits(DatasetCatalog.get(tiny_vspw.val), 1)
+    with pytest.raises(ValueError, match=r"Video t0.*frame_index.*DATASETS\.TEST.*is_train=True"):
+        build_clip_test_loader(
+            DatasetCatalog.get(tiny_vspw.train), mapper=as_it_is, frame_offsets=OFFSETS
+        )
 
 
 # The test sampler

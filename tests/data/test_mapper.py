@@ -202,11 +202,51 @@ def test_a_colour_mask_is_refused(video):
         plain()(video)
 
 
-def test_a_frame_without_a_mask_cannot_be_trained_on(video):
+def test_a_video_without_masks_cannot_be_trained_on(video):
     for frame in video["frames"]:
         frame["sem_seg_file_name"] = None
-    with pytest.raises(ValueError, match=r"\.jpg: training needs a mask"):
+    with pytest.raises(ValueError, match=r"Video t0, .*\.jpg: training needs a mask"):
         plain()(video)
+
+
+def without_masks(video, labelled):
+    """The video with masks on the frames ``labelled`` alone."""
+    frames = [
+        frame if i in labelled else frame | {"sem_seg_file_name": None}
+        for i, frame in enumerate(video["frames"])
+    ]
+    return video | {"frames": frames}
+
+
+def test_frames_without_a_mask_have_no_labels_and_are_no_targets(video):
+    # 12 frames with masks on 0, 3, 6 and 9. Offsets -4 and -3: of the references, -3 is labelled.
+    video = without_masks(video, (0, 3, 6, 9))
+    targets = set()
+    for _ in range(40):
+        clip = plain(frame_offsets=(-4, -3))(video)
+        assert [labels is None for labels in clip["sem_seg"]] == [True, False, False]
+        for index, labels in zip(clip["frame_indices"], clip["sem_seg"]):
+            if labels is not None:
+                raw = read_mask(video["frames"][index]["sem_seg_file_name"]).astype(int)
+                np.testing.assert_array_equal(labels, np.where(raw == 0, 255, raw - 1))
+        targets.add(clip["frame_indices"][-1])
+    assert targets == {0, 3, 6, 9}  # 0 and 3 in clips reversed in time
+
+
+def test_missing_masks_of_references_change_nothing_but_their_labels(tiny_cfg, video):
+    # Frame 9 is the one forward target; backward there is none that is labelled.
+    tiny_cfg.MODEL.CFFM.FRAME_OFFSETS = (-9, -6, -3)
+    tiny_cfg.INPUT.REVERSE_PROB = 0.0
+    clips = []
+    for labelled in ((0, 3, 6, 9), (6, 9)):
+        random.seed(5)
+        np.random.seed(5)
+        clips.append(ClipMapper(tiny_cfg, is_train=True)(without_masks(video, labelled)))
+    full, sparse = clips
+    assert full["frame_indices"] == sparse["frame_indices"] == [0, 3, 6, 9]
+    assert all(torch.equal(a, b) for a, b in zip(full["image"], sparse["image"]))
+    assert sparse["sem_seg"][:2] == [None, None]
+    assert all(torch.equal(a, b) for a, b in zip(full["sem_seg"][2:], sparse["sem_seg"][2:]))
 
 
 def test_a_truncated_frame_is_named(video):

@@ -286,6 +286,24 @@ def test_a_frame_without_ground_truth_takes_out_exactly_the_windows_that_hold_it
     assert got.num_frames == 20
 
 
+@pytest.mark.parametrize(
+    ("scored", "longest"),
+    [("", 0), ("0", 0), ("1", 1), ("110111011", 3), ("10101", 1), ("1111", 4)],
+)
+def test_the_longest_run_of_scored_frames_says_which_window_sizes_have_a_window(scored, longest):
+    labels = np.zeros((2, 2), np.uint8)
+    consistency = VideoConsistency((2, 3, 4))
+    for digit in scored:
+        if digit == "1":
+            consistency.update(labels, labels)
+        else:
+            consistency.skip_frame()
+    windows = consistency.windows()
+    assert windows.longest_scored_run == longest
+    for n in (2, 3, 4):
+        assert any(score == 1.0 for score in windows.scores[n]) == (longest >= n)
+
+
 def test_the_last_window_of_a_video_is_left_out():
     # 17 frames have windows of 16 at 0 and 1; only the one at 0 counts. The prediction changes in
     # the last frame, which only the window at 1 holds.

@@ -253,6 +253,87 @@ def test_frames_without_ground_truth_count_nowhere(tmp_path):
     assert scores["pACC"] == scores["mVC8"] == scores["mVC16"] == 100
 
 
+def sparse_masks(masks, labelled):
+    return [mask if i in labelled else None for i, mask in enumerate(masks)]
+
+
+def test_with_every_third_frame_labelled_the_scores_are_those_by_hand(tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    # Frames 0, 3, ..., 18, of 48 pixels each, are labelled: 6 of class 0, frame 12 of class 2. The
+    # predictions of the others would spoil every score.
+    masks = blank(20, value=1)
+    masks[12] = 3
+    predictions = blank(20, value=4)
+    predictions[0:19:3] = 0
+    predictions[3, :3] = 1  # 24 pixels wrong
+    predictions[12, 1:] = 2  # and 8, which are taken for class 0
+    evaluator = VSPWEvaluator(DATASET, output_dir=tmp_path / "out")
+    feed(evaluator, write_video(tmp_path, "v", sparse_masks(masks, range(0, 20, 3))), predictions)
+    scores = evaluator.evaluate()["sem_seg"]
+    # Class 0: 6 * 48 pixels, of which 24 are missed, and 8 of another class. Class 2: 40 of 48.
+    iou_0, iou_2 = (6 * 48 - 24) / (6 * 48 + 8), 40 / 48
+    expected = {
+        "IoU-class 0": iou_0,
+        "IoU-class 2": iou_2,
+        "mIoU": (iou_0 + iou_2) / 2,
+        "fwIoU": (6 * iou_0 + iou_2) / 7,
+        "mACC": ((6 * 48 - 24) / (6 * 48) + 40 / 48) / 2,
+        "pACC": (7 * 48 - 24 - 8) / (7 * 48),
+    }
+    assert {k: scores[k] for k in expected} == pytest.approx(
+        {k: 100 * v for k, v in expected.items()}
+    )
+    for n in (8, 16):
+        assert math.isnan(scores[f"mVC{n}"])
+        why = f"mVC{n} is undefined: no {n} consecutive frames are labelled and predicted (at most"
+        assert f"{why} 1 are)" in caplog.text
+    assert "7 of 20 frames with ground truth; windows: mVC8 over 0, mVC16 over 0" in caplog.text
+    written = strict_json(tmp_path / "out" / "vspw_results.json")
+    assert (written["frames"], written["scored_frames"]) == (20, 7)
+    assert written["windows"] == {"mVC8": 0, "mVC16": 0}
+
+
+def test_vc_runs_over_consecutive_labelled_frames_and_says_how_many_windows_it_had(
+    tmp_path, caplog
+):
+    caplog.set_level(logging.INFO)
+    # Of the windows of 8 of 20 frames, those at 0 and 1 are labelled throughout.
+    labelled = (*range(9), 12, 15, 18)
+    predictions = blank(20)
+    predictions[8, :3] = 1  # half of the pixels change in the last frame of window 1
+    predictions[9:12] = 4
+    evaluator = VSPWEvaluator(DATASET, output_dir=tmp_path / "out")
+    masks = sparse_masks(blank(20, value=1), labelled)
+    feed(evaluator, write_video(tmp_path, "v", masks), predictions)
+    feed(evaluator, write_video(tmp_path, "w", masks[:9]), predictions[:9])  # too short a video
+    scores = evaluator.evaluate()["sem_seg"]
+    assert scores["mVC8"] == 100 * (1 + 0.5) / 2
+    assert "mVC8 over 2, mVC16 over 0" in caplog.text and "mVC8 is undefined" not in caplog.text
+    assert "mVC16 is undefined: no 16 consecutive frames are labelled and predicted" in caplog.text
+    assert "(at most 9 are)" in caplog.text
+    written = strict_json(tmp_path / "out" / "vspw_results.json")
+    assert written["windows"] == {"mVC8": 2, "mVC16": 0}
+    # The strict scores count the short video's two windows too.
+    assert written["strict"]["windows"] == {
+        "strict_VC8": 4,
+        "strict_VC16": 0,
+        "temporal_accuracy8": 4,
+        "temporal_accuracy16": 0,
+    }
+    assert written["strict"]["over_windows"]["strict_VC8"] == 75
+
+
+def test_of_a_sparsely_labelled_video_too_the_last_window_is_left_out(tmp_path, caplog):
+    evaluator = VSPWEvaluator(DATASET, output_dir=tmp_path / "out")
+    masks = sparse_masks(blank(20, value=1), range(12, 20))
+    feed(evaluator, write_video(tmp_path, "v", masks), blank(20))
+    assert math.isnan(evaluator.evaluate()["sem_seg"]["mVC8"])
+    assert "mVC8 is undefined: no window of 8 frames counts" in caplog.text
+    written = strict_json(tmp_path / "out" / "vspw_results.json")
+    assert written["windows"]["mVC8"] == 0
+    assert written["strict"]["windows"]["strict_VC8"] == 1
+
+
 def test_videos_of_16_frames_have_no_vc_and_a_warning_says_why(tmp_path, caplog):
     evaluator = VSPWEvaluator(DATASET, output_dir=tmp_path / "out")
     feed(evaluator, write_video(tmp_path, "v", blank(16, value=1)), blank(16))

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from cffm_plugin.modeling import label_maps
 from cffm_plugin.modeling.losses import pixel_cross_entropy
 
 
@@ -31,3 +32,26 @@ def test_without_ignored_pixels_it_is_the_plain_mean():
 def test_half_precision_logits_give_a_float32_loss():
     loss = pixel_cross_entropy(torch.zeros(1, 3, 2, 2).bfloat16(), torch.zeros(1, 4, 4).long(), 255)
     assert loss.dtype == torch.float32
+
+
+@pytest.mark.parametrize("cells, size", [((5, 7), (20, 28)), ((6, 6), (23, 31)), ((9, 8), (4, 5))])
+def test_loss_and_gradient_are_those_of_plain_resizing_and_cross_entropy(cells, size, monkeypatch):
+    monkeypatch.setitem(label_maps._BAND_BYTES, "cpu", 3000)  # several bands to a stripe
+    torch.manual_seed(0)
+    logits = torch.randn(2, 7, *cells, dtype=torch.float64).float().requires_grad_()
+    labels = torch.randint(0, 7, (2, *size))
+    labels[0, :2] = 255
+    ours = pixel_cross_entropy(logits, labels, 255)
+    (gradient,) = torch.autograd.grad(3 * ours, logits)
+
+    full = torch.nn.functional.interpolate(logits, size, mode="bilinear", align_corners=False)
+    plain = torch.nn.functional.cross_entropy(full, labels, ignore_index=255, reduction="sum")
+    plain = plain / labels.numel()
+    (expected,) = torch.autograd.grad(3 * plain, logits)
+    torch.testing.assert_close(ours, plain)
+    torch.testing.assert_close(gradient, expected, rtol=1e-5, atol=1e-7)
+
+
+def test_a_label_that_is_no_class_is_an_error():
+    with pytest.raises(ValueError, match=r"0\.\.3 or 255, got 0\.\.4"):
+        pixel_cross_entropy(torch.zeros(1, 4, 2, 2), torch.tensor([[[0, 4], [1, 255]]]), 255)

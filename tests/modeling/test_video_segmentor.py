@@ -133,7 +133,7 @@ def test_frames_of_different_sizes_are_an_error_that_names_the_video():
 def test_training_on_an_incomplete_clip_is_an_error(frames, labels):
     clip = make_clip(frames=frames, labels=True, video_id="clip_7")
     clip["sem_seg"] = clip["sem_seg"][:labels]
-    with pytest.raises(ValueError, match=r"clips of 4 frames.*clip_7"):
+    with pytest.raises(ValueError, match=r"4 frames.*clip_7"):
         make_segmentor().train()([clip])
 
 
@@ -175,7 +175,7 @@ def test_a_width_that_heads_do_not_divide_is_projected_to_the_next(
     assert projection == (names if dim != channels else set())
 
     clip = make_clip(labels=True, prototypes=torch.randn(5, dim))
-    assert model.embed_frames(clip["image"]).shape == (4, dim, 8, 12)  # 64x96 at stride 8
+    assert model.encode(clip["image"]).cells.shape == (4, dim, 8, 12)  # 64x96 at stride 8
     with torch.no_grad():
         (result,) = model.eval()([clip])
     assert result["sem_seg"].shape[1:] == (64, 96)

@@ -77,8 +77,8 @@ def _stretches(folder: Path) -> Iterator[list[str]]:
     names = visible_files(folder, FRAME_SUFFIXES)
     if not names:
         raise FileNotFoundError(
-            f"{folder}: there are no frames ({', '.join(FRAME_SUFFIXES)}). datasets/README.md shows "
-            "CamVid's layout."
+            f"{folder}: there are no frames ({', '.join(FRAME_SUFFIXES)}). See "
+            "datasets/README.md for CamVid's layout."
         )
     numbers = {name: _sequence_and_number(folder / name) for name in names}
     names.sort(key=numbers.__getitem__)

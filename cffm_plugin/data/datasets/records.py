@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,22 @@ def make_test_records(video: dict[str, Any]) -> list[dict[str, Any]]:
             }
         )
     return records
+
+
+def read_list(file: Path) -> dict[int, str]:
+    """A list of videos, one per line: line number -> video. Blanks do not matter.
+
+    Raises:
+        ValueError: the list is empty, or names a video twice.
+    """
+    text = file.read_text(encoding="utf-8-sig")  # with or without a byte-order mark
+    lines = {n: line.strip() for n, line in enumerate(text.splitlines(), 1) if line.strip()}
+    if not lines:
+        raise ValueError(f"{file}: the list is empty.")
+    twice = [video for video, count in Counter(lines.values()).items() if count > 1]
+    if twice:
+        raise ValueError(f"{file} names a video more than once: {some(twice)}.")
+    return lines
 
 
 def visible_files(folder: Path, suffixes: tuple[str, ...]) -> list[str]:

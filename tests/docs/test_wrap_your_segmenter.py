@@ -1,0 +1,120 @@
+"""docs/wrap-your-segmenter.md: its files are written out as they stand, and run."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from detectron2.config import LazyConfig, instantiate
+from detectron2.modeling import build_model
+from tiny_dataset import write_vspw_tree
+
+from cffm_plugin.config import load_config
+
+PAGE = Path(__file__).parents[2] / "docs" / "wrap-your-segmenter.md"
+# What makes the page's models and data tiny, in the two languages of overrides.
+YAML_MODEL = [
+    *("MODEL.RESNETS.DEPTH", "18", "MODEL.RESNETS.RES2_OUT_CHANNELS", "64", "MODEL.DEVICE", "cpu"),
+    *("MODEL.FPN.OUT_CHANNELS", "32", "MODEL.SEM_SEG_HEAD.CONVS_DIM", "32"),
+]
+YAML_RUN = [
+    *("SOLVER.MAX_ITER", "2", "SOLVER.IMS_PER_BATCH", "2", "DATALOADER.NUM_WORKERS", "0"),
+    *("INPUT.FIT_SIZE", "(64, 48)", "INPUT.CROP.SIZE", "[32, 32]"),
+]
+LAZY_MODEL = ["model.backbone.bottom_up.stages.depth=18", "model.sem_seg_head.conv_dims=32"]
+LAZY_RUN = [
+    *("model.temporal.cffm.dim=32", "max_iter=2", "dataloader.train.total_batch_size=2"),
+    "dataloader.train.mapper.augmentations.fit_size=[64,48]",
+    "dataloader.train.mapper.augmentations.crop_size=[32,32]",
+    "dataloader.test.mapper.augmentations.fit_size=[64,48]",
+]
+
+
+@pytest.fixture(scope="module")
+def blocks():
+    """The page's code blocks by the file name that their first line gives."""
+    found = re.findall(r"```(?:yaml|python)\n# (\S+)\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    assert len(found) == len(dict(found)) == 7
+    return dict(found)
+
+
+@pytest.fixture
+def folder(tmp_path, blocks):
+    """A person's folder with the page's files, and the datasets that the page names."""
+    for name, text in blocks.items():
+        (tmp_path / name).write_text(text)
+    videos = {"train": {"t0": 12, "t1": 11}, "val": {"v0": 4}}
+    write_vspw_tree(tmp_path / "datasets" / "vspw" / "VSPW_480p", videos)
+    return tmp_path
+
+
+def save(image_segmenter, folder):
+    """Put the weights where the page says that the person's checkpoint is."""
+    (folder / "output" / "my_segmenter").mkdir(parents=True)
+    file = folder / "output" / "my_segmenter" / "model_final.pth"
+    torch.save({"model": image_segmenter.state_dict()}, file)
+
+
+def run(folder, script, *arguments):
+    environment = {
+        "DETECTRON2_DATASETS": str(folder / "datasets"),
+        "CUDA_VISIBLE_DEVICES": "",
+        "OMP_NUM_THREADS": "1",
+    }
+    result = subprocess.run(
+        [sys.executable, script, *arguments],
+        cwd=folder,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-2000:]
+    return result.stdout + result.stderr
+
+
+def image_part(weights):
+    return {name: tensor for name, tensor in weights.items() if not name.startswith("temporal.")}
+
+
+def test_the_yaml_way_trains_and_evaluates(folder):
+    image_segmenter = build_model(load_config(str(folder / "my_segmenter.yaml"), YAML_MODEL))
+    save(image_segmenter, folder)
+    command = re.search(r"```bash\npython (train_net.py .*)\n", PAGE.read_text())[1].split()
+    run(folder, *command, *YAML_MODEL, *YAML_RUN)
+    output = folder / "output" / "my_segmenter_cffm"
+    assert (output / "inference" / "vspw_results.json").exists()
+    trained = torch.load(output / "model_final.pth", weights_only=False)["model"]
+    assert image_part(trained).keys() == image_segmenter.state_dict().keys() != trained.keys()
+
+
+def test_the_script_of_ones_own_trains(folder):
+    save(build_model(load_config(str(folder / "my_segmenter.yaml"), YAML_MODEL)), folder)
+    script = (folder / "my_script.py").read_text()
+    overrides = f"cfg.merge_from_list({YAML_MODEL + YAML_RUN})\n"
+    (folder / "my_script.py").write_text(
+        script.replace("resolve_normalization(cfg)", f"{overrides}resolve_normalization(cfg)")
+    )
+    run(folder, "my_script.py")
+    assert (folder / "output" / "my_segmenter_cffm" / "model_final.pth").exists()
+
+
+def test_the_lazy_way_trains_and_evaluates(folder):
+    lazy = LazyConfig.load(str(folder / "my_segmenter.py"))
+    image_segmenter = instantiate(LazyConfig.apply_overrides(lazy, LAZY_MODEL).model)
+    save(image_segmenter, folder)
+    printed = run(folder, "my_loop.py", *LAZY_MODEL, *LAZY_RUN)
+    assert "mIoU" in printed
+    trained = torch.load(folder / "output" / "my_segmenter_cffm.pth", weights_only=False)["model"]
+    assert image_part(trained).keys() == image_segmenter.state_dict().keys() != trained.keys()
+
+
+@pytest.mark.parametrize(
+    "files",
+    [("my_segmenter_cffm.yaml", "train_net.py"), ("my_segmenter_cffm.py",), ("my_loop.py",)],
+)
+def test_each_way_takes_fewer_than_20_lines(blocks, files):
+    lines = [line for name in files for line in blocks[name].splitlines() if line.strip()]
+    assert len(lines) < 20
