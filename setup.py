@@ -40,6 +40,7 @@ setup(
             "timm>=1.0",
             "opencv-python-headless",
             "pillow",
+            "pyyaml",
             "tabulate",
             "tqdm",
             "scikit-learn",

@@ -55,6 +55,10 @@ def add_cffm_config(cfg: CfgNode) -> None:
     cfg.MODEL.CFFM.PROTOTYPES.NUM_PROTOTYPES = 100
     cfg.MODEL.CFFM.PROTOTYPES.ITERATIONS = 10
 
+    # Training keeps few activations of backbone and CFFM and computes the others again: less
+    # memory, more time, the same gradients.
+    cfg.MODEL.ACTIVATION_CHECKPOINTING = False
+
     # The Mix Transformer backbone, build_mit_backbone.
     cfg.MODEL.MIT = CfgNode()
     # mit_b0 .. mit_b5, or mit_tiny for tests and the quickstart.
@@ -114,6 +118,11 @@ def add_cffm_config(cfg: CfgNode) -> None:
     # Evaluate videos as streams: every frame is read and encoded once. False: as clips, the same
     # result at several times the cost.
     cfg.TEST.STREAMING = True
+
+    # Mixed precision of streams, evaluation and the demo: "bfloat16", "float16", or "" for none.
+    cfg.TEST.AUTOCAST = ""
+    # They go through torch.compile: slow to start, then faster, most of all on a GPU.
+    cfg.TEST.COMPILE = False
 
     # Prediction PNGs with the dataset's palette, and raw class indices, under
     # <output>/inference/result_submission/<video>/<frame>.png.

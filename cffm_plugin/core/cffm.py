@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from .assembling import CoarseToFineAssembling
 from .mining import CrossFrameMining
@@ -181,6 +182,7 @@ class CFFM(nn.Module):
             raise ValueError(f"kernels must be odd, got {target_kernel} (target) and {kernels}")
         self.dim = dim
         self.num_references = len(pools)
+        self.activation_checkpointing = False
         self.blocks = nn.ModuleList(
             CFFMBlock(
                 dim,
@@ -193,6 +195,10 @@ class CFFM(nn.Module):
             )
             for _ in range(depth)
         )
+
+    def set_activation_checkpointing(self, enable: bool) -> None:
+        """Whether training computes the blocks' activations again instead of keeping them."""
+        self.activation_checkpointing = enable
 
     def forward(self, clip: Tensor) -> Tensor:
         """Refine the last frame of a clip.
@@ -263,7 +269,11 @@ class CFFM(nn.Module):
                 )
         target = target.permute(0, 2, 3, 1)
         for i, block in enumerate(self.blocks):
-            target = block(target, _keys_values_of(references, i))
+            keys_values = _keys_values_of(references, i)
+            if self.activation_checkpointing and torch.is_grad_enabled():
+                target = checkpoint(block, target, keys_values, use_reentrant=False)
+            else:
+                target = block(target, keys_values)
         return target.permute(0, 3, 1, 2)
 
     def _check_frame(self, frame: Tensor, name: str) -> None:

@@ -117,8 +117,7 @@ class CFFMTrainer(DefaultTrainer):
             logger.info("Test-time augmentation: scales %s", cfg.TEST.AUG.SCALES)
             model = ClipSegmentorWithTTA(cfg, segmenter)
         elif gives_label_maps(segmenter):
-            offsets = cfg.MODEL.CFFM.FRAME_OFFSETS if _streams(cfg) else None
-            model = LabelMapPredictor(segmenter, offsets)
+            model = LabelMapPredictor(cfg, segmenter, streaming=_streams(cfg))
         return super().test(cfg, model, evaluators)
 
     @classmethod

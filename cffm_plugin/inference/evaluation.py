@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from typing import Any, TypeGuard
 
 import torch
+from detectron2.config import CfgNode, configurable
 from torch import Tensor, nn
 
 from ..modeling import CFFMSegmentor, as_pixel_embedding
-from .streaming import StreamingSegmenter
+from .streaming import StreamingSegmenter, precision_and_compilation
 
 
 def gives_label_maps(model: nn.Module) -> TypeGuard[CFFMSegmentor]:
@@ -26,18 +27,36 @@ class LabelMapPredictor(nn.Module):
 
     Args:
         model: the segmenter.
-        frame_offsets: to stream videos, where a record's ``image`` is its frame alone: references
-            relative to the target. None where it is the whole clip.
+        frame_offsets: references relative to the target.
+        streaming: whether videos come as streams, a record's ``image`` being its frame alone; or as
+            clips, ``image`` being the whole clip.
+        options: ``autocast`` and ``compiled`` of ``StreamingSegmenter``.
     """
 
-    def __init__(self, model: CFFMSegmentor, frame_offsets: Sequence[int] | None = None):
+    @configurable
+    def __init__(
+        self,
+        model: CFFMSegmentor,
+        *,
+        frame_offsets: Sequence[int],
+        streaming: bool = True,
+        **options: Any,
+    ):
         super().__init__()
         self.model = model
-        self.stream = (
-            None
-            if frame_offsets is None
-            else StreamingSegmenter(model, frame_offsets=frame_offsets)
-        )
+        self.streaming = streaming
+        self.stream = StreamingSegmenter(model, frame_offsets=frame_offsets, **options)
+
+    @classmethod
+    def from_config(
+        cls, cfg: CfgNode, model: CFFMSegmentor, streaming: bool = True
+    ) -> dict[str, Any]:
+        return {
+            "model": model,
+            "frame_offsets": cfg.MODEL.CFFM.FRAME_OFFSETS,
+            "streaming": streaming,
+            **precision_and_compilation(cfg),
+        }
 
     @torch.inference_mode()
     def forward(self, batched_inputs: list[dict[str, Any]]) -> list[dict[str, Tensor]]:
@@ -52,8 +71,10 @@ class LabelMapPredictor(nn.Module):
         return [{"label_map": self._predict(item)} for item in batched_inputs]
 
     def _predict(self, item: dict[str, Any]) -> Tensor:
-        if self.stream is None:
-            return self.model.coarse_logits(item).label_map()
+        if not self.streaming:
+            with self.stream.precision():
+                logits = self.model.coarse_logits(item)
+            return logits.label_map()
         if item["frame_index"] == 0:
             self.stream.reset()
         image = item["image"]

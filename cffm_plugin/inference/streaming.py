@@ -68,6 +68,7 @@ class StreamingSegmenter:
         augmentations: applied to frames that come as arrays.
         image_format: channel order that the model takes, "RGB" or "BGR".
         autocast: a dtype to compute in, such as ``torch.bfloat16``; None for the weights' own.
+        compiled: backbone and CFFM go through ``torch.compile``, once for every size of frames.
 
     Raises:
         ValueError: ``frame_offsets`` do not fit the model.
@@ -82,6 +83,7 @@ class StreamingSegmenter:
         augmentations: Sequence[T.Augmentation] = (),
         image_format: str = "RGB",
         autocast: torch.dtype | None = None,
+        compiled: bool = False,
     ):
         if image_format not in ("RGB", "BGR"):
             raise ValueError(f'image_format is "RGB" or "BGR", got "{image_format}"')
@@ -96,6 +98,8 @@ class StreamingSegmenter:
         self.augmentations = T.AugmentationList(augmentations)
         self.image_format = image_format
         self.autocast = autocast
+        if compiled:
+            compile_segmentor(model)
         self._streams: dict[Hashable, _Stream] = {}
 
     @classmethod
@@ -111,6 +115,7 @@ class StreamingSegmenter:
                 fit_size=cfg.INPUT.FIT_SIZE, divisor=max(1, cfg.INPUT.TEST_SIZE_DIVISIBILITY)
             ),
             "image_format": cfg.INPUT.FORMAT,
+            **precision_and_compilation(cfg),
         }
 
     def reset(self, stream: Hashable | None = None) -> None:
@@ -175,7 +180,7 @@ class StreamingSegmenter:
             groups.setdefault((stream.size, has_past), []).append(key)
         results: dict[Hashable, Tensor] = {}
         for keys in groups.values():
-            with self._precision():
+            with self.precision():
                 coarse = self._step_group(
                     {key: images[key] for key in keys},
                     [sizes[key] for key in keys],
@@ -260,9 +265,30 @@ class StreamingSegmenter:
         self.augmentations(resized)
         return image_to_tensor(resized.image, self.image_format)
 
-    def _precision(self) -> torch.autocast:
+    def precision(self) -> torch.autocast:
+        """The context that the model computes in."""
         device = self.model.device.type
         return torch.autocast(device, dtype=self.autocast, enabled=self.autocast is not None)
+
+
+def precision_and_compilation(cfg: CfgNode) -> dict[str, Any]:
+    """``autocast`` and ``compiled`` of ``TEST``.
+
+    Raises:
+        ValueError: TEST.AUTOCAST is no kind of mixed precision.
+    """
+    name = cfg.TEST.AUTOCAST
+    if name not in ("", "bfloat16", "float16"):
+        raise ValueError(f'TEST.AUTOCAST is "bfloat16", "float16" or "" for none, got {name!r}')
+    return {"autocast": getattr(torch, name) if name else None, "compiled": cfg.TEST.COMPILE}
+
+
+def compile_segmentor(model: CFFMSegmentor) -> None:
+    """Put the backbone and the temporal blocks through ``torch.compile``, in place."""
+    model.backbone.compile()
+    if model.temporal is not None:
+        for block in model.temporal.cffm.blocks:
+            block.compile()
 
 
 def _size_of(frame: Frame) -> tuple[int, int]:

@@ -109,7 +109,7 @@ class SegFormerHead(nn.Module):
         for name, fuse_stage in zip(reversed(self.in_features), by_stage):
             projection = self.projections[name]
             weight = fuse_stage @ projection.weight  # (C, C_i)
-            bias = bias + fuse_stage @ projection.bias
+            bias = bias + (fuse_stage * projection.bias).sum(dim=1)
             stage = F.conv2d(features[name], weight[:, :, None, None])
             if stage.shape[2:] != size:
                 stage = F.interpolate(stage, size=size, mode="bilinear", align_corners=False)

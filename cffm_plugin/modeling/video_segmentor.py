@@ -11,6 +11,7 @@ from detectron2.structures import ImageList
 from torch import Tensor, nn
 
 from ..core import FrameTokens
+from .clip_inputs import frames_of, labels_of, of_video, one_input_per_frame
 from .label_maps import CoarseLogits, resize
 from .losses import pixel_cross_entropy
 from .normalization import warn_of_unresolved_normalization
@@ -57,6 +58,7 @@ class CFFMSegmentor(SemanticSegmentor):
         prototype_branch: PrototypeBranch | None = None,
         prototype_logit_weight: float = 0.5,
         freeze_image_segmenter: bool = False,
+        activation_checkpointing: bool = False,
     ):
         """
         Args:
@@ -71,6 +73,9 @@ class CFFMSegmentor(SemanticSegmentor):
             prototype_logit_weight: of the branch's logits, which are added to the video logits.
             freeze_image_segmenter: training trains ``temporal`` alone: backbone and head are
                 without gradient and in evaluation mode.
+            activation_checkpointing: training keeps few activations and computes the others again:
+                less memory, a fourth more time, the same gradients. For backbones that offer it by
+                a method ``set_activation_checkpointing`` (MiT and timm's), and for CFFM.
         """
         if freeze_image_segmenter and temporal is None:
             raise ValueError("with the image segmenter frozen and no temporal module, none trains")
@@ -93,6 +98,8 @@ class CFFMSegmentor(SemanticSegmentor):
             self._frozen_parts.append("temporal")
         for name in self._frozen_parts:
             getattr(self, name).requires_grad_(False)
+        if activation_checkpointing:
+            self._checkpoint_activations()
 
     @property
     def pixel_embedding(self) -> PixelEmbedding:
@@ -103,6 +110,7 @@ class CFFMSegmentor(SemanticSegmentor):
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
         warn_of_unresolved_normalization(cfg)
         arguments = super().from_config(cfg)
+        arguments["activation_checkpointing"] = cfg.MODEL.ACTIVATION_CHECKPOINTING
         if not cfg.MODEL.CFFM.ENABLED:
             return arguments
         head = as_pixel_embedding(arguments["sem_seg_head"])
@@ -142,10 +150,10 @@ class CFFMSegmentor(SemanticSegmentor):
             ValueError: an empty clip, too many frames, or frames of different sizes; in training
                 also a clip with too few frames or without labels of its target.
         """
-        clips = [_frames_of(item) for item in batched_inputs]
+        clips = [frames_of(item) for item in batched_inputs]
         if self.training:
             if self.temporal is None:
-                return super().forward(_one_input_per_frame(batched_inputs, clips))
+                return super().forward(one_input_per_frame(batched_inputs, clips))
             return self._video_losses(batched_inputs, clips)
 
         takes_clip = [self._takes_clip(frames) for frames in clips]
@@ -173,7 +181,7 @@ class CFFMSegmentor(SemanticSegmentor):
         Raises:
             ValueError: as ``forward``.
         """
-        *references, target = _frames_of(item)
+        *references, target = frames_of(item)
         encoded = self.encode([target])
         output_size = item.get("height", target.shape[1]), item.get("width", target.shape[2])
         if not self._takes_clip([*references, target]):
@@ -256,9 +264,9 @@ class CFFMSegmentor(SemanticSegmentor):
             if len(frames) != clip_length:
                 raise ValueError(
                     f"training CFFM takes clips of {clip_length} frames, got {len(frames)}"
-                    f"{_of_video(item)}"
+                    f"{of_video(item)}"
                 )
-            label_maps += _labels_of(item, clip_length)
+            label_maps += labels_of(item, clip_length)
         labelled = [i for i, label in enumerate(label_maps) if label is not None]
         ignore_value = self.sem_seg_head.ignore_value
         labels = ImageList.from_tensors(
@@ -329,51 +337,19 @@ class CFFMSegmentor(SemanticSegmentor):
         assert self.temporal is not None
         return self.temporal.resample(embedding, self.pixel_embedding.embedding_stride)
 
+    def _checkpoint_activations(self) -> None:
+        if not hasattr(self.backbone, "set_activation_checkpointing"):
+            raise ValueError(
+                "MODEL.ACTIVATION_CHECKPOINTING: the backbone "
+                f"{type(self.backbone).__name__} does not offer it; MiT and timm's models do"
+            )
+        self.backbone.set_activation_checkpointing(True)
+        if self.temporal is not None:
+            self.temporal.cffm.set_activation_checkpointing(True)
+
     def train(self, mode: bool = True) -> "CFFMSegmentor":
         """As in torch, but frozen parts stay in evaluation mode."""
         super().train(mode)
         for name in self._frozen_parts:
             getattr(self, name).eval()
         return self
-
-
-def _frames_of(item: dict[str, Any]) -> list[Tensor]:
-    """The clip of an input as a list of frames."""
-    image = item["image"]
-    frames = [image] if isinstance(image, Tensor) else list(image)
-    sizes = {tuple(frame.shape[-2:]) for frame in frames}
-    if len(sizes) != 1:
-        raise ValueError(
-            f"a clip{_of_video(item)} needs at least one frame and all of one size, got "
-            f"{[tuple(frame.shape) for frame in frames]}"
-        )
-    return frames
-
-
-def _labels_of(item: dict[str, Any], num_frames: int) -> list[Tensor | None]:
-    """The label map of every frame of a training clip, None where there is none."""
-    labels = item.get("sem_seg", ())
-    labels = [labels] if isinstance(labels, Tensor) else list(labels)
-    if len(labels) != num_frames or labels[-1] is None:
-        raise ValueError(
-            f"training needs a label map, or None, for each of the {num_frames} frames of a clip"
-            f"{_of_video(item)}, and never None for the last one, the target; got "
-            f"{['None' if label is None else tuple(label.shape) for label in labels]}"
-        )
-    return labels
-
-
-def _one_input_per_frame(
-    batched_inputs: list[dict[str, Any]], clips: list[list[Tensor]]
-) -> list[dict[str, Any]]:
-    """The labelled frames of clips as separate images, for the image segmenter."""
-    return [
-        {"image": frame, "sem_seg": label}
-        for item, frames in zip(batched_inputs, clips)
-        for frame, label in zip(frames, _labels_of(item, len(frames)))
-        if label is not None
-    ]
-
-
-def _of_video(item: dict[str, Any]) -> str:
-    return f" of video {item['video_id']}" if "video_id" in item else ""

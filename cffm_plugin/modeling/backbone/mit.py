@@ -8,11 +8,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 import torch.nn.functional as F
 from detectron2.config import CfgNode
 from detectron2.modeling import BACKBONE_REGISTRY, Backbone
 from detectron2.modeling.backbone.build import ShapeSpec
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 from torchvision.ops import StochasticDepth
 
 BLOCK_NORM_EPS = 1e-6  # block and stage norms; the others have torch's default, 1e-5
@@ -162,6 +164,7 @@ class MiT(Backbone):
         unknown = set(out_features) - set(FEATURES)
         if unknown or not out_features:
             raise ValueError(f"MiT offers the features {FEATURES}, got {tuple(out_features)}")
+        self.activation_checkpointing = False
         self._size_divisibility = size_divisibility
         self._out_features = list(out_features)
         self._out_feature_channels = dict(zip(FEATURES, variant.dims))
@@ -188,11 +191,18 @@ class MiT(Backbone):
         for i, name in enumerate(FEATURES, start=1):
             tokens, size = getattr(self, f"patch_embed{i}")(feature)
             for block in getattr(self, f"block{i}"):
-                tokens = block(tokens, size)
+                if self.activation_checkpointing and torch.is_grad_enabled():
+                    tokens = checkpoint(block, tokens, size, use_reentrant=False)
+                else:
+                    tokens = block(tokens, size)
             tokens = getattr(self, f"norm{i}")(tokens)
             feature = tokens.transpose(1, 2).reshape(tokens.shape[0], -1, *size)
             features[name] = feature
         return {name: features[name] for name in self._out_features}
+
+    def set_activation_checkpointing(self, enable: bool) -> None:
+        """Whether training computes the blocks' activations again instead of keeping them."""
+        self.activation_checkpointing = enable
 
     @property
     def size_divisibility(self) -> int:

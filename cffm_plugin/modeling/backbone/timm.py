@@ -111,6 +111,17 @@ class TimmBackbone(Backbone):
     def size_divisibility(self) -> int:
         return self._size_divisibility
 
+    def set_activation_checkpointing(self, enable: bool) -> None:
+        """Whether training computes activations again instead of keeping them, as timm does it.
+
+        Raises:
+            ValueError: timm's model does not offer it.
+        """
+        try:
+            self.extractor.set_grad_checkpointing(enable)
+        except (AttributeError, AssertionError, NotImplementedError) as error:
+            raise ValueError(f"timm's {self.name} offers no activation checkpointing") from error
+
     def load_checkpoint(self, path: str) -> None:
         """Load a local file with this model's weights, in timm's names, classifier or not.
 

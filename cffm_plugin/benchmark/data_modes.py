@@ -1,0 +1,104 @@
+"""Reading clips for training, and whole evaluations, measured on a generated dataset."""
+
+import contextlib
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import torch
+from detectron2.config import CfgNode
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from torch import nn
+
+from ..data import ClipMapper, read_image, read_mask, register_vspw
+from ..data.datasets.synthetic import SyntheticConfig, write_synthetic_vspw
+from ..engine import CFFMTrainer
+
+SPLITS = {"train": 2, "val": 3}
+
+
+@contextlib.contextmanager
+def generated_dataset(cfg: CfgNode, size: tuple[int, int], frames: int) -> Iterator[CfgNode]:
+    """A config for a dataset of two training and three validation videos, written meanwhile."""
+    classes = cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES
+    names = {split: f"benchmark_{split}" for split in SPLITS}
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder) / "dataset"
+        config = SyntheticConfig(
+            height=size[0],
+            width=size[1],
+            frames_per_video=frames,
+            num_videos=SPLITS,
+            num_classes=classes,
+        )
+        write_synthetic_vspw(root, config)
+        for split, name in names.items():
+            register_vspw(name, root, split, classes=[f"class {k}" for k in range(classes)])
+        cfg = cfg.clone()
+        cfg.defrost()
+        cfg.DATASETS.TRAIN, cfg.DATASETS.TEST = (names["train"],), (names["val"],)
+        cfg.OUTPUT_DIR = str(Path(folder) / "output")
+        try:
+            yield cfg
+        finally:
+            for name in names.values():
+                DatasetCatalog.remove(name)
+                MetadataCatalog.remove(name)
+
+
+def measure_dataloader(cfg: CfgNode, clips: int) -> dict[str, Any]:
+    """Clips per second of one worker, and what of a clip's time reading its files takes."""
+    records = DatasetCatalog.get(cfg.DATASETS.TRAIN[0])
+    mapper = ClipMapper(cfg, is_train=True)
+    threads = torch.get_num_threads(), cv2.getNumThreads()
+    torch.set_num_threads(1)  # as in a worker
+    cv2.setNumThreads(0)
+    try:
+        mapper(records[0])
+        start = time.perf_counter()
+        mapped = [mapper(records[i % len(records)]) for i in range(clips)]
+        whole = (time.perf_counter() - start) / clips
+        files = [records[0]["frames"][i] for i in range(len(mapped[0]["image"]))]
+        images = _seconds(lambda: [read_image(file["file_name"]) for file in files], clips)
+        masks = _seconds(lambda: [read_mask(file["sem_seg_file_name"]) for file in files], clips)
+    finally:
+        torch.set_num_threads(threads[0])
+        cv2.setNumThreads(threads[1])
+    return {
+        "clips_per_s_per_worker": 1 / whole,
+        "median_s": whole,
+        "decoding_images_s": images,
+        "decoding_masks_s": masks,
+        "augmentation_and_tensors_s": whole - images - masks,
+    }
+
+
+def measure_evaluation(cfg: CfgNode, model: nn.Module, repeats: int) -> dict[str, Any]:
+    """Frames per second of the evaluation as streams and as clips, in turn; same scores?"""
+    frames = len(DatasetCatalog.get(cfg.DATASETS.TEST[0]))
+    seconds: dict[bool, list[float]] = {True: [], False: []}
+    scores: dict[bool, Any] = {}
+    for streaming in [True, False] * repeats:
+        cfg = cfg.clone()
+        cfg.TEST.STREAMING = streaming
+        start = time.perf_counter()
+        scores[streaming] = CFFMTrainer.test(cfg, model)
+        seconds[streaming].append(time.perf_counter() - start)
+    stream, clip = (frames / sorted(seconds[s])[len(seconds[s]) // 2] for s in (True, False))
+    return {
+        "frames": frames,
+        "median_s": frames / stream,
+        "streaming_frames_per_s": stream,
+        "clips_frames_per_s": clip,
+        "same_scores": scores[True] == scores[False],
+    }
+
+
+def _seconds(job: Any, repeats: int) -> float:
+    start = time.perf_counter()
+    for _ in range(repeats):
+        job()
+    return (time.perf_counter() - start) / repeats

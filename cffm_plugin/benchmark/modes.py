@@ -1,0 +1,209 @@
+"""The things to measure of a config: what one step of each is."""
+
+import functools
+import itertools
+import math
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any
+
+import torch
+from detectron2.config import CfgNode
+from detectron2.modeling import build_model
+from fvcore.nn import FlopCountAnalysis
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from ..data.datasets.synthetic import SyntheticConfig, render_video
+from ..data.images import image_to_tensor
+from ..inference import StreamingSegmenter, compile_segmentor
+from .peer import build_peer, peer_backbone_step, peer_step
+
+MODEL_MODES = ("stream", "clip", "image", "backbone", "train")
+DATA_MODES = ("dataloader", "evaluate")
+MODES = (*MODEL_MODES, *DATA_MODES)
+NUM_FRAMES = 12  # rendered, then repeated
+
+Step = Callable[[], object]
+
+
+class Benchmark:
+    """The model of a config with random weights, and frames of a generated video.
+
+    One step is, for a frame of the given size with the config's number of classes:
+        stream: a frame of a running stream -> its label map;
+        clip: a clip -> the target's full logits, as detectron2's users call the model -> argmax;
+        image: a frame -> the image segmenter's label map;
+        backbone: a normalised frame -> feature maps;
+        train: forward and backward of one clip of crops.
+
+    Args:
+        cfg: the config; ``MODEL.WEIGHTS`` is not read.
+        size: height and width of the frames of all modes but ``train``.
+        autocast: dtype of the mixed precision of all modes; None for float32.
+        channels_last: memory format of the model.
+        compiled: the backbone and the temporal module go through ``torch.compile``.
+    """
+
+    def __init__(
+        self,
+        cfg: CfgNode,
+        size: tuple[int, int] = (480, 864),
+        *,
+        autocast: torch.dtype | None = None,
+        channels_last: bool = False,
+        compiled: bool = False,
+    ):
+        torch.manual_seed(0)
+        self.cfg = cfg
+        self.autocast = autocast
+        self.device = torch.device(cfg.MODEL.DEVICE)
+        self.model: Any = build_model(cfg).eval()
+        if channels_last:
+            self.model.to(memory_format=torch.channels_last)
+        if compiled:
+            compile_segmentor(self.model)
+        self.frames = [frame.to(self.device) for frame in _render(size)]
+        self.image = (self.frames[0] - self.model.pixel_mean) / self.model.pixel_std
+
+    def steps(self, modes: list[str], with_peer: bool = False) -> dict[str, Step]:
+        """A step for every mode of ``MODEL_MODES`` asked for, and the peer's after them."""
+        steps: dict[str, Step] = {mode: getattr(self, f"_{mode}")() for mode in modes}
+        if "train" in modes:
+            steps["plain_backbone_clip"] = self._plain_backbone_clip()
+        if with_peer:
+            image, peer = self.image[None], self.peer
+            steps["peer"] = self._inferring(lambda: peer_step(peer, image))
+            steps["peer_backbone"] = self._inferring(lambda: peer_backbone_step(peer, image))
+        return steps
+
+    @cached_property
+    def peer(self) -> nn.Module:
+        return build_peer(self.cfg)
+
+    def parameters(self) -> int:
+        return sum(parameter.numel() for parameter in self.model.parameters())
+
+    @torch.no_grad()
+    def flops(self) -> dict[str, float]:
+        """Multiply-adds by fvcore of the backbone, the image segmenter and a stream's step."""
+        model, image = self.model, self.image[None]
+
+        def embed(x: Tensor) -> Tensor:
+            return model.pixel_embedding.embed(model.backbone(x))
+
+        counts = {"backbone": _flops(model.backbone, image)}
+        if model.temporal is None:
+            return counts
+        whole = _Stage(model, lambda x: model.pixel_embedding.classify(embed(x)))
+        counts["image"] = _flops(whole, image)
+        cells = model.encode([self.frames[0]]).cells
+        tokens = model.temporal.cffm.assemble(cells)
+
+        def temporal(cells: Tensor) -> Tensor:
+            model.temporal.cffm.assemble(cells)
+            references = [tokens] * model.temporal.cffm.num_references
+            return model.temporal.classify(cells, model.temporal.cffm.mine(cells, references))
+
+        counts["stream"] = _flops(_Stage(model, embed), image)
+        counts["stream"] += _flops(_Stage(model, temporal), cells)
+        return counts
+
+    def _stream(self) -> Step:
+        stream = StreamingSegmenter(
+            self.model, frame_offsets=self.cfg.MODEL.CFFM.FRAME_OFFSETS, autocast=self.autocast
+        )
+        frames = itertools.cycle(self.frames)
+        for _ in range(1 - min(self.cfg.MODEL.CFFM.FRAME_OFFSETS)):  # fill the past
+            stream.step(next(frames))
+        return lambda: stream.step(next(frames))
+
+    def _clip(self) -> Step:
+        length = len(self.cfg.MODEL.CFFM.FRAME_OFFSETS) + 1
+        item = {"image": self.frames[:length]}
+        return self._inferring(lambda: self.model([item])[0]["sem_seg"].argmax(dim=0))
+
+    def _image(self) -> Step:
+        item = {"image": self.frames[0]}
+        return self._inferring(lambda: self.model.coarse_logits(item).label_map())
+
+    def _backbone(self) -> Step:
+        image = self.image[None]
+        return self._inferring(lambda: self.model.backbone(image))
+
+    def _train(self) -> Step:
+        length = len(self.cfg.MODEL.CFFM.FRAME_OFFSETS) + 1
+        size = tuple(self.cfg.INPUT.CROP.SIZE)
+        classes = self.cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES
+        draw = functools.partial(torch.randint, generator=torch.Generator().manual_seed(0))
+        item = {
+            "image": [draw(0, 256, (3, *size)) for _ in range(length)],
+            "sem_seg": [draw(0, classes, size) for _ in range(length)],
+        }
+
+        def step() -> None:
+            self.model.train()
+            self.model.zero_grad(set_to_none=True)
+            with self._precision():
+                losses = self.model([item])
+            sum(losses.values()).backward()
+            self.model.zero_grad(set_to_none=True)
+            self.model.eval()
+
+        return step
+
+    def _plain_backbone_clip(self) -> Step:
+        """The backbone alone, forward, on the frames of a training clip, with plain softmax."""
+        length = len(self.cfg.MODEL.CFFM.FRAME_OFFSETS) + 1
+        clip = torch.randn(length, 3, *self.cfg.INPUT.CROP.SIZE, device=self.device)
+
+        def step() -> None:
+            with sdpa_kernel(SDPBackend.MATH):
+                self.model.backbone(clip)
+
+        return self._inferring(step)
+
+    def _inferring(self, step: Step) -> Step:
+        @torch.inference_mode()
+        def wrapped() -> object:
+            with self._precision():
+                return step()
+
+        return wrapped
+
+    def _precision(self) -> torch.autocast:
+        enabled = self.autocast is not None
+        return torch.autocast(self.device.type, dtype=self.autocast, enabled=enabled)
+
+
+class _Stage(nn.Module):
+    """A function of a model and an input as a module, for fvcore."""
+
+    def __init__(self, model: nn.Module, function: Callable[[Tensor], Tensor]):
+        super().__init__()
+        self.model = model
+        self.function = function
+
+    def forward(self, example: Tensor) -> Tensor:
+        return self.function(example)
+
+
+def _flops(module: nn.Module, example: Tensor) -> float:
+    analysis = FlopCountAnalysis(module.eval(), example)
+    analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
+    analysis.set_op_handle("aten::scaled_dot_product_attention", _attention_flops)
+    with torch.no_grad():
+        return float(analysis.total())
+
+
+def _attention_flops(inputs: list[Any], outputs: list[Any]) -> float:
+    """Multiply-adds of attention, which fvcore lacks: queries by keys, weights by values."""
+    query, key = (value.type().sizes() for value in inputs[:2])
+    return 2 * math.prod(query) * key[-2]
+
+
+def _render(size: tuple[int, int]) -> list[Tensor]:
+    """Frames of a generated video, (3, H, W) uint8."""
+    config = SyntheticConfig(height=size[0], width=size[1])
+    video = itertools.islice(render_video(config), NUM_FRAMES)
+    return [image_to_tensor(image, "RGB") for image, _ in video]
