@@ -7,6 +7,8 @@ from .classes import check_num_classes
 from .clips import inference_clip, is_long_enough, training_clip
 from .datasets import (
     datasets_folder,
+    load_camvid,
+    load_cityscapes_video,
     load_vspw,
     register_video_folder,
     register_video_folder_from_yaml,
@@ -31,6 +33,8 @@ __all__ = [
     "datasets_folder",
     "image_size",
     "is_long_enough",
+    "load_camvid",
+    "load_cityscapes_video",
     "load_vspw",
     "read_image",
     "read_mask",
