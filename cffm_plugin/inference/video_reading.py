@@ -1,0 +1,252 @@
+"""Where the frames of a video come from: image files, a video file or a camera.
+
+Video files are read with PyAV, which knows a file's frame rate exactly and which way up it is.
+"""
+
+import glob
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from os import PathLike
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+
+from ..data import read_image
+from ..data.datasets.records import natural_order, visible_files
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm")
+DEFAULT_RATE = Fraction(10)  # frames per second, where nothing says it
+
+_VARIES_FROM = 0.01  # relative difference of a file's mean rate and its base rate
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class SourceFrame:
+    """A frame of a video.
+
+    Attributes:
+        name: to name files after; unique in its video.
+        image: (H, W, 3) uint8, blue-green-red.
+        seconds: since the first frame.
+    """
+
+    name: str
+    image: np.ndarray
+    seconds: float
+
+
+class FrameSource(Protocol):
+    """A video to read once, frame by frame.
+
+    Attributes:
+        rate: frames per second; None where they come at irregular times, ``SourceFrame.seconds``.
+        num_frames: None where it is not known; for video files about right.
+        files: what it reads.
+    """
+
+    rate: Fraction | None
+    num_frames: int | None
+    files: tuple[Path, ...]
+
+    def __iter__(self) -> Iterator[SourceFrame]: ...
+
+
+def import_av() -> ModuleType:
+    """PyAV.
+
+    Raises:
+        ModuleNotFoundError: it is not installed.
+    """
+    try:
+        import av
+    except ModuleNotFoundError:
+        raise ModuleNotFoundError(
+            "Video files are read and written with PyAV, which is not installed: pip install av"
+        ) from None
+    return av
+
+
+class ImageFiles:
+    """Image files as one video, in natural order of their paths. Names are the files' stems.
+
+    Args:
+        inputs: folders, globs or files.
+        rate: frames per second.
+
+    Raises:
+        FileNotFoundError: there is no such file, or a folder or glob has no images.
+        ValueError: a file is no image by its suffix, or two have the same stem.
+    """
+
+    def __init__(self, inputs: Sequence[str | PathLike], rate: Fraction = DEFAULT_RATE):
+        found = {file for given in inputs for file in _find_images(Path(given).expanduser())}
+        self.files = tuple(sorted(found, key=lambda file: natural_order(str(file))))
+        self.rate: Fraction | None = rate
+        self.num_frames: int | None = len(self.files)
+        by_stem: dict[str, Path] = {}
+        for file in self.files:
+            other = by_stem.setdefault(file.stem, file)
+            if other != file:
+                raise ValueError(
+                    f"{other} and {file} have the same name, but the images are the frames of one "
+                    "video. Name one video's frames."
+                )
+
+    def __iter__(self) -> Iterator[SourceFrame]:
+        assert self.rate is not None
+        for index, file in enumerate(self.files):
+            yield SourceFrame(file.stem, read_image(file), float(index / self.rate))
+
+
+class VideoFile:
+    """The frames of a video file, turned as its metadata say. Names are indices, 8 digits.
+
+    Args:
+        path: the file; ``~`` is expanded.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is empty or damaged, or not a video. When it is read: it is damaged farther
+            on.
+        ModuleNotFoundError: PyAV is not installed.
+    """
+
+    def __init__(self, path: str | PathLike):
+        self._av = import_av()
+        self.path = Path(path).expanduser()
+        if not self.path.is_file():
+            what = (
+                "is a folder, not a video file" if self.path.is_dir() else "there is no such file"
+            )
+            raise FileNotFoundError(f"{self.path}: {what}.")
+        if not self.path.stat().st_size:
+            raise ValueError(f"{self.path}: the file is empty, expected a video.")
+        self.files = (self.path,)
+        try:
+            with self._av.open(self.path) as container:
+                if not container.streams.video:
+                    raise ValueError(f"{self.path}: the file holds no video, or is cut off.")
+                stream = container.streams.video[0]
+                self.rate = self._rate_of(stream)
+                self.num_frames = stream.frames or _estimated_frames(container, stream)
+                if next(container.decode(stream), None) is None:
+                    raise ValueError(f"{self.path}: the video has no frames, or is cut off.")
+        except self._av.FFmpegError as error:
+            raise ValueError(
+                f"{self.path}: expected a video, but the file is damaged, or something else "
+                f"({error.strerror})."
+            ) from error
+
+    def __iter__(self) -> Iterator[SourceFrame]:
+        index, start = 0, 0.0
+        try:
+            with self._av.open(self.path) as container:
+                stream = container.streams.video[0]
+                stream.thread_type = "AUTO"
+                for index, frame in enumerate(container.decode(stream)):
+                    seconds = frame.time
+                    if seconds is None:
+                        seconds = index / (self.rate or DEFAULT_RATE)
+                    if index == 0:
+                        start = seconds
+                    yield SourceFrame(f"{index:08d}", _upright(frame), float(seconds - start))
+        except self._av.FFmpegError as error:
+            raise ValueError(
+                f"{self.path}: the file is damaged after frame {index} ({error.strerror})."
+            ) from error
+
+    def _rate_of(self, stream: Any) -> Fraction | None:
+        mean, base = stream.average_rate or stream.guessed_rate, stream.base_rate
+        if not mean:
+            logger.warning("%s: the frame rate is unknown; %s is taken", self.path, DEFAULT_RATE)
+            return DEFAULT_RATE
+        # The base rate of interlaced and of slow videos is twice that of their frames.
+        if base and base != 2 * mean and abs(base - mean) > _VARIES_FROM * base:
+            logger.info(
+                "%s: the frame rate varies (mean %.2f per second); every frame keeps its time",
+                self.path,
+                mean,
+            )
+            return None
+        return mean
+
+
+class Webcam:
+    """What a camera sees, without end. Names are indices, 8 digits.
+
+    Args:
+        camera_id: OpenCV's number of the camera.
+
+    Raises:
+        OSError: the camera can't be opened. When it is read: it has stopped.
+    """
+
+    def __init__(self, camera_id: int = 0):
+        self.rate: Fraction | None = None
+        self.num_frames: int | None = None
+        self.files: tuple[Path, ...] = ()
+        self.camera_id = camera_id
+        # OpenCV would tell in many lines what it tried.
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+        self._capture = cv2.VideoCapture(camera_id)
+        if not self._capture.isOpened():
+            raise OSError(
+                f"Camera {camera_id} can't be opened. Is it there, is another program using it, "
+                "and may you read it? --webcam 1 is the second camera."
+            )
+        self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # no queue of old frames
+
+    def __iter__(self) -> Iterator[SourceFrame]:
+        index, start = 0, time.monotonic()
+        try:
+            while True:
+                there, image = self._capture.read()
+                if not there:
+                    raise OSError(f"Camera {self.camera_id} gives no more frames.")
+                if index == 0:
+                    start = time.monotonic()
+                yield SourceFrame(f"{index:08d}", image, time.monotonic() - start)
+                index += 1
+        finally:
+            self._capture.release()
+
+
+def _find_images(given: Path) -> list[Path]:
+    """The images of a folder, a glob or a file."""
+    if given.is_dir():
+        found = [given / name for name in visible_files(given, IMAGE_SUFFIXES)]
+    elif given.is_file():
+        if given.suffix.lower() not in IMAGE_SUFFIXES:
+            raise ValueError(
+                f"{given}: not an image ({', '.join(IMAGE_SUFFIXES)}). Videos are for "
+                "--video-input."
+            )
+        found = [given]
+    else:
+        matches = map(Path, glob.glob(str(given), recursive=True))
+        found = [match for match in matches if match.suffix.lower() in IMAGE_SUFFIXES]
+    if not found:
+        raise FileNotFoundError(f"{given}: there are no images ({', '.join(IMAGE_SUFFIXES)}).")
+    return found
+
+
+def _upright(frame: Any) -> np.ndarray:
+    """A decoded frame as (H, W, 3) uint8, blue-green-red."""
+    image = frame.to_ndarray(format="bgr24")
+    quarter_turns = round(frame.rotation / 90)  # counterclockwise, as np.rot90 turns
+    return np.ascontiguousarray(np.rot90(image, quarter_turns))
+
+
+def _estimated_frames(container: Any, stream: Any) -> int | None:
+    """From the duration in microseconds, for formats that do not store the number."""
+    if not container.duration or not stream.average_rate:
+        return None
+    return round(container.duration * stream.average_rate / 1_000_000)
