@@ -8,12 +8,14 @@ from typing import Any
 
 import torch.nn.functional as F
 from detectron2.config import CfgNode, configurable
-from detectron2.layers import Conv2d, ShapeSpec, get_norm
+from detectron2.layers import Conv2d, FrozenBatchNorm2d, ShapeSpec, get_norm
 from detectron2.modeling import SEM_SEG_HEADS_REGISTRY
 from torch import Tensor, nn
 
-from .label_maps import upsample
+from .label_maps import resize, upsample
 from .losses import pixel_cross_entropy
+
+_BATCH_NORMS = (nn.BatchNorm2d, nn.SyncBatchNorm, FrozenBatchNorm2d)
 
 
 @SEM_SEG_HEADS_REGISTRY.register()
@@ -103,22 +105,27 @@ class SegFormerHead(nn.Module):
         """
         size = features[self.in_features[0]].shape[2:]
         fuse_weight = self.fuse.weight.flatten(1)  # (C, stages * C)
+        bias: Tensor | None = None
+        norm: Any = self.fuse.norm
+        if isinstance(norm, _BATCH_NORMS) and not norm.training:  # a fixed linear map by now
+            scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
+            fuse_weight = fuse_weight * scale[:, None]
+            bias = norm.bias - norm.running_mean * scale
+            norm = None
         by_stage = fuse_weight.split(self.embedding_channels, dim=1)
-        fused: Tensor | float = 0.0
-        bias: Tensor | float = 0.0
+        weights = {}
         for name, fuse_stage in zip(reversed(self.in_features), by_stage):
-            projection = self.projections[name]
-            weight = fuse_stage @ projection.weight  # (C, C_i)
-            bias = bias + (fuse_stage * projection.bias).sum(dim=1)
-            stage = F.conv2d(features[name], weight[:, :, None, None])
-            if stage.shape[2:] != size:
-                stage = F.interpolate(stage, size=size, mode="bilinear", align_corners=False)
-            fused = fused + stage
-        assert isinstance(bias, Tensor)
-        embedding = fused + bias.view(1, -1, 1, 1)
-        if self.fuse.norm is not None:
-            embedding = self.fuse.norm(embedding)
-        return F.relu(embedding)
+            projection: Any = self.projections[name]
+            weights[name] = (fuse_stage @ projection.weight)[:, :, None, None]  # (C, C_i, 1, 1)
+            stage_bias = (fuse_stage * projection.bias).sum(dim=1)
+            bias = stage_bias if bias is None else bias + stage_bias
+        finest, *others = self.in_features
+        fused = F.conv2d(features[finest], weights[finest], bias)
+        for name in others:
+            fused += resize(F.conv2d(features[name], weights[name]), size)
+        if norm is not None:
+            fused = norm(fused)
+        return F.relu(fused, inplace=norm is None)
 
     def classify(self, embedding: Tensor) -> Tensor:
         """Embedding (N, C, h, w) -> logits (N, K, h, w)."""

@@ -43,6 +43,11 @@ MIT_VARIANTS = {
 }
 
 
+def to_map(tokens: Tensor, size: tuple[int, int]) -> Tensor:
+    """(B, h * w, C) -> (B, C, h, w), a view in the memory format "channels last"."""
+    return tokens.unflatten(1, size).permute(0, 3, 1, 2)
+
+
 class OverlapPatchEmbed(nn.Module):
     """A strided convolution whose patches overlap, then LayerNorm."""
 
@@ -77,7 +82,7 @@ class EfficientSelfAttention(nn.Module):
         if self.sr_ratio == 1:
             return tokens
         B, _, C = tokens.shape
-        feature = tokens.transpose(1, 2).reshape(B, C, *size)
+        feature = to_map(tokens, size)
         # A map smaller than the kernel, of inputs under 32 pixels, still gives one token.
         right, bottom = (max(0, self.sr_ratio - side) for side in reversed(size))
         if right or bottom:
@@ -104,7 +109,7 @@ class DepthwiseConv(nn.Module):
 
     def forward(self, tokens: Tensor, size: tuple[int, int]) -> Tensor:
         B, N, C = tokens.shape
-        feature = self.dwconv(tokens.transpose(1, 2).reshape(B, C, *size))
+        feature = self.dwconv(to_map(tokens, size))
         return feature.flatten(2).transpose(1, 2)
 
 
@@ -196,7 +201,7 @@ class MiT(Backbone):
                 else:
                     tokens = block(tokens, size)
             tokens = getattr(self, f"norm{i}")(tokens)
-            feature = tokens.transpose(1, 2).reshape(tokens.shape[0], -1, *size)
+            feature = to_map(tokens, size)
             features[name] = feature
         return {name: features[name] for name in self._out_features}
 
