@@ -100,7 +100,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--size", type=int, nargs=2, default=(480, 864), metavar=("H", "W"))
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--warmup", type=int, default=2)
-    parser.add_argument("--frames", type=int, default=12, help="per video, of `evaluate`")
+    parser.add_argument("--frames", type=int, default=20, help="per video, of `evaluate`")
     parser.add_argument("--autocast", choices=DTYPES, help="mixed precision")
     parser.add_argument("--channels-last", action="store_true")
     parser.add_argument("--compile", action="store_true", help="torch.compile backbone and CFFM")

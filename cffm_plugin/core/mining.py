@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from .windows import attention_table, merge_windows, partition_windows, relative_position_index
 
@@ -135,15 +136,29 @@ class CrossFrameMining(nn.Module):
         """
         num_windows, num_tokens = index.shape
         bias = self.position_bias().to(query.dtype)
+        if torch.is_grad_enabled():  # gathering again costs little, keeping it much
+            attended = checkpoint(
+                self._attend_windows,
+                query,
+                bank,
+                index,
+                bias,
+                mask,
+                use_reentrant=False,
+                preserve_rng_state=False,
+            )
+            assert isinstance(attended, Tensor)
+            return attended
         step = self._windows_at_a_time(bank, num_windows, num_tokens)
         if step == num_windows:
-            return self._attend_windows(query, gather_rows(bank, index), bias, mask)
+            return self._attend_windows(query, bank, index, bias, mask)
         mined = torch.empty_like(query)
         for start in range(0, num_windows, step):
             part = slice(start, start + step)
             mined[:, part] = self._attend_windows(
                 query[:, part],
-                gather_rows(bank, index[part]),
+                bank,
+                index[part],
                 bias,
                 None if mask is None else mask[part],
             )
@@ -153,18 +168,19 @@ class CrossFrameMining(nn.Module):
     def _windows_at_a_time(bank: Tensor, num_windows: int, num_tokens: int) -> int:
         """On a CPU, as many as leave their gathered tokens in its cache: 3 times as fast.
 
-        Autograd keeps what is gathered anyway, and other devices want large batches.
+        Other devices want large batches.
         """
-        if torch.is_grad_enabled() or bank.device.type != "cpu":
+        if bank.device.type != "cpu":
             return num_windows
         B, _, width = bank.shape
         bytes_per_window = B * num_tokens * width * bank.element_size()
         return max(1, min(num_windows, _CACHE_BYTES // bytes_per_window))
 
     def _attend_windows(
-        self, query: Tensor, gathered: Tensor, bias: Tensor, mask: Tensor | None
+        self, query: Tensor, bank: Tensor, index: Tensor, bias: Tensor, mask: Tensor | None
     ) -> Tensor:
-        """Attention of windows (B, N, w * w, C) to their own tokens (B, N, L, 2C)."""
+        """As ``_attend``, for windows that are few enough to be worked on at once."""
+        gathered = gather_rows(bank, index)  # (B, N, L, 2C)
         B, N, positions, C = query.shape
         heads, num_tokens = self.num_heads, gathered.shape[2]
         query = query.reshape(B * N, positions, heads, C // heads).transpose(1, 2)

@@ -18,6 +18,10 @@ from .losses import pixel_cross_entropy
 _BATCH_NORMS = (nn.BatchNorm2d, nn.SyncBatchNorm, FrozenBatchNorm2d)
 
 
+def _is_fixed_batch_norm(norm: Any) -> bool:
+    return isinstance(norm, _BATCH_NORMS) and not norm.training
+
+
 @SEM_SEG_HEADS_REGISTRY.register()
 class SegFormerHead(nn.Module):
     """Maps every feature map to one width, resizes them to the finest, fuses and classifies.
@@ -107,7 +111,7 @@ class SegFormerHead(nn.Module):
         fuse_weight = self.fuse.weight.flatten(1)  # (C, stages * C)
         bias: Tensor | None = None
         norm: Any = self.fuse.norm
-        if isinstance(norm, _BATCH_NORMS) and not norm.training:  # a fixed linear map by now
+        if _is_fixed_batch_norm(norm):  # a linear map, merged with the others
             scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
             fuse_weight = fuse_weight * scale[:, None]
             bias = norm.bias - norm.running_mean * scale
