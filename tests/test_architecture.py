@@ -14,14 +14,15 @@ PACKAGE = ROOT / "cffm_plugin"
 # Part of the package -> parts that it must not import.
 FORBIDDEN = {
     "core": {
-        *("modeling", "data", "evaluation", "engine", "checkpoint", "config"),
+        *("modeling", "data", "evaluation", "engine", "checkpoint", "config", "export"),
         *("detectron2", "fvcore", "timm", "torchvision", "cv2"),
     },
-    "modeling": {"data", "evaluation", "engine", "checkpoint", "inference"},
-    "data": {"modeling", "evaluation", "engine", "checkpoint", "inference", "core"},
-    "evaluation": {"modeling", "engine", "checkpoint", "inference", "core"},
-    "checkpoint": {"data", "evaluation", "engine", "inference"},
-    "inference": {"evaluation", "engine"},
+    "modeling": {"data", "evaluation", "engine", "checkpoint", "inference", "export"},
+    "data": {"modeling", "evaluation", "engine", "checkpoint", "inference", "core", "export"},
+    "evaluation": {"modeling", "engine", "checkpoint", "inference", "core", "export"},
+    "checkpoint": {"data", "evaluation", "engine", "inference", "export"},
+    "inference": {"evaluation", "engine", "export"},
+    "export": {"evaluation", "engine"},
 }
 
 

@@ -105,3 +105,12 @@ def test_relative_position_index_is_a_function_of_the_offset_alone():
             offset = (q // 7 - k // 5, q % 7 - k % 5)
             assert seen.setdefault(offset, int(index[q, k])) == index[q, k]
     assert sorted(seen.values()) == list(range((7 + 5 - 1) ** 2))
+
+
+def test_tables_made_in_inference_mode_serve_training_too():
+    attention_table.cache_clear()
+    relative_position_index.cache_clear()
+    with torch.inference_mode():
+        index, mask = attention_table((2, 3), 7, 5, (1,), (3,), CPU)
+        relative = relative_position_index(7, 3, CPU)
+    assert not any(table.is_inference() for table in (index, mask, relative))

@@ -1,0 +1,19 @@
+"""Streams outside of this package: the graphs of a model by torch.export and as ONNX."""
+
+from .graphs import StreamGraph, stream_graphs
+from .manifest import StreamSpec
+from .parity import Agreement, ExportedStream, compare, random_frames
+from .writing import FORMATS, export_stream, load_programs
+
+__all__ = [
+    "FORMATS",
+    "Agreement",
+    "ExportedStream",
+    "StreamGraph",
+    "StreamSpec",
+    "compare",
+    "export_stream",
+    "load_programs",
+    "random_frames",
+    "stream_graphs",
+]

@@ -1,0 +1,125 @@
+"""What a runner must know besides the graphs: written as JSON beside them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from detectron2.config import CfgNode
+from detectron2.data import MetadataCatalog
+from torch import Tensor
+
+from ..data import inference_clip
+from ..data.clips import check_offsets
+from .graphs import LogitsGeometry, StreamGraph
+
+MANIFEST_FILE = "stream.json"
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class StreamSpec:
+    """What a model does not know of the streams that it is for.
+
+    Attributes:
+        frame_offsets: references relative to the target, oldest first.
+        image_format: channel order that the model takes, "RGB" or "BGR".
+        fit_size: (long side, short side) that frames are scaled to fit in; None: they are not.
+        size_divisibility: frames are then resized to the next multiple.
+        class_names: K names; () where they are not known.
+
+    Raises:
+        ValueError: offsets that are not negative and increasing, or another image format.
+    """
+
+    frame_offsets: tuple[int, ...] = ()
+    image_format: str = "RGB"
+    fit_size: tuple[int, int] | None = None
+    size_divisibility: int = 1
+    class_names: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_offsets(self.frame_offsets)
+        if self.image_format not in ("RGB", "BGR"):
+            raise ValueError(f'image_format is "RGB" or "BGR", got "{self.image_format}"')
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode) -> "StreamSpec":
+        """As a config says; class names are those of the first test dataset, if it has any."""
+        names: Sequence[str] = ()
+        if cfg.DATASETS.TEST:
+            names = MetadataCatalog.get(cfg.DATASETS.TEST[0]).get("stuff_classes", ())
+        if len(names) != cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES:
+            names = ()
+        return cls(
+            frame_offsets=tuple(cfg.MODEL.CFFM.FRAME_OFFSETS) if cfg.MODEL.CFFM.ENABLED else (),
+            image_format=cfg.INPUT.FORMAT,
+            fit_size=tuple(cfg.INPUT.FIT_SIZE),
+            size_divisibility=max(1, cfg.INPUT.TEST_SIZE_DIVISIBILITY),
+            class_names=tuple(names),
+        )
+
+
+def make_manifest(
+    spec: StreamSpec,
+    graphs: Mapping[str, StreamGraph],
+    geometry: LogitsGeometry,
+    files: Mapping[str, Mapping[str, str]],
+) -> dict[str, Any]:
+    """The content of stream.json; docs/export.md explains every entry.
+
+    Args:
+        spec: of the stream.
+        graphs, geometry: of ``stream_graphs``.
+        files: graph -> format -> file name.
+    """
+    height, width = geometry.frame_size
+    return {
+        "format_version": FORMAT_VERSION,
+        "frame": {
+            "height": height,
+            "width": width,
+            "image_format": spec.image_format,
+            "fit_size": spec.fit_size,
+            "size_divisibility": spec.size_divisibility,
+        },
+        "references": {
+            "offsets": spec.frame_offsets,
+            "first_frames": _references_of_first_frames(spec.frame_offsets),
+        },
+        "logits": {
+            "resize_to": [geometry.embedding_size, geometry.upsampled_size],
+            "crop_to": geometry.frame_size,
+        },
+        "num_classes": graphs["classify"].outputs["logits"].shape[1],
+        "class_names": spec.class_names,
+        "graphs": {
+            name: {
+                "files": dict(files[name]),
+                "inputs": [_input(input_name, name, graph) for input_name in graph.inputs],
+                "outputs": [_tensor(*output) for output in graph.outputs.items()],
+            }
+            for name, graph in graphs.items()
+        },
+    }
+
+
+def _references_of_first_frames(offsets: Sequence[int]) -> list[list[int]]:
+    """Of every frame that the offsets do not hold for yet, its references, oldest first."""
+    until = -min(offsets, default=0)
+    return [inference_clip(target, offsets)[:-1] for target in range(until)]
+
+
+def _input(name: str, graph: str, of: StreamGraph) -> dict[str, Any]:
+    """An input, and which output of the same name it takes: of which graph and which frame."""
+    shape = [of.dynamic.get(name, {}).get(i, n) for i, n in enumerate(of.inputs[name].shape)]
+    described = _tensor(name, of.inputs[name]) | {"shape": shape}
+    if name in of.references:
+        return described | {"from": "encode", "reference": of.references[name]}
+    if graph != "encode" and name != "prototypes":
+        return described | {"from": "encode"}
+    return described
+
+
+def _tensor(name: str, value: Tensor) -> dict[str, Any]:
+    dtype = str(value.dtype).removeprefix("torch.")
+    return {"name": name, "shape": list(value.shape), "dtype": dtype}

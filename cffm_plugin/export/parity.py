@@ -1,0 +1,70 @@
+"""Whether an exported stream agrees with the model that it was made from."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..inference import StreamingSegmenter
+
+
+class ExportedStream(Protocol):
+    """What runs exported graphs, such as the class of tools/run_onnx_stream.py."""
+
+    def reset(self) -> None:
+        """The next frame is the first of a video."""
+
+    def full_logits(self, image: np.ndarray, prototypes: np.ndarray | None) -> np.ndarray:
+        """The next frame, (3, H, W) float32 in the model's channel order -> logits (K, H, W)."""
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Of an exported stream with its model, at full resolution.
+
+    Attributes:
+        frames: that were compared.
+        logits: the largest difference of any logit.
+        labels: share of the pixels with the same class.
+    """
+
+    frames: int
+    logits: float
+    labels: float
+
+    def __str__(self) -> str:
+        return (
+            f"{self.frames} frames: logits differ by at most {self.logits:.2g}, "
+            f"labels are equal on {100 * self.labels:.4f} % of pixels"
+        )
+
+
+def compare(
+    segmenter: StreamingSegmenter,
+    exported: ExportedStream,
+    frames: Iterable[Tensor],
+    prototypes: Tensor | None = None,
+) -> Agreement:
+    """Run a model and what was exported from it on the frames (3, H, W) of one video."""
+    segmenter.reset()
+    exported.reset()
+    num_frames, largest, equal = 0, 0.0, 0.0
+    for frame in frames:
+        expected = segmenter.step(frame, output="logits", prototypes=prototypes).cpu().numpy()
+        given = exported.full_logits(
+            frame.float().cpu().numpy(), None if prototypes is None else prototypes.cpu().numpy()
+        )
+        num_frames += 1
+        largest = max(largest, float(np.abs(given - expected).max()))
+        equal += float((given.argmax(axis=0) == expected.argmax(axis=0)).mean())
+    return Agreement(num_frames, largest, equal / num_frames)
+
+
+def random_frames(size: tuple[int, int], num_frames: int, seed: int = 0) -> Iterator[Tensor]:
+    """Frames (3, H, W) of noise, whole numbers 0..255, float32."""
+    generator = torch.Generator().manual_seed(seed)
+    for _ in range(num_frames):
+        yield torch.randint(0, 256, (3, *size), generator=generator).float()

@@ -1,0 +1,140 @@
+"""Writing a model's graphs, and reading those of torch.export."""
+
+import json
+import logging
+import os
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.export import Dim, ExportedProgram
+
+from ..modeling import CFFMSegmentor, as_pixel_embedding
+from .graphs import StreamGraph, stream_graphs
+from .manifest import MANIFEST_FILE, StreamSpec, make_manifest
+
+SUFFIXES = {"onnx": ".onnx", "torch_export": ".pt2"}
+FORMATS = tuple(SUFFIXES)
+LOWEST_OPSET = 18  # what torch writes; its results do not convert to lower ones
+
+Program = Callable[[dict[str, np.ndarray], Iterable[str]], dict[str, np.ndarray]]
+
+logger = logging.getLogger(__name__)
+
+
+def export_stream(
+    model: CFFMSegmentor,
+    spec: StreamSpec,
+    folder: str | os.PathLike,
+    size: tuple[int, int],
+    *,
+    formats: Sequence[str] = FORMATS,
+    opset: int = LOWEST_OPSET,
+    full_resolution: bool = False,
+) -> Path:
+    """Write the graphs of a model, and stream.json, with which a runner needs nothing else.
+
+    Args:
+        model: with or without a temporal module.
+        spec: how it is used.
+        folder: where to; made if it is not there.
+        size: height and width of frames as the graphs take them.
+        formats: some of "onnx" (<graph>.onnx) and "torch_export" (<graph>.pt2).
+        opset: of ONNX, 18 or higher.
+        full_resolution: see ``stream_graphs``.
+
+    Returns:
+        the path of stream.json.
+
+    Raises:
+        ValueError: an unknown format, a size below 1 or an opset below 18; ``spec`` does not fit
+            the model.
+    """
+    unknown = set(formats) - set(FORMATS)
+    if unknown or not formats:
+        raise ValueError(f"formats are some of {', '.join(FORMATS)}; got {tuple(formats)}")
+    if min(size) < 1:
+        raise ValueError(f"size is the height and width of frames, got {size}")
+    if opset < LOWEST_OPSET:
+        raise ValueError(f"opset is {LOWEST_OPSET} or higher, got {opset}")
+    _check_spec(spec, model)
+    graphs, geometry = stream_graphs(model, size, full_resolution=full_resolution)
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    files: dict[str, dict[str, str]] = {}
+    for name, graph in graphs.items():
+        program = export_graph(graph)
+        files[name] = {format: name + SUFFIXES[format] for format in formats}
+        for format, file in files[name].items():
+            if format == "onnx":
+                _write_onnx(program, graph, folder / file, opset)
+            else:
+                torch.export.save(program, folder / file)
+            logger.info("Wrote %s (%.1f MB)", folder / file, (folder / file).stat().st_size / 1e6)
+    path = folder / MANIFEST_FILE
+    manifest = make_manifest(spec, graphs, geometry, files)
+    path.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+    return path
+
+
+def export_graph(graph: StreamGraph) -> ExportedProgram:
+    """A graph as torch.export gives it: inputs by name, outputs as a dict."""
+    dims = {name: {i: Dim(d) for i, d in of.items()} for name, of in graph.dynamic.items()}
+    # With gradients on, CFM attends from all windows at once. Without, it works on a few at a time
+    # on a CPU, and the graph would hold each part.
+    with torch.enable_grad():
+        program = torch.export.export(
+            graph.module,
+            args=(),
+            kwargs=graph.inputs,
+            dynamic_shapes={name: dims.get(name) for name in graph.inputs} if dims else None,
+        )
+    program.example_inputs = None  # they would be saved too, and are larger than the weights
+    return program
+
+
+def load_programs(folder: str | os.PathLike) -> dict[str, Program]:
+    """The graphs of a folder, of torch.export: graph -> ``run(inputs, output_names)``."""
+    manifest = json.loads((Path(folder) / MANIFEST_FILE).read_text(encoding="utf-8"))
+    return {
+        name: _as_program(Path(folder) / graph["files"]["torch_export"])
+        for name, graph in manifest["graphs"].items()
+    }
+
+
+def _as_program(file: Path) -> Program:
+    module = torch.export.load(file).module()
+
+    @torch.no_grad()
+    def run(inputs: dict[str, np.ndarray], output_names: Iterable[str]) -> dict[str, np.ndarray]:
+        outputs = module(**{name: torch.from_numpy(value) for name, value in inputs.items()})
+        return {name: outputs[name].numpy() for name in output_names}
+
+    return run
+
+
+def _write_onnx(program: ExportedProgram, graph: StreamGraph, file: Path, opset: int) -> None:
+    torch.onnx.export(
+        program,
+        f=file,
+        input_names=list(graph.inputs),
+        output_names=list(graph.outputs),
+        opset_version=opset,
+        dynamo=True,
+        external_data=False,
+        verbose=False,
+    )
+
+
+def _check_spec(spec: StreamSpec, model: CFFMSegmentor) -> None:
+    needed = model.temporal.cffm.num_references if model.temporal is not None else 0
+    if len(spec.frame_offsets) != needed:
+        raise ValueError(
+            f"the model takes {needed} reference frames, got frame_offsets {spec.frame_offsets}"
+        )
+    num_classes = as_pixel_embedding(model.sem_seg_head).num_classes
+    if spec.class_names and len(spec.class_names) != num_classes:
+        raise ValueError(
+            f"the model has {num_classes} classes, got {len(spec.class_names)} class_names"
+        )

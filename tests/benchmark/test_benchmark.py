@@ -1,0 +1,82 @@
+"""What the benchmark measures is what it says, and its figures fit together."""
+
+import math
+
+import pytest
+import torch
+
+from cffm_plugin.benchmark import Benchmark, build_peer, measure, ratios_of, tables_of
+from cffm_plugin.config import load_config
+
+
+@pytest.fixture(scope="module")
+def benchmark():
+    cfg = load_config(
+        "configs/vspw/cffm_mit_b0.yaml",
+        [
+            *("MODEL.DEVICE", "cpu", "MODEL.MIT.NAME", "mit_tiny", "INPUT.CROP.SIZE", "[32, 32]"),
+            *("MODEL.SEM_SEG_HEAD.CONVS_DIM", "16", "MODEL.SEM_SEG_HEAD.NORM", "BN"),
+            *("MODEL.SEM_SEG_HEAD.NUM_CLASSES", "5", "MODEL.CFFM.NUM_HEADS", "4"),
+        ],
+    )
+    return Benchmark(cfg, (64, 96))
+
+
+def test_every_step_does_what_its_name_says(benchmark):
+    steps = benchmark.steps(["stream", "clip", "image", "backbone", "train"], with_peer=True)
+    for mode in ("stream", "clip", "image", "peer"):
+        labels = steps[mode]()
+        assert labels.shape == (64, 96) and 0 <= labels.min() <= labels.max() < 5
+    frames = []
+    hook = benchmark.model.backbone.register_forward_pre_hook(lambda _, x: frames.append(len(x[0])))
+    counts = {}
+    for mode in ("stream", "clip", "image", "backbone", "train", "plain_backbone_clip"):
+        frames.clear()
+        steps[mode]()
+        counts[mode] = sum(frames)
+    hook.remove()
+    assert counts == {
+        **{"stream": 1, "clip": 4, "image": 1, "backbone": 1},
+        **{"train": 4, "plain_backbone_clip": 4},
+    }
+    assert not benchmark.model.training
+
+
+def test_the_peer_has_the_size_of_the_image_segmenter(benchmark):
+    ours = sum(p.numel() for p in benchmark.model.backbone.parameters())
+    assert sum(p.numel() for p in build_peer(benchmark.cfg).segformer.parameters()) == ours
+
+
+def test_steps_are_run_in_turn_and_summed_up():
+    order = []
+    steps = {name: lambda name=name: order.append(name) for name in "ab"}
+    measured = measure(steps, repeats=2, device=torch.device("cpu"), warmup=1)
+    assert "".join(order) == "ababab"
+    summary = measured["a"].summary()
+    assert summary["repeats"] == 2 and summary["min_s"] <= summary["median_s"] <= summary["max_s"]
+    assert summary["peak_gb"] > 0.01  # of this process
+
+
+def test_ratios_are_those_whose_sides_were_measured(benchmark):
+    summaries = {"stream": {"median_s": 3.0}, "image": {"median_s": 2.0}, "clip": {"median_s": 9.0}}
+    assert ratios_of(summaries) == {"stream/image": 1.5, "clip/stream": 3.0}
+
+
+def test_arithmetic_is_counted_of_all_parts(benchmark):
+    flops = benchmark.flops()
+    assert 0 < flops["backbone"] < flops["image"]
+    assert flops["backbone"] < flops["stream"] and all(map(math.isfinite, flops.values()))
+
+
+def test_tables_show_modes_peer_and_ratios():
+    summary = {"median_s": 1.0, "min_s": 0.5, "max_s": 2.0, "repeats": 3, "peak_gb": 0.7}
+    text = tables_of(
+        {
+            "modes": {"stream": summary, "dataloader": {"clips_per_s_per_worker": 31.25}},
+            "peer": {"peer": summary},
+            "ratios": {"stream/peer": 0.47},
+            "model": {"parameters": 4.66e6, "flops": {"backbone": 6.1e9}},
+        }
+    )
+    for part in ("stream", "peer", "31.25", "0.47", "4.66 M", "6.1 G"):
+        assert part in text

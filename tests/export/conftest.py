@@ -1,0 +1,130 @@
+"""Tiny streams, exported once for all tests."""
+
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_models import NUM_CLASSES, PIXELS, make_parts
+
+from cffm_plugin import CFFM
+from cffm_plugin.export import StreamSpec, export_stream
+from cffm_plugin.inference import StreamingSegmenter
+from cffm_plugin.modeling import (
+    CFFMSegmentor,
+    PrototypeBranch,
+    SegFormerHead,
+    TemporalHead,
+    TimmBackbone,
+)
+
+ROOT = Path(__file__).parents[2]
+OFFSETS = (-9, -6, -3)
+SIZES = {  # of the graphs' frames
+    "mit": (64, 96),
+    "timm": (65, 97),
+    "plus": (67, 99),  # CFFM++
+    "image": (50, 70),  # without a temporal module; SemSegFPNHead: padded to 64x96
+}
+DEPTHS = {"mit": 2, "timm": 1, "plus": 2}  # of CFFM
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A model and the folder with its graphs.
+
+    Attributes:
+        segmenter: the model as a stream.
+        folder: of the graphs.
+        size: (height, width) of frames.
+        prototypes: (P, dim) for CFFM++, else None.
+    """
+
+    segmenter: StreamingSegmenter
+    folder: Path
+    size: tuple[int, int]
+    prototypes: torch.Tensor | None
+
+
+def make_model(kind):
+    if kind == "timm":
+        torch.manual_seed(0)
+        backbone = TimmBackbone("test_resnet")
+        head = SegFormerHead(
+            backbone.output_shape(), num_classes=NUM_CLASSES, embedding_channels=32, norm="BN"
+        )
+        parts = {"backbone": backbone, "sem_seg_head": head, **PIXELS}
+    else:
+        parts = make_parts("fpn" if kind == "image" else "segformer")
+    if kind == "image":
+        return CFFMSegmentor(**parts).eval()
+    temporal = TemporalHead(CFFM(32, DEPTHS[kind], num_heads=4), num_classes=NUM_CLASSES)
+    for parameter in temporal.parameters():  # so that the past matters
+        torch.nn.init.normal_(parameter, std=0.2)
+    branch = PrototypeBranch(32, num_classes=NUM_CLASSES, num_heads=4)
+    return CFFMSegmentor(
+        **parts, temporal=temporal, prototype_branch=branch if kind == "plus" else None
+    ).eval()
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Models are so small that two threads would mostly wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory):
+    """``exported(kind)`` -> Exported, for one of SIZES."""
+    made = {}
+
+    def export(kind):
+        if kind not in made:
+            model = make_model(kind)
+            folder = tmp_path_factory.mktemp(kind)
+            offsets = () if kind == "image" else OFFSETS
+            spec = StreamSpec(frame_offsets=offsets, class_names=("class",) * NUM_CLASSES)
+            export_stream(
+                model,
+                spec,
+                folder,
+                SIZES[kind],
+                formats=("onnx", "torch_export") if kind == "mit" else ("onnx",),
+                full_resolution=kind == "mit",
+            )
+            prototypes = None
+            if kind == "plus":  # not as many as in the example that was exported
+                prototypes = torch.randn(7, 32, generator=torch.Generator().manual_seed(0))
+            made[kind] = Exported(
+                StreamingSegmenter(model, frame_offsets=OFFSETS), folder, SIZES[kind], prototypes
+            )
+        return made[kind]
+
+    return export
+
+
+@pytest.fixture(scope="session")
+def runner():
+    """tools/run_onnx_stream.py as a module."""
+    spec = importlib.util.spec_from_file_location(
+        "run_onnx_stream", ROOT / "tools" / "run_onnx_stream.py"
+    )
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def onnx_stream(runner, exported):
+    """``onnx_stream(kind)`` -> the runner's Stream."""
+
+    def make(kind):
+        folder = exported(kind).folder
+        manifest = runner.read_manifest(folder)
+        return runner.Stream(manifest, runner.load_graphs(folder, manifest))
+
+    return make

@@ -1,0 +1,76 @@
+"""tools/export_model.py, run in this process."""
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from detectron2.modeling import build_model
+
+from cffm_plugin.config import load_config
+from cffm_plugin.data.datasets.synthetic import SYNTHETIC_CLASSES
+
+ROOT = Path(__file__).parents[2]
+CONFIG = ROOT / "configs" / "quickstart" / "cffm.yaml"
+OVERRIDES = ("MODEL.SEM_SEG_HEAD.CONVS_DIM", "16", "MODEL.CFFM.NUM_HEADS", "4")
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Runs the tool with arguments; returns what it prints."""
+
+    def run_tool(*arguments):
+        monkeypatch.syspath_prepend(ROOT / "tools")
+        spec = importlib.util.spec_from_file_location(
+            "export_model", ROOT / "tools" / "export_model.py"
+        )
+        tool = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(tool)
+        monkeypatch.setattr(sys, "argv", ["export_model.py", *map(str, arguments)])
+        tool.main()
+        return capsys.readouterr().out
+
+    return run_tool
+
+
+@pytest.fixture
+def weights(tmp_path):
+    torch.manual_seed(0)
+    model = build_model(load_config(str(CONFIG), [*OVERRIDES, "MODEL.DEVICE", "cpu"]))
+    torch.save({"model": model.state_dict()}, tmp_path / "weights.pth")
+    return tmp_path / "weights.pth"
+
+
+def test_it_exports_what_a_config_says_and_checks_it(run, weights, tmp_path):
+    printed = run(
+        *("--config-file", CONFIG, "--output", tmp_path / "exported", "--size", "32", "48"),
+        *("--format", "onnx", "--check", "--check-frames", "5", *OVERRIDES),
+        *("MODEL.WEIGHTS", weights),
+    )
+    assert "onnx: 5 frames: logits differ by at most" in printed
+    files = {file.name for file in (tmp_path / "exported").iterdir()}
+    assert files == {"encode.onnx", "classify.onnx", "refine.onnx", "stream.json"}
+    manifest = json.loads((tmp_path / "exported" / "stream.json").read_text())
+    assert manifest["class_names"] == list(SYNTHETIC_CLASSES[:10])
+    assert manifest["references"]["offsets"] == [-9, -6, -3]
+    assert manifest["frame"] == {
+        "height": 32,
+        "width": 48,
+        "image_format": "RGB",
+        "fit_size": [224, 168],
+        "size_divisibility": 8,
+    }
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (("MODEL.WEIGHTS", "missing.pth"), "missing.pth"),
+        (("MODEL.CFFM.DEPHT", "2"), "MODEL.CFFM.DEPTH"),
+    ],
+)
+def test_mistakes_are_errors_without_a_traceback(run, tmp_path, arguments, message):
+    with pytest.raises(SystemExit, match=message):
+        run("--config-file", CONFIG, "--output", tmp_path, "--size", "32", "48", *arguments)
