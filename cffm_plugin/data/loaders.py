@@ -20,7 +20,7 @@ from detectron2.data import DatasetCatalog, DatasetFromList, MapDataset
 from detectron2.utils import comm
 from torch.utils.data import DataLoader, Dataset
 
-from .clips import inference_clip, training_targets
+from .clips import DEFAULT_OFFSETS, inference_clip, training_targets
 from .mapper import ClipMapper, labelled_frames
 from .samplers import VideoInferenceSampler, VideoTrainingSampler
 
@@ -51,8 +51,8 @@ def build_clip_train_loader(
     *,
     mapper: Mapper,
     total_batch_size: int,
-    frame_offsets: Sequence[int],
     seed: int,
+    frame_offsets: Sequence[int] = DEFAULT_OFFSETS,
     reverse_prob: float = 0.5,
     uniform_over: str = "videos",
     num_workers: int = 0,
@@ -127,7 +127,7 @@ def build_clip_test_loader(
     records: Sequence[Record],
     *,
     mapper: Mapper,
-    frame_offsets: Sequence[int],
+    frame_offsets: Sequence[int] = DEFAULT_OFFSETS,
     num_workers: int = 0,
 ) -> DataLoader:
     """A loader of this process's test frames, one by one: lists of one dict.

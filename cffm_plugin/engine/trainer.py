@@ -118,6 +118,10 @@ class CFFMTrainer(DefaultTrainer):
             model = ClipSegmentorWithTTA(cfg, segmenter)
         elif gives_label_maps(segmenter):
             model = LabelMapPredictor(cfg, segmenter, streaming=_streams(cfg))
+        elif _streams(cfg):  # another kind of model, which takes whole clips
+            cfg = cfg.clone()
+            cfg.defrost()
+            cfg.TEST.STREAMING = False
         return super().test(cfg, model, evaluators)
 
     @classmethod

@@ -129,7 +129,7 @@ class SegFormerHead(nn.Module):
             fused += resize(F.conv2d(features[name], weights[name]), size)
         if norm is not None:
             fused = norm(fused)
-        return F.relu(fused, inplace=norm is None)
+        return F.relu(fused, inplace=True)
 
     def classify(self, embedding: Tensor) -> Tensor:
         """Embedding (N, C, h, w) -> logits (N, K, h, w)."""
