@@ -12,9 +12,9 @@ import torch
 from detectron2.data import MetadataCatalog
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils import comm
-from PIL import Image
 
 from cffm_plugin.data import LabelMapping, read_mask
+from cffm_plugin.visualization import save_label_map
 
 from .report import log_scores, write_json
 from .scoring import DatasetScores, Tally, VideoScorer
@@ -71,7 +71,7 @@ class VSPWEvaluator(DatasetEvaluator):
         self._class_names = list(_metadata_entry(dataset_name, "stuff_classes"))
         self._label_mapping: LabelMapping = _metadata_entry(dataset_name, "label_mapping")
         self._check_classes()
-        self._palette = self._read_palette() if save_predictions else None
+        self._colors = self._read_colors() if save_predictions else None
         self.reset()
 
     def reset(self) -> None:
@@ -100,7 +100,7 @@ class VSPWEvaluator(DatasetEvaluator):
         for record, output in zip(inputs, outputs, strict=True):
             video = self._video_of(record)
             prediction = self._label_map(record, output)
-            if self._palette is not None:
+            if self._colors is not None:
                 self._save(record, prediction)
             self._score(record, video, prediction)
             if video.frames_seen == video.num_frames:
@@ -123,7 +123,7 @@ class VSPWEvaluator(DatasetEvaluator):
         total = _merged(comm.all_gather(own) if self._distributed else [own])
         if self._distributed and not comm.is_main_process():
             return None
-        if self._palette is not None:
+        if self._colors is not None:
             logger.info("Predictions are in %s", self._submission_dir)
         if total.scored_frames == 0:
             logger.info(
@@ -173,14 +173,14 @@ class VSPWEvaluator(DatasetEvaluator):
                 "most 255 and void"
             )
 
-    def _read_palette(self) -> list[int]:
+    def _read_colors(self) -> list[Sequence[int]]:
         colors = _metadata_entry(self._dataset_name, "stuff_colors")
         if len(colors) != self._num_classes:
             raise ValueError(
                 f"Dataset {self._dataset_name!r} has {len(colors)} stuff_colors for "
                 f"{self._num_classes} stuff_classes"
             )
-        return [int(channel) for color in colors for channel in color]
+        return list(colors)
 
     def _video_of(self, record: Mapping[str, Any]) -> VideoScorer:
         """The video that a record is the next frame of."""
@@ -252,12 +252,11 @@ class VSPWEvaluator(DatasetEvaluator):
         return self._label_mapping(raw)
 
     def _save(self, record: Mapping[str, Any], prediction: np.ndarray) -> None:
-        assert self._palette is not None
+        assert self._colors is not None
         folder = self._submission_dir / record["video_id"]
         folder.mkdir(parents=True, exist_ok=True)
-        image = Image.fromarray(prediction)
-        image.putpalette(self._palette)
-        image.save(folder / f"{Path(record['file_name']).stem}.png")
+        file = folder / f"{Path(record['file_name']).stem}.png"
+        save_label_map(file, prediction, self._colors)
 
 
 def _cut_short(video: VideoScorer) -> str:
