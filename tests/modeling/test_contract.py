@@ -34,7 +34,7 @@ TIMM_MODELS = [
     "mobilenetv3_large_100",
     "pvt_v2_b0",
 ]
-BACKBONES = ["mit_tiny", *DETECTRON2_RESNETS, *TIMM_MODELS]
+BACKBONES = ["mit_b0", *DETECTRON2_RESNETS, *TIMM_MODELS]
 SIZES = [(97, 131), (64, 96)]
 
 
