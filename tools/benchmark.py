@@ -26,7 +26,7 @@ from cffm_plugin.benchmark.data_modes import (
     measure_evaluation,
 )
 from cffm_plugin.config import load_config
-from cffm_plugin.modeling import resolve_normalization
+from cffm_plugin.engine import complete_config
 
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -34,10 +34,8 @@ DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 def main() -> None:
     args = parse_arguments()
     cfg = load_config(args.config_file, args.opts)
-    if cfg.MODEL.DEVICE.startswith("cuda") and not torch.cuda.is_available():
-        cfg.MODEL.DEVICE = "cpu"
     cfg.MODEL.WEIGHTS = ""
-    resolve_normalization(cfg)
+    complete_config(cfg)
     benchmark = Benchmark(
         cfg,
         tuple(args.size),

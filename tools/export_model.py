@@ -17,7 +17,7 @@ from detectron2.utils.logger import setup_logger
 from run_onnx_stream import Stream, load_graphs, read_manifest
 
 from cffm_plugin.config import load_config
-from cffm_plugin.data import register_video_folder_from_yaml
+from cffm_plugin.engine import complete_config
 from cffm_plugin.export import (
     FORMATS,
     StreamSpec,
@@ -27,7 +27,6 @@ from cffm_plugin.export import (
     random_frames,
 )
 from cffm_plugin.inference import StreamingSegmenter
-from cffm_plugin.modeling import resolve_normalization
 
 TOLERANCE = 1e-3
 
@@ -40,9 +39,7 @@ def main() -> None:
         cfg = load_config(args.config_file, args.opts)
         cfg.MODEL.DEVICE = "cpu"
         cfg.TEST.AUTOCAST, cfg.TEST.COMPILE = "", False  # what is exported computes in float32
-        resolve_normalization(cfg)
-        for file in cfg.DATASETS.VIDEO_FOLDERS:
-            register_video_folder_from_yaml(file)
+        complete_config(cfg)
         segmenter = StreamingSegmenter(cfg)
         manifest = export_stream(
             segmenter.model,

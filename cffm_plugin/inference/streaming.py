@@ -171,6 +171,7 @@ class StreamingSegmenter:
         """Segment the next frame of several videos; see ``step``. Streams may come and go."""
         if output not in OUTPUTS:
             raise ValueError(f"output is one of {', '.join(OUTPUTS)}; got {output!r}")
+        prototypes = prototypes or {}
         images = {key: self._to_image(frame) for key, frame in frames.items()}
         sizes = {key: _size_of(frame) for key, frame in frames.items()} | dict(output_sizes or {})
         groups: dict[tuple[tuple[int, int], bool], list[Hashable]] = {}
@@ -184,11 +185,7 @@ class StreamingSegmenter:
                 coarse = self._step_group(
                     {key: images[key] for key in keys},
                     [sizes[key] for key in keys],
-                    [
-                        {"prototypes": p}
-                        for key in keys
-                        if (p := (prototypes or {}).get(key)) is not None
-                    ],
+                    [{"prototypes": prototypes[key]} if key in prototypes else {} for key in keys],
                 )
             results.update((key, _finish(logits, output)) for key, logits in zip(keys, coarse))
         return {key: results[key] for key in frames}
@@ -197,19 +194,15 @@ class StreamingSegmenter:
         self,
         images: Mapping[Hashable, Tensor],
         output_sizes: list[tuple[int, int]],
-        prototypes: list[dict[str, Any]],
+        items: list[dict[str, Any]],
     ) -> list[CoarseLogits]:
         """The next frame of streams of one size, all with or all without references."""
         streams = [self._streams[key] for key in images]
         encoded = self.model.encode(list(images.values()))
         references = [self._references_of(stream) for stream in streams]
         if references[0]:
-            if self.model.prototype_branch is not None and len(prototypes) < len(streams):
-                raise ValueError(
-                    "CFFM++ needs the prototypes of every video, (P, C), in every step"
-                )
             batch = [FrameTokens.cat(in_slot) for in_slot in zip(*references, strict=True)]
-            coarse = self.model.video_logits(encoded, batch, prototypes, output_sizes)
+            coarse = self.model.video_logits(encoded, batch, items, output_sizes)
         else:
             coarse = self.model.image_logits(encoded, output_sizes)
         self._remember(streams, encoded)

@@ -23,8 +23,6 @@ from cffm_plugin.inference.demo import dataset_classes
 from cffm_plugin.inference.video_reading import SourceFrame, VideoFile
 from cffm_plugin.inference.video_writing import VideoWriter
 
-pytest.importorskip("av")
-
 TOOL = Path(__file__).parents[2] / "tools" / "demo.py"
 RATE = Fraction(30000, 1001)
 

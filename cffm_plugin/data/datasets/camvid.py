@@ -8,7 +8,6 @@ A video is a stretch of a sequence without a jump in its frame numbers. They run
 training and test frames are a second apart, validation frames a fifteenth of a second.
 """
 
-import functools
 import itertools
 import re
 import statistics
@@ -17,19 +16,18 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from detectron2.data import DatasetCatalog
-
 from ..images import IGNORE_LABEL, LabelMapping, image_size
 from .records import (
     FRAME_SUFFIXES,
+    SPLITS,
     builtin_root,
-    make_test_records,
-    register_videos,
+    make_training_record,
+    mask_of,
+    records_of,
+    register_builtin,
     some,
     visible_files,
 )
-
-SPLITS = ("train", "val", "test")
 
 CAMVID_CLASSES = (
     *("sky", "building", "pole", "road", "sidewalk", "tree", "sign", "fence", "car"),
@@ -63,10 +61,14 @@ def load_camvid(
     if split not in SPLITS:
         raise ValueError(f"CamVid has the splits {', '.join(SPLITS)}; got {split!r}")
     root = Path(root).expanduser()
-    videos = [_training_record(root, split, stretch) for stretch in _stretches(root / split)]
-    if split == "train" if is_train is None else is_train:
-        return videos
-    return [record for video in videos for record in make_test_records(video)]
+    mask_folder = root / f"{split}annot"
+    masks = frozenset(visible_files(mask_folder, (".png",)))
+    videos = []
+    for stretch in _stretches(root / split):
+        frames = [root / split / name for name in stretch]
+        pairs = [(frame, mask_of(frame, mask_folder, masks)) for frame in frames]
+        videos.append(make_training_record(frames[0].stem, pairs, image_size(frames[0])))
+    return records_of(videos, split == "train" if is_train is None else is_train)
 
 
 def _stretches(folder: Path) -> Iterator[list[str]]:
@@ -105,42 +107,15 @@ def _sequence_and_number(file: Path) -> tuple[str, int]:
     return match[1], int(match[2])
 
 
-def _training_record(root: Path, split: str, file_names: list[str]) -> dict[str, Any]:
-    masks = root / f"{split}annot"
-    there = set(visible_files(masks, (".png",)))
-    frames = []
-    for name in file_names:
-        mask = f"{Path(name).stem}.png"
-        if mask not in there:
-            raise FileNotFoundError(f"{root / split / name} has no mask: expected {masks / mask}.")
-        frames.append(
-            {"file_name": str(root / split / name), "sem_seg_file_name": str(masks / mask)}
-        )
-    height, width = image_size(frames[0]["file_name"])
-    return {
-        "video_id": Path(file_names[0]).stem,
-        "frames": frames,
-        "height": height,
-        "width": width,
-    }
-
-
 def _load_builtin(split: str) -> list[dict[str, Any]]:
     root = builtin_root("CamVid", "Get the SegNet tutorial's repository, which holds it")
     return load_camvid(root, split)
 
 
-def _register_builtin() -> None:
-    for split in SPLITS:
-        name = f"camvid_{split}"
-        if name not in DatasetCatalog:
-            register_videos(
-                name,
-                functools.partial(_load_builtin, split),
-                classes=CAMVID_CLASSES,
-                colors=CAMVID_COLORS,
-                label_mapping=CAMVID_LABELS,
-            )
-
-
-_register_builtin()
+register_builtin(
+    "camvid",
+    _load_builtin,
+    classes=CAMVID_CLASSES,
+    colors=CAMVID_COLORS,
+    label_mapping=CAMVID_LABELS,
+)

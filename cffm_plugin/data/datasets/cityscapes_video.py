@@ -9,7 +9,6 @@ second, of which the twentieth is labelled. A video is a stretch of a sequence w
 frame numbers: a snippet, or several that follow each other.
 """
 
-import functools
 import itertools
 import re
 from collections.abc import Iterator
@@ -17,14 +16,18 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from detectron2.data import DatasetCatalog
 from detectron2.data.datasets.builtin_meta import CITYSCAPES_CATEGORIES
 
 from ..images import IGNORE_LABEL, LabelMapping, image_size
 from .path_format import PathFormat
-from .records import builtin_root, make_test_records, register_videos, some
-
-SPLITS = ("train", "val", "test")
+from .records import (
+    SPLITS,
+    builtin_root,
+    make_training_record,
+    records_of,
+    register_builtin,
+    some,
+)
 
 CITYSCAPES_CLASSES = tuple(category["name"] for category in CITYSCAPES_CATEGORIES)
 CITYSCAPES_COLORS = tuple(category["color"] for category in CITYSCAPES_CATEGORIES)
@@ -71,7 +74,7 @@ def load_cityscapes_video(
             f"{root / _FRAMES / split}: {len(without_frame)} labels are of frames that are not "
             f"there: {some(without_frame)}. Is the download complete?"
         )
-    height, width = image_size(next(iter(frames.values())))
+    size = image_size(next(iter(frames.values())))
     videos = []
     for stretch in _stretches(frames):
         if split != "test" and not any(key in masks for key in stretch):
@@ -79,23 +82,10 @@ def load_cityscapes_video(
                 f"{frames[stretch[0]]} and the {len(stretch) - 1} frames after it: none has labels "
                 f"in {root / 'gtFine' / split}. Is the download complete?"
             )
-        videos.append(
-            {
-                "video_id": frames[stretch[0]].name.removesuffix(_FRAME_SUFFIX),
-                "frames": [
-                    {
-                        "file_name": str(frames[key]),
-                        "sem_seg_file_name": str(masks[key]) if key in masks else None,
-                    }
-                    for key in stretch
-                ],
-                "height": height,
-                "width": width,
-            }
-        )
-    if split == "train" if is_train is None else is_train:
-        return videos
-    return [record for video in videos for record in make_test_records(video)]
+        video_id = frames[stretch[0]].name.removesuffix(_FRAME_SUFFIX)
+        pairs = [(frames[key], masks.get(key)) for key in stretch]
+        videos.append(make_training_record(video_id, pairs, size))
+    return records_of(videos, split == "train" if is_train is None else is_train)
 
 
 Key = tuple[str, int, int]  # city, sequence, frame
@@ -140,17 +130,10 @@ def _load_builtin(split: str) -> list[dict[str, Any]]:
     return load_cityscapes_video(root, split)
 
 
-def _register_builtin() -> None:
-    for split in SPLITS:
-        name = f"cityscapes_video_{split}"
-        if name not in DatasetCatalog:
-            register_videos(
-                name,
-                functools.partial(_load_builtin, split),
-                classes=CITYSCAPES_CLASSES,
-                colors=CITYSCAPES_COLORS,
-                label_mapping=CITYSCAPES_LABELS,
-            )
-
-
-_register_builtin()
+register_builtin(
+    "cityscapes_video",
+    _load_builtin,
+    classes=CITYSCAPES_CLASSES,
+    colors=CITYSCAPES_COLORS,
+    label_mapping=CITYSCAPES_LABELS,
+)

@@ -1,9 +1,10 @@
 """What all datasets share: folders of files, records, and their registration with detectron2."""
 
+import functools
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from ..clips import DEFAULT_OFFSETS, inference_clip
 from ..images import IGNORE_LABEL, LabelMapping
 
+SPLITS = ("train", "val", "test")
 FRAME_SUFFIXES = (".jpg", ".jpeg", ".png")
 
 _NAMED_IN_ERRORS = 5
@@ -81,6 +83,59 @@ def register_videos(
     )
 
 
+def register_builtin(
+    prefix: str,
+    load: Callable[[str], list[dict[str, Any]]],
+    *,
+    classes: Sequence[str],
+    colors: Sequence[tuple[int, int, int]],
+    label_mapping: LabelMapping,
+) -> None:
+    """Register ``<prefix>_train``, ``_val`` and ``_test``, but names that are there already.
+
+    Args:
+        prefix: first part of the names.
+        load: gives the records of a split.
+        classes, colors, label_mapping: see ``register_videos``.
+    """
+    for split in SPLITS:
+        name = f"{prefix}_{split}"
+        if name not in DatasetCatalog:
+            register_videos(
+                name,
+                functools.partial(load, split),
+                classes=classes,
+                colors=colors,
+                label_mapping=label_mapping,
+            )
+
+
+def make_training_record(
+    video_id: str, frames: Iterable[tuple[Path, Path | None]], size: tuple[int, int]
+) -> dict[str, Any]:
+    """A video's training record.
+
+    Args:
+        video_id: its name.
+        frames: every frame and its mask, None without labels, in order.
+        size: height and width of the frames.
+    """
+    return {
+        "video_id": video_id,
+        "frames": [
+            {"file_name": str(frame), "sem_seg_file_name": None if mask is None else str(mask)}
+            for frame, mask in frames
+        ],
+        "height": size[0],
+        "width": size[1],
+    }
+
+
+def records_of(videos: list[dict[str, Any]], is_train: bool) -> list[dict[str, Any]]:
+    """The records of a dataset, from those of its videos: these, or one per frame to test."""
+    return videos if is_train else [frame for video in videos for frame in make_test_records(video)]
+
+
 def make_test_records(video: dict[str, Any]) -> list[dict[str, Any]]:
     """A video's test records, one per frame, from its training record."""
     frames = video["frames"]
@@ -116,6 +171,18 @@ def read_list(file: Path) -> dict[int, str]:
     if twice:
         raise ValueError(f"{file} names a video more than once: {some(twice)}.")
     return lines
+
+
+def mask_of(frame: Path, folder: Path, masks: Collection[str]) -> Path:
+    """A frame's mask: the PNG of its name among ``masks``, the names of ``folder``'s files.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    name = f"{frame.stem}.png"
+    if name not in masks:
+        raise FileNotFoundError(f"{frame} has no mask: expected {folder / name}.")
+    return folder / name
 
 
 def visible_files(folder: Path, suffixes: tuple[str, ...]) -> list[str]:

@@ -21,7 +21,14 @@ from detectron2.data import DatasetCatalog
 
 from ..images import IGNORE_LABEL, image_size
 from .path_format import Match, PathFormat
-from .records import make_test_records, natural_order, read_list, register_videos, some
+from .records import (
+    make_training_record,
+    natural_order,
+    read_list,
+    records_of,
+    register_videos,
+    some,
+)
 from .video_folder_arguments import DEFAULT_FRAMES, DEFAULT_MASKS, VideoFolder, check_arguments
 
 Files = dict[str, dict[str, Path]]  # video -> name of a frame -> file
@@ -164,9 +171,7 @@ def load_video_folder(folder: VideoFolder) -> list[dict[str, Any]]:
         sum(len(frames[video]) for video in videos),
         sum(len(masks.get(video, {})) for video in videos),
     )
-    if folder.is_train:
-        return records
-    return [frame for record in records for frame in make_test_records(record)]
+    return records_of(records, folder.is_train)
 
 
 def _register(folder: VideoFolder) -> None:
@@ -256,16 +261,5 @@ def _by_video(
 def _record(video: str, frames: dict[str, Path], masks: dict[str, Path]) -> dict[str, Any]:
     """The training record of a video."""
     names = sorted(frames, key=natural_order)
-    height, width = image_size(frames[names[0]])
-    return {
-        "video_id": video,
-        "frames": [
-            {
-                "file_name": str(frames[name]),
-                "sem_seg_file_name": str(masks[name]) if name in masks else None,
-            }
-            for name in names
-        ],
-        "height": height,
-        "width": width,
-    }
+    pairs = [(frames[name], masks.get(name)) for name in names]
+    return make_training_record(video, pairs, image_size(frames[names[0]]))

@@ -9,21 +9,22 @@ Registering touches no disk; the folders are read when the dataset is loaded.
 
 import functools
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from detectron2.data import DatasetCatalog
-
 from ..images import LabelMapping, image_size
 from .records import (
     FRAME_SUFFIXES,
     builtin_root,
-    make_test_records,
+    make_training_record,
+    mask_of,
     natural_order,
     read_list,
+    records_of,
+    register_builtin,
     register_videos,
     some,
     visible_files,
@@ -66,9 +67,7 @@ def load_vspw(
     scan = functools.partial(_scan_video, root, needs_masks=split != "test")
     with ThreadPoolExecutor(_SCAN_THREADS) as pool:
         videos = list(pool.map(scan, video_ids))
-    if split == "train" if is_train is None else is_train:
-        return videos
-    return [record for video in videos for record in make_test_records(video)]
+    return records_of(videos, split == "train" if is_train is None else is_train)
 
 
 def register_vspw(
@@ -92,20 +91,16 @@ def register_vspw(
         ValueError: there are not as many colours as classes.
     """
     load = functools.partial(load_vspw, root, split, is_train=is_train)
-    _register(name, load, classes, voc_colors(len(classes)) if colors is None else colors)
+    register_videos(
+        name,
+        load,
+        classes=classes,
+        colors=voc_colors(len(classes)) if colors is None else colors,
+        label_mapping=LabelMapping.shifted_by_one(len(classes)),
+    )
 
 
-def _register(
-    name: str,
-    load: Callable[[], list[dict[str, Any]]],
-    classes: Sequence[str],
-    colors: Sequence[tuple[int, int, int]],
-) -> None:
-    mapping = LabelMapping.shifted_by_one(len(classes))
-    register_videos(name, load, classes=classes, colors=colors, label_mapping=mapping)
-
-
-def _load_builtin(folder: str, split: str, how_to_get: str) -> list[dict[str, Any]]:
+def _load_builtin(folder: str, how_to_get: str, split: str) -> list[dict[str, Any]]:
     """``load_vspw`` for a folder in ``datasets_folder()``."""
     return load_vspw(builtin_root(folder, how_to_get), split)
 
@@ -146,28 +141,10 @@ def _scan_video(root: Path, video_id: str, needs_masks: bool) -> dict[str, Any]:
         twice = [frame for frame in frames if stems[Path(frame).stem] > 1]
         raise ValueError(f"{origin}: several files are the same frame: {some(twice)}.")
     masks = set(visible_files(mask, (".png",)))
-    height, width = image_size(origin / frames[0])
-    return {
-        "video_id": video_id,
-        "frames": [
-            {
-                "file_name": str(origin / frame),
-                "sem_seg_file_name": _mask_of(origin / frame, mask, masks)
-                if needs_masks or masks
-                else None,
-            }
-            for frame in frames
-        ],
-        "height": height,
-        "width": width,
-    }
-
-
-def _mask_of(frame: Path, folder: Path, masks: set[str]) -> str:
-    name = f"{frame.stem}.png"
-    if name not in masks:
-        raise FileNotFoundError(f"{frame} has no mask: expected {folder / name}.")
-    return str(folder / name)
+    needs_masks = needs_masks or bool(masks)
+    files = [origin / frame for frame in frames]
+    pairs = [(file, mask_of(file, mask, masks) if needs_masks else None) for file in files]
+    return make_training_record(video_id, pairs, image_size(files[0]))
 
 
 def _register_builtin() -> None:
@@ -179,11 +156,13 @@ def _register_builtin() -> None:
         ("vspw", "vspw/VSPW_480p", download, VSPW_CLASSES, VSPW_COLORS),
         ("synthetic_vspw", "synthetic_vspw", make, SYNTHETIC_CLASSES[:k], SYNTHETIC_COLORS[:k]),
     ):
-        for split in ("train", "val", "test"):
-            name = f"{prefix}_{split}"
-            if name not in DatasetCatalog:
-                load = functools.partial(_load_builtin, folder, split, how_to_get)
-                _register(name, load, classes, colors)
+        register_builtin(
+            prefix,
+            functools.partial(_load_builtin, folder, how_to_get),
+            classes=classes,
+            colors=colors,
+            label_mapping=LabelMapping.shifted_by_one(len(classes)),
+        )
 
 
 _register_builtin()
