@@ -96,3 +96,20 @@ def tiny_cfg(tiny_vspw: TinyVSPW):
     cfg.INPUT.CROP.SIZE = [32, 32]
     cfg.INPUT.CROP.SINGLE_CATEGORY_MAX_AREA = 0.75
     return cfg
+
+
+@pytest.fixture
+def tiny_cffm_cfg(tiny_cfg):
+    """``tiny_cfg`` with a CFFM that takes a frame in milliseconds."""
+    tiny_cfg.MODEL.META_ARCHITECTURE = "CFFMSegmentor"
+    tiny_cfg.MODEL.BACKBONE.NAME = "build_mit_backbone"
+    tiny_cfg.MODEL.MIT.NAME = "mit_tiny"
+    tiny_cfg.MODEL.SEM_SEG_HEAD.NAME = "SegFormerHead"
+    tiny_cfg.MODEL.SEM_SEG_HEAD.IN_FEATURES = ["res2", "res3", "res4", "res5"]
+    tiny_cfg.MODEL.SEM_SEG_HEAD.CONVS_DIM = 16
+    tiny_cfg.MODEL.SEM_SEG_HEAD.NORM = "BN"
+    tiny_cfg.MODEL.SEM_SEG_HEAD.IGNORE_VALUE = 255
+    tiny_cfg.MODEL.CFFM.DEPTH = 1
+    tiny_cfg.MODEL.CFFM.NUM_HEADS = 4
+    tiny_cfg.INPUT.TEST_SIZE_DIVISIBILITY = 16
+    return tiny_cfg

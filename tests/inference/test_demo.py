@@ -28,19 +28,9 @@ RATE = Fraction(30000, 1001)
 
 
 @pytest.fixture
-def cfg(tiny_cfg, tmp_path):
+def cfg(tiny_cffm_cfg, tmp_path):
     """A tiny CFFM whose predictions vary, with its weights in a file."""
-    tiny_cfg.MODEL.META_ARCHITECTURE = "CFFMSegmentor"
-    tiny_cfg.MODEL.BACKBONE.NAME = "build_mit_backbone"
-    tiny_cfg.MODEL.MIT.NAME = "mit_tiny"
-    tiny_cfg.MODEL.SEM_SEG_HEAD.NAME = "SegFormerHead"
-    tiny_cfg.MODEL.SEM_SEG_HEAD.IN_FEATURES = ["res2", "res3", "res4", "res5"]
-    tiny_cfg.MODEL.SEM_SEG_HEAD.CONVS_DIM = 16
-    tiny_cfg.MODEL.SEM_SEG_HEAD.NORM = "BN"
-    tiny_cfg.MODEL.CFFM.DEPTH = 1
-    tiny_cfg.MODEL.CFFM.NUM_HEADS = 4
-    tiny_cfg.INPUT.TEST_SIZE_DIVISIBILITY = 16
-    return with_weights(tiny_cfg, tmp_path)
+    return with_weights(tiny_cffm_cfg, tmp_path)
 
 
 def with_weights(cfg, folder):
