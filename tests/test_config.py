@@ -20,8 +20,8 @@ def test_vspw_configs_hold_the_published_recipe(variant, depth):
     assert (f"mit_{variant}", depth) == (cfg.MODEL.MIT.NAME, cfg.MODEL.CFFM.DEPTH)
     assert (cfg.SOLVER.IMS_PER_BATCH, cfg.SOLVER.MAX_ITER) == (8, 160_000)
     image = load_config(str(CONFIGS / "vspw" / f"segformer_mit_{variant}.yaml"))
-    assert not image.MODEL.CFFM.ENABLED
-    image.MODEL.CFFM.ENABLED, image.OUTPUT_DIR = True, cfg.OUTPUT_DIR
+    assert not image.MODEL.TEMPORAL.ENABLED
+    image.MODEL.TEMPORAL.ENABLED, image.OUTPUT_DIR = True, cfg.OUTPUT_DIR
     assert image == cfg  # the baseline differs in nothing else
 
 

@@ -1,4 +1,4 @@
-"""Segmenters and clips that a test can afford to run."""
+"""Segmentors and clips that a test can afford to run."""
 
 import torch
 from detectron2.modeling.meta_arch.semantic_seg import SemSegFPNHead

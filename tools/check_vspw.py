@@ -21,7 +21,7 @@ from pathlib import Path
 
 from cffm_plugin.data import datasets_folder
 from cffm_plugin.data.clips import DEFAULT_OFFSETS
-from cffm_plugin.data.doctor import (
+from cffm_plugin.doctor import (
     Corrections,
     Report,
     Severity,
@@ -53,7 +53,7 @@ def parser() -> argparse.ArgumentParser:
         type=int,
         nargs="*",
         default=DEFAULT_OFFSETS,
-        help="MODEL.CFFM.FRAME_OFFSETS of the training (%(default)s)",
+        help="MODEL.TEMPORAL.FRAME_OFFSETS of the training (%(default)s)",
     )
     parser.add_argument(
         "--jobs", type=int, default=os.cpu_count() or 1, help="processes (%(default)s)"

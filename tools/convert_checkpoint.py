@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Converts a published checkpoint into one for this package's configs.
 
-The format is recognised from the names inside: official CFFM and CFFM++; SegFormer's segmenters and
+The format is recognised from the names inside: official CFFM and CFFM++; SegFormer's segmentors and
 ImageNet encoders, as their authors, Hugging Face or MMSegmentation publish them. Every weight is
 used or named as left out, and the result is proved by a strict load. MODEL_ZOO.md lists the files.
 

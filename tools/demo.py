@@ -17,21 +17,21 @@ from detectron2.utils.logger import setup_logger
 
 from cffm_plugin.config import load_config
 from cffm_plugin.engine import complete_config
-from cffm_plugin.inference.demo import (
-    VideoDemo,
-    check_overwrites,
-    dataset_classes,
-    load_prototypes,
-    load_segmenter,
-)
-from cffm_plugin.inference.video_reading import (
+from cffm_plugin.video.reading import (
     DEFAULT_RATE,
     FrameSource,
     ImageFiles,
     VideoFile,
     Webcam,
 )
-from cffm_plugin.inference.video_writing import LabelMapFolder, PictureSink, Window, open_output
+from cffm_plugin.video.video_demo import (
+    VideoDemo,
+    check_overwrites,
+    dataset_classes,
+    load_prototypes,
+    load_segmentor,
+)
+from cffm_plugin.video.writing import LabelMapFolder, PictureSink, Window, open_output
 
 INTERRUPTED = 130  # exit code
 
@@ -141,7 +141,7 @@ def main(args: argparse.Namespace) -> int:
     check_overwrites(source, pictures, label_maps)
     prototypes = load_prototypes(cfg, args.prototypes)
     demo = VideoDemo(
-        load_segmenter(cfg),
+        load_segmentor(cfg),
         classes,
         opacity=args.opacity,
         confidence_threshold=args.confidence_threshold,

@@ -18,7 +18,7 @@ import sys
 from pathlib import Path
 
 from cffm_plugin.evaluation import score_predictions
-from cffm_plugin.evaluation.report import (
+from cffm_plugin.evaluation.results import (
     class_table,
     official_table,
     strict_table,

@@ -26,7 +26,7 @@ from cffm_plugin.export import (
     load_programs,
     random_frames,
 )
-from cffm_plugin.inference import StreamingSegmenter
+from cffm_plugin.inference import StreamingSegmentor
 
 TOLERANCE = 1e-3
 
@@ -40,9 +40,9 @@ def main() -> None:
         cfg.MODEL.DEVICE = "cpu"
         cfg.TEST.AUTOCAST, cfg.TEST.COMPILE = "", False  # what is exported computes in float32
         complete_config(cfg)
-        segmenter = StreamingSegmenter(cfg)
+        segmentor = StreamingSegmentor(cfg)
         manifest = export_stream(
-            segmenter.model,
+            segmentor.model,
             StreamSpec.from_config(cfg),
             args.output,
             tuple(args.size),
@@ -53,19 +53,19 @@ def main() -> None:
     except (KeyError, ValueError, FileNotFoundError) as error:
         sys.exit(str(error.args[0] if isinstance(error, KeyError) else error))
     print(f"Written to {manifest.parent}: {', '.join(file.name for file in files_of(manifest))}")
-    if args.check and not check(segmenter, args):
+    if args.check and not check(segmentor, args):
         sys.exit(f"The exported graphs differ from the model by more than {TOLERANCE:g}.")
 
 
-def check(segmenter: StreamingSegmenter, args: argparse.Namespace) -> bool:
+def check(segmentor: StreamingSegmentor, args: argparse.Namespace) -> bool:
     """Run every format on random frames beside the model; print how they agree."""
     manifest = read_manifest(args.output)
     agree = True
     for name, graphs in exported_graphs(args):
-        branch = segmenter.model.prototype_branch
+        branch = segmentor.model.prototype_branch
         prototypes = None if branch is None else torch.randn(100, branch.block.dim)
         frames = random_frames(tuple(args.size), args.check_frames)
-        agreement = compare(segmenter, Stream(manifest, graphs), frames, prototypes)
+        agreement = compare(segmentor, Stream(manifest, graphs), frames, prototypes)
         print(f"{name}: {agreement}")
         agree = agree and agreement.logits <= TOLERANCE
     return agree

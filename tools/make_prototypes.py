@@ -5,7 +5,7 @@
         --datasets vspw_train vspw_val --output prototypes/mit_b1 MODEL.WEIGHTS cffm_mit_b1.pth
 
 Interrupted, it goes on when called again. Then train configs/vspw/cffm_plus_mit_b1.yaml with
-MODEL.CFFM.PROTOTYPES.FOLDER prototypes/mit_b1.
+MODEL.TEMPORAL.PROTOTYPES.FOLDER prototypes/mit_b1.
 """
 
 import argparse
@@ -13,7 +13,7 @@ import argparse
 from detectron2.engine import default_argument_parser
 
 from cffm_plugin.engine import launch_job, setup
-from cffm_plugin.engine.prototypes import make_prototypes
+from cffm_plugin.engine.prototype_making import make_prototypes
 
 
 def main(args: argparse.Namespace) -> None:

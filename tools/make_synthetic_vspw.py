@@ -12,7 +12,7 @@ import os
 import sys
 from pathlib import Path
 
-from cffm_plugin.data.datasets.synthetic import SPLITS, SyntheticConfig, write_synthetic_vspw
+from cffm_plugin.synthetic import SPLITS, SyntheticConfig, write_synthetic_vspw
 
 FOLDER = "synthetic_vspw"  # where the registered datasets of this name look
 
@@ -87,7 +87,7 @@ def main() -> None:
     else:
         print("To use them, for each split:")
         print("  from cffm_plugin.data.datasets import register_vspw")
-        print("  from cffm_plugin.data.datasets.synthetic import SYNTHETIC_CLASSES")
+        print("  from cffm_plugin.synthetic import SYNTHETIC_CLASSES")
         print(f"  classes = SYNTHETIC_CLASSES[:{config.num_classes}]")
         print(f'  register_vspw("my_train", "{root}", "train", classes=classes)')
 

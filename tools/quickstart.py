@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """From nothing to a trained and evaluated CFFM in minutes, on a CPU.
 
-Writes a small synthetic dataset in VSPW's format, trains an image segmenter on it, and from that
-one checkpoint goes on in two ways for about the same time: as the image segmenter that it is, and
+Writes a small synthetic dataset in VSPW's format, trains an image segmentor on it, and from that
+one checkpoint goes on in two ways for about the same time: as the image segmentor that it is, and
 with CFFM on top. Evaluates both and writes metrics.json and preview.png. Every step is a command
 that you could type; what it prints goes to a log file in the step's folder.
 
@@ -26,7 +26,7 @@ from tabulate import tabulate
 
 from cffm_plugin.config import load_config
 from cffm_plugin.data import read_image, read_mask
-from cffm_plugin.visualization import colorize, comparison_sheet
+from cffm_plugin.video.painting import colorize, comparison_sheet
 
 ROOT = Path(__file__).resolve().parents[1]
 METRICS = ("mIoU", "fwIoU", "mVC8", "mVC16")
@@ -62,13 +62,13 @@ def main() -> None:
         ROOT / "tools" / "make_synthetic_vspw.py",
         *("--output", datasets / "synthetic_vspw", "--videos", *args.videos),
     )
-    train(output, "segformer", "Training the image segmenter", "", args.opts)
-    image_segmenter = output / "segformer" / "model_final.pth"
+    train(output, "segformer", "Training the image segmentor", "", args.opts)
+    image_segmentor = output / "segformer" / "model_final.pth"
     seconds = {
         "baseline": train(
-            output, "baseline", "Training it on: the image baseline", image_segmenter, args.opts
+            output, "baseline", "Training it on: the image baseline", image_segmentor, args.opts
         ),
-        "cffm": train(output, "cffm", "Training CFFM on top of it", image_segmenter, args.opts),
+        "cffm": train(output, "cffm", "Training CFFM on top of it", image_segmentor, args.opts),
     }
 
     metrics = {name: measure(output / name, seconds[name]) for name in MODELS}

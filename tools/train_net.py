@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Trains or evaluates a segmenter through Detectron2's engine.
+"""Trains or evaluates a segmentor through Detectron2's engine.
 
     python tools/train_net.py --num-gpus 4 --config-file configs/vspw/cffm_mit_b1.yaml
     python tools/train_net.py --eval-only --config-file ... MODEL.WEIGHTS model_final.pth

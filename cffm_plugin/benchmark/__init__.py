@@ -2,7 +2,7 @@
 
 from .modes import DATA_MODES, MODEL_MODES, MODES, Benchmark
 from .peer import build_peer
-from .report import ratios_of, tables_of
+from .tables import ratios_of, tables_of
 from .timing import Measurement, measure
 
 __all__ = [

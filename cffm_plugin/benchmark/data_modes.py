@@ -14,8 +14,8 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from torch import nn
 
 from ..data import ClipMapper, read_image, read_mask, register_vspw
-from ..data.datasets.synthetic import SyntheticConfig, write_synthetic_vspw
 from ..engine import CFFMTrainer
+from ..synthetic import SyntheticConfig, write_synthetic_vspw
 
 SPLITS = {"train": 2, "val": 3}
 

@@ -14,9 +14,9 @@ from fvcore.nn import FlopCountAnalysis
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from ..data.datasets.synthetic import SyntheticConfig, render_video
 from ..data.images import image_to_tensor
-from ..inference import StreamingSegmenter, compile_segmentor
+from ..inference import StreamingSegmentor, compile_segmentor
+from ..synthetic import SyntheticConfig, render_video
 from .peer import build_peer, peer_backbone_step, peer_step
 
 MODEL_MODES = ("stream", "clip", "image", "backbone", "train")
@@ -33,7 +33,7 @@ class Benchmark:
     One step is, for a frame of the given size with the config's number of classes:
         stream: a frame of a running stream -> its label map;
         clip: a clip -> the target's full logits, as detectron2's users call the model -> argmax;
-        image: a frame -> the image segmenter's label map;
+        image: a frame -> the image segmentor's label map;
         backbone: a normalised frame -> feature maps;
         train: forward and backward of one clip of crops.
 
@@ -86,7 +86,7 @@ class Benchmark:
 
     @torch.no_grad()
     def flops(self) -> dict[str, float]:
-        """Multiply-adds by fvcore of the backbone, the image segmenter and a stream's step."""
+        """Multiply-adds by fvcore of the backbone, the image segmentor and a stream's step."""
         model, image = self.model, self.image[None]
 
         def embed(x: Tensor) -> Tensor:
@@ -110,16 +110,16 @@ class Benchmark:
         return counts
 
     def _stream(self) -> Step:
-        stream = StreamingSegmenter(
-            self.model, frame_offsets=self.cfg.MODEL.CFFM.FRAME_OFFSETS, autocast=self.autocast
+        stream = StreamingSegmentor(
+            self.model, frame_offsets=self.cfg.MODEL.TEMPORAL.FRAME_OFFSETS, autocast=self.autocast
         )
         frames = itertools.cycle(self.frames)
-        for _ in range(1 - min(self.cfg.MODEL.CFFM.FRAME_OFFSETS)):  # fill the past
+        for _ in range(1 - min(self.cfg.MODEL.TEMPORAL.FRAME_OFFSETS)):  # fill the past
             stream.step(next(frames))
         return lambda: stream.step(next(frames))
 
     def _clip(self) -> Step:
-        length = len(self.cfg.MODEL.CFFM.FRAME_OFFSETS) + 1
+        length = len(self.cfg.MODEL.TEMPORAL.FRAME_OFFSETS) + 1
         item = {"image": self.frames[:length]}
         return self._inferring(lambda: self.model([item])[0]["sem_seg"].argmax(dim=0))
 
@@ -132,7 +132,7 @@ class Benchmark:
         return self._inferring(lambda: self.model.backbone(image))
 
     def _train(self) -> Step:
-        length = len(self.cfg.MODEL.CFFM.FRAME_OFFSETS) + 1
+        length = len(self.cfg.MODEL.TEMPORAL.FRAME_OFFSETS) + 1
         size = tuple(self.cfg.INPUT.CROP.SIZE)
         classes = self.cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES
         draw = functools.partial(torch.randint, generator=torch.Generator().manual_seed(0))
@@ -154,7 +154,7 @@ class Benchmark:
 
     def _plain_backbone_clip(self) -> Step:
         """The backbone alone, forward, on the frames of a training clip, with plain softmax."""
-        length = len(self.cfg.MODEL.CFFM.FRAME_OFFSETS) + 1
+        length = len(self.cfg.MODEL.TEMPORAL.FRAME_OFFSETS) + 1
         clip = torch.randn(length, 3, *self.cfg.INPUT.CROP.SIZE, device=self.device)
 
         def step() -> None:

@@ -18,7 +18,7 @@ class SegmentorCheckpointer(DetectionCheckpointer):
     """Loads a part of the model whole, or not at all.
 
     A part is a direct child of the model: ``backbone``, ``sem_seg_head``, ``temporal``. A
-    checkpoint may lack a part (an ImageNet encoder, an image segmenter) or hold one that the model
+    checkpoint may lack a part (an ImageNet encoder, an image segmentor) or hold one that the model
     does not have; that is logged. A part of which only some weights fit is an error, because it
     means another architecture. One mismatch is allowed in training: classifiers that are of another
     number of classes, or that were left out when the checkpoint was converted, start anew.

@@ -2,7 +2,7 @@
 
 Two spellings are read: that of the files on the hub, which ``save_pretrained`` writes whatever the
 version, and that of the modules since transformers 5, which ``torch.save(model.state_dict(), ...)``
-writes. Stages count from 0. The decoder is the authors', so that the whole segmenter converts.
+writes. Stages count from 0. The decoder is the authors', so that the whole segmentor converts.
 """
 
 from .conversion import Format, register_format

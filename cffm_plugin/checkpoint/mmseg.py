@@ -1,4 +1,4 @@
-"""MMSegmentation's SegFormer, 1.x and late 0.x; whole segmenters and its ImageNet encoders.
+"""MMSegmentation's SegFormer, 1.x and late 0.x; whole segmentors and its ImageNet encoders.
 
 Stages count from 0. Linear layers of the Mix-FFN are 1x1 convolutions there.
 """

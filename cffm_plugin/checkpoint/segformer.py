@@ -1,4 +1,4 @@
-"""SegFormer's authors' own files: segmenters (ADE20K, Cityscapes) and ImageNet encoders."""
+"""SegFormer's authors' own files: segmentors (ADE20K, Cityscapes) and ImageNet encoders."""
 
 from .conversion import ENCODER, Format, register_format
 from .official import SEGFORMER_RULES
@@ -11,7 +11,7 @@ ENCODER_RULES: tuple[Rule, ...] = (
 
 register_format(
     Format(
-        "SegFormer segmenter",
+        "SegFormer segmentor",
         r"decode_head\.linear_c1\.proj\.weight",
         SEGFORMER_RULES,
         unless=r"decode_head\.decoder_(focal|swin)\..+",

@@ -16,7 +16,7 @@ def verify_complete(weights: Mapping[str, Tensor], *, new_classifier: bool = Fal
     """Prove, by a strict load, that weights in our names fill a model of their sizes.
 
     Args:
-        weights: of CFFM++, of CFFM, of an image segmenter, or of an encoder alone.
+        weights: of CFFM++, of CFFM, of an image segmentor, or of an encoder alone.
         new_classifier: the classifiers were left out; all but them must be there.
 
     Returns:

@@ -14,10 +14,10 @@ from .datasets import (
     register_video_folder_from_yaml,
     register_vspw,
 )
-from .images import IGNORE_LABEL, LabelMapping, image_size, read_image, read_mask
+from .images import IGNORE_LABEL, LabelMapping, image_size, read_image, read_mask, save_label_map
 from .loaders import build_clip_test_loader, build_clip_train_loader
 from .mapper import ClipMapper
-from .prototypes import PrototypeFolder
+from .prototype_folder import PrototypeFolder
 from .samplers import VideoInferenceSampler, VideoTrainingSampler
 
 __all__ = [
@@ -41,6 +41,7 @@ __all__ = [
     "register_video_folder",
     "register_video_folder_from_yaml",
     "register_vspw",
+    "save_label_map",
     "inference_clip",
     "training_clip",
 ]

@@ -1,5 +1,6 @@
 """Reading frames and index masks, with errors that name the file and say what to do."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from os import PathLike
 
@@ -91,6 +92,15 @@ def read_mask(file_name: str | PathLike) -> np.ndarray:
             "back to class numbers."
         )
     return np.array(image, dtype=np.uint8)
+
+
+def save_label_map(
+    file: str | PathLike, labels: np.ndarray, colors: Sequence[Sequence[int]]
+) -> None:
+    """Write a label map (H, W) uint8 as a palette PNG whose pixel values are class indices."""
+    image = Image.fromarray(labels)
+    image.putpalette([int(channel) for color in colors for channel in color])
+    image.save(file)
 
 
 def image_to_tensor(image: np.ndarray, image_format: str) -> torch.Tensor:

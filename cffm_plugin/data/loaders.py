@@ -37,8 +37,8 @@ def _train_loader_from_config(cfg: CfgNode, mapper: Mapper | None = None) -> dic
         "records": [record for name in cfg.DATASETS.TRAIN for record in DatasetCatalog.get(name)],
         "mapper": mapper or ClipMapper(cfg, is_train=True),
         "total_batch_size": cfg.SOLVER.IMS_PER_BATCH,
-        "frame_offsets": cfg.MODEL.CFFM.FRAME_OFFSETS,
-        "reverse_prob": cfg.INPUT.REVERSE_PROB,
+        "frame_offsets": cfg.MODEL.TEMPORAL.FRAME_OFFSETS,
+        "reverse_prob": cfg.INPUT.CLIP.REVERSE_PROB,
         "uniform_over": cfg.DATALOADER.UNIFORM_OVER,
         "num_workers": cfg.DATALOADER.NUM_WORKERS,
         "seed": cfg.SEED if cfg.SEED >= 0 else comm.shared_random_seed(),
@@ -117,7 +117,7 @@ def _test_loader_from_config(
     return {
         "records": DatasetCatalog.get(dataset_name),
         "mapper": mapper or ClipMapper(cfg, is_train=False),
-        "frame_offsets": cfg.MODEL.CFFM.FRAME_OFFSETS if cfg.MODEL.CFFM.ENABLED else (),
+        "frame_offsets": cfg.MODEL.TEMPORAL.FRAME_OFFSETS if cfg.MODEL.TEMPORAL.ENABLED else (),
         "num_workers": cfg.DATALOADER.NUM_WORKERS,
     }
 
@@ -236,7 +236,7 @@ def _report_videos_without_clip(
             f"No training video has a clip: {why}. Videos and their frames: "
             f"{', '.join(without[:10])}"
             f"{f' and {len(without) - 10} more' if len(without) > 10 else ''}. Choose nearer "
-            "MODEL.CFFM.FRAME_OFFSETS, or see whether the masks are where they are looked for."
+            "MODEL.TEMPORAL.FRAME_OFFSETS, or see whether the masks are where they are looked for."
         )
     if without:
         logger.warning(

@@ -14,7 +14,7 @@ from .augmentation import inference_augmentations, training_augmentations
 from .classes import common_label_mapping
 from .clips import DEFAULT_OFFSETS, check_offsets, training_clip
 from .images import LabelMapping, image_to_tensor, read_image, read_mask
-from .prototypes import PrototypeFolder
+from .prototype_folder import PrototypeFolder
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ class ClipMapper:
             label_mapping: what the values in mask files mean. Training needs it.
             frame_offsets: training: references relative to the target. Test records bring theirs.
             reverse_prob: training: probability of drawing from the video reversed in time.
-            read_references: test: False to read the target alone, for an image segmenter.
+            read_references: test: False to read the target alone, for an image segmentor.
             prototypes: for CFFM++: adds those of the clip's video, (P, C), as ``prototypes``.
         """
         if image_format not in ("RGB", "BGR"):
@@ -82,26 +82,27 @@ class ClipMapper:
         arguments: dict[str, Any] = {
             "is_train": is_train,
             "image_format": cfg.INPUT.FORMAT,
-            "frame_offsets": cfg.MODEL.CFFM.FRAME_OFFSETS,
-            "reverse_prob": cfg.INPUT.REVERSE_PROB,
-            "read_references": cfg.MODEL.CFFM.ENABLED,
+            "frame_offsets": cfg.MODEL.TEMPORAL.FRAME_OFFSETS,
+            "reverse_prob": cfg.INPUT.CLIP.REVERSE_PROB,
+            "read_references": cfg.MODEL.TEMPORAL.ENABLED,
         }
-        if cfg.MODEL.CFFM.ENABLED and cfg.MODEL.CFFM.PROTOTYPES.ENABLED:
-            arguments["prototypes"] = PrototypeFolder(cfg.MODEL.CFFM.PROTOTYPES.FOLDER)
+        if cfg.MODEL.TEMPORAL.ENABLED and cfg.MODEL.TEMPORAL.PROTOTYPES.ENABLED:
+            arguments["prototypes"] = PrototypeFolder(cfg.MODEL.TEMPORAL.PROTOTYPES.FOLDER)
         if not is_train:
             arguments["augmentations"] = inference_augmentations(
-                fit_size=cfg.INPUT.FIT_SIZE, divisor=max(1, cfg.INPUT.TEST_SIZE_DIVISIBILITY)
+                fit_size=cfg.INPUT.CLIP.FIT_SIZE,
+                divisor=max(1, cfg.INPUT.CLIP.TEST_SIZE_DIVISIBILITY),
             )
             return arguments
         mean = cfg.MODEL.PIXEL_MEAN
         arguments["augmentations"] = training_augmentations(
-            fit_size=cfg.INPUT.FIT_SIZE,
-            ratio_range=cfg.INPUT.RATIO_RANGE,
+            fit_size=cfg.INPUT.CLIP.FIT_SIZE,
+            ratio_range=cfg.INPUT.CLIP.RATIO_RANGE,
             crop_size=tuple(cfg.INPUT.CROP.SIZE) if cfg.INPUT.CROP.ENABLED else None,
             crop_type=cfg.INPUT.CROP.TYPE,
             max_class_area=cfg.INPUT.CROP.SINGLE_CATEGORY_MAX_AREA,
             flip=cfg.INPUT.RANDOM_FLIP,
-            color=cfg.INPUT.COLOR_AUG_SSD,
+            color=cfg.INPUT.CLIP.COLOR_DISTORTION,
             pixel_mean=mean[::-1] if cfg.INPUT.FORMAT == "RGB" else mean,
         )
         names = cfg.DATASETS.TRAIN if dataset_name is None else (dataset_name,)

@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 
 class CFFMTrainer(DefaultTrainer):
-    """Trains and evaluates video (and image) segmenters on clips.
+    """Trains and evaluates video (and image) segmentors on clips.
 
     What differs from ``DefaultTrainer``: data loaders that know videos, the parameter groups and
     schedule of CFFM's recipe, several processes without a GPU, a checkpointer that refuses weights
@@ -112,12 +112,12 @@ class CFFMTrainer(DefaultTrainer):
     def test(cls, cfg: CfgNode, model: nn.Module, evaluators: Any = None) -> Any:
         """As in detectron2; videos as streams (TEST.STREAMING), or with test-time augmentation."""
         check_num_classes(cfg.DATASETS.TEST, cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES)
-        segmenter = getattr(model, "module", model)  # of DistributedDataParallel
+        segmentor = getattr(model, "module", model)  # of DistributedDataParallel
         if cfg.TEST.AUG.ENABLED:
             logger.info("Test-time augmentation: scales %s", cfg.TEST.AUG.SCALES)
-            model = ClipSegmentorWithTTA(cfg, segmenter)
-        elif gives_label_maps(segmenter):
-            model = LabelMapPredictor(cfg, segmenter, streaming=_streams(cfg))
+            model = ClipSegmentorWithTTA(cfg, segmentor)
+        elif gives_label_maps(segmentor):
+            model = LabelMapPredictor(cfg, segmentor, streaming=_streams(cfg))
         elif _streams(cfg):  # another kind of model, which takes whole clips
             cfg = cfg.clone()
             cfg.defrost()

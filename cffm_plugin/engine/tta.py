@@ -13,7 +13,7 @@ from ..data.images import image_to_tensor
 
 
 class ClipSegmentorWithTTA(nn.Module):
-    """Wraps a segmenter of clips or images, in the way of detectron2's ``GeneralizedRCNNWithTTA``.
+    """Wraps a segmentor of clips or images, in the way of detectron2's ``GeneralizedRCNNWithTTA``.
 
     The frames are read again from their files and resized for every scale, so that large scales
     see more than the ordinary test does. Inputs of the wrapped model are otherwise unchanged, such
@@ -59,8 +59,8 @@ class ClipSegmentorWithTTA(nn.Module):
             "model": model,
             "scales": cfg.TEST.AUG.SCALES,
             "flip": cfg.TEST.AUG.FLIP,
-            "fit_size": cfg.INPUT.FIT_SIZE,
-            "divisor": max(1, cfg.INPUT.TEST_SIZE_DIVISIBILITY),
+            "fit_size": cfg.INPUT.CLIP.FIT_SIZE,
+            "divisor": max(1, cfg.INPUT.CLIP.TEST_SIZE_DIVISIBILITY),
             "image_format": cfg.INPUT.FORMAT,
         }
 
@@ -78,7 +78,7 @@ class ClipSegmentorWithTTA(nn.Module):
     def _average(self, item: dict[str, Any]) -> Tensor:
         references = item.get("reference_file_names", ())
         images = [read_image(file) for file in (*references, item["file_name"])]
-        images = images[-len(_clip_of(item)) :]  # an image segmenter reads the target alone
+        images = images[-len(_clip_of(item)) :]  # an image segmentor reads the target alone
         total: Tensor | float = 0.0
         for resize in self.resizes:
             target = T.AugInput(images[-1])

@@ -25,7 +25,7 @@ from .prediction_files import (
     size_mismatch,
     some,
 )
-from .report import undefined_warnings
+from .results import undefined_warnings
 from .scoring import DatasetScores, Tally, VideoScorer
 
 VSPW_NUM_CLASSES = 124

@@ -13,10 +13,9 @@ from detectron2.data import MetadataCatalog
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils import comm
 
-from cffm_plugin.data import LabelMapping, read_mask
-from cffm_plugin.visualization import save_label_map
+from cffm_plugin.data import LabelMapping, read_mask, save_label_map
 
-from .report import log_scores, write_json
+from .results import log_scores, write_json
 from .scoring import DatasetScores, Tally, VideoScorer
 
 logger = logging.getLogger(__name__)

@@ -1,7 +1,7 @@
 """The graphs that a stream is made of, for frames of one size.
 
     encode    a frame -> its embedding; its cells, and the tokens that later frames look at
-    classify  the embedding of a frame without a past -> the image segmenter's logits
+    classify  the embedding of a frame without a past -> the image segmentor's logits
     refine    the cells of a frame, the tokens of its references -> CFFM's logits
 
 A frame goes through ``encode`` and one of the other two. All tensors are float32 and have names,
@@ -120,7 +120,7 @@ class Encode(nn.Module):
 
 
 class Classify(nn.Module):
-    """The image segmenter's logits.
+    """The image segmentor's logits.
 
     Args:
         model: whose head is used.

@@ -51,10 +51,12 @@ class StreamSpec:
         if len(names) != cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES:
             names = ()
         return cls(
-            frame_offsets=tuple(cfg.MODEL.CFFM.FRAME_OFFSETS) if cfg.MODEL.CFFM.ENABLED else (),
+            frame_offsets=tuple(cfg.MODEL.TEMPORAL.FRAME_OFFSETS)
+            if cfg.MODEL.TEMPORAL.ENABLED
+            else (),
             image_format=cfg.INPUT.FORMAT,
-            fit_size=tuple(cfg.INPUT.FIT_SIZE),
-            size_divisibility=max(1, cfg.INPUT.TEST_SIZE_DIVISIBILITY),
+            fit_size=tuple(cfg.INPUT.CLIP.FIT_SIZE),
+            size_divisibility=max(1, cfg.INPUT.CLIP.TEST_SIZE_DIVISIBILITY),
             class_names=tuple(names),
         )
 

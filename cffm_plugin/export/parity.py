@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..inference import StreamingSegmenter
+from ..inference import StreamingSegmentor
 
 
 class ExportedStream(Protocol):
@@ -43,17 +43,17 @@ class Agreement:
 
 
 def compare(
-    segmenter: StreamingSegmenter,
+    segmentor: StreamingSegmentor,
     exported: ExportedStream,
     frames: Iterable[Tensor],
     prototypes: Tensor | None = None,
 ) -> Agreement:
     """Run a model and what was exported from it on the frames (3, H, W) of one video."""
-    segmenter.reset()
+    segmentor.reset()
     exported.reset()
     num_frames, largest, equal = 0, 0.0, 0.0
     for frame in frames:
-        expected = segmenter.step(frame, output="logits", prototypes=prototypes).cpu().numpy()
+        expected = segmentor.step(frame, output="logits", prototypes=prototypes).cpu().numpy()
         given = exported.full_logits(
             frame.float().cpu().numpy(), None if prototypes is None else prototypes.cpu().numpy()
         )

@@ -47,15 +47,15 @@ class _Stream:
     kept: dict[int, FrameTokens] = field(default_factory=dict)
 
 
-class StreamingSegmenter:
+class StreamingSegmentor:
     """Segments the frames of one or several videos as they come.
 
-        segmenter = StreamingSegmenter(cfg)  # model and weights of the config, as DefaultPredictor
+        segmentor = StreamingSegmentor(cfg)  # model and weights of the config, as DefaultPredictor
         for frame in video:
-            labels = segmenter.step(frame)
+            labels = segmentor.step(frame)
 
     Frame t is segmented with the references that a clip would have (``inference_clip``): the first
-    frames by the image segmenter, then with what past there is. Memory does not grow with the
+    frames by the image segmentor, then with what past there is. Memory does not grow with the
     length of the video.
 
     Several videos at once are told apart by a key of the caller's; ``step_all`` takes a frame of
@@ -110,9 +110,10 @@ class StreamingSegmenter:
             SegmentorCheckpointer(model, require_all=True).load(cfg.MODEL.WEIGHTS)
         return {
             "model": model,
-            "frame_offsets": cfg.MODEL.CFFM.FRAME_OFFSETS,
+            "frame_offsets": cfg.MODEL.TEMPORAL.FRAME_OFFSETS,
             "augmentations": inference_augmentations(
-                fit_size=cfg.INPUT.FIT_SIZE, divisor=max(1, cfg.INPUT.TEST_SIZE_DIVISIBILITY)
+                fit_size=cfg.INPUT.CLIP.FIT_SIZE,
+                divisor=max(1, cfg.INPUT.CLIP.TEST_SIZE_DIVISIBILITY),
             ),
             "image_format": cfg.INPUT.FORMAT,
             **precision_and_compilation(cfg),

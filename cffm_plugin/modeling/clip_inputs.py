@@ -34,7 +34,7 @@ def labels_of(item: dict[str, Any], num_frames: int) -> list[Tensor | None]:
 def one_input_per_frame(
     batched_inputs: list[dict[str, Any]], clips: list[list[Tensor]]
 ) -> list[dict[str, Any]]:
-    """The labelled frames of clips as separate images, for the image segmenter."""
+    """The labelled frames of clips as separate images, for the image segmentor."""
     return [
         {"image": frame, "sem_seg": label}
         for item, frames in zip(batched_inputs, clips)

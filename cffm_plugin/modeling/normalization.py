@@ -50,7 +50,7 @@ def resolve_normalization(cfg: CfgNode) -> None:
         if given != _of_config(get_cfg()):  # somebody has set it
             logger.warning(
                 "The config's normalisation, %s, is not used: the backbone was pretrained with "
-                "another. To keep the config's, such as for a segmenter that was trained with it, "
+                "another. To keep the config's, such as for a segmentor that was trained with it, "
                 "set MODEL.TIMM.OWN_NORMALIZATION False.",
                 given,
             )

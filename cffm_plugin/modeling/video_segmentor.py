@@ -1,4 +1,4 @@
-"""CFFMSegmentor: an image segmenter that looks at a few earlier frames."""
+"""CFFMSegmentor: an image segmentor that looks at a few earlier frames."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,16 +12,16 @@ from torch import Tensor, nn
 
 from ..core import FrameTokens
 from .clip_inputs import frames_of, labels_of, of_video, one_input_per_frame
+from .heads.embedding import PixelEmbedding, as_pixel_embedding
 from .label_maps import CoarseLogits, resize
 from .losses import pixel_cross_entropy
 from .normalization import warn_of_unresolved_normalization
-from .pixel_embedding import PixelEmbedding, as_pixel_embedding
-from .temporal_head import PrototypeBranch, TemporalHead
+from .temporal.head import PrototypeBranch, TemporalHead
 
 
 @dataclass(frozen=True)
 class EncodedFrames:
-    """What the image segmenter makes of N frames of one size.
+    """What the image segmentor makes of N frames of one size.
 
     Attributes:
         embedding: of every pixel, (N, C, h, w), at the head's stride.
@@ -37,9 +37,9 @@ class EncodedFrames:
 
 @META_ARCH_REGISTRY.register()
 class CFFMSegmentor(SemanticSegmentor):
-    """Wraps an image segmenter (a backbone and a semantic head) to take clips.
+    """Wraps an image segmentor (a backbone and a semantic head) to take clips.
 
-    The image segmenter's submodules have the names that detectron2's ``SemanticSegmentor`` gives
+    The image segmentor's submodules have the names that detectron2's ``SemanticSegmentor`` gives
     them, so its weights load unchanged; ``temporal`` is what this class adds. Without it, and for
     clips of one frame, this class *is* ``SemanticSegmentor``.
     """
@@ -57,7 +57,7 @@ class CFFMSegmentor(SemanticSegmentor):
         video_loss_weight: float = 1.0,
         prototype_branch: PrototypeBranch | None = None,
         prototype_logit_weight: float = 0.5,
-        freeze_image_segmenter: bool = False,
+        freeze_image_segmentor: bool = False,
         activation_checkpointing: bool = False,
     ):
         """
@@ -65,20 +65,20 @@ class CFFMSegmentor(SemanticSegmentor):
             backbone: follows detectron2's backbone interface.
             sem_seg_head: any head that ``as_pixel_embedding`` accepts.
             pixel_mean, pixel_std: per channel, in the units of the input (0..255).
-            temporal: None for the plain image segmenter.
+            temporal: None for the plain image segmentor.
             image_loss_weight: of the cross entropy of all labelled frames' image logits.
             video_loss_weight: of the cross entropy of the target's video logits.
             prototype_branch: CFFM++'s. Training then trains it alone: everything else is without
                 gradient and in evaluation mode.
             prototype_logit_weight: of the branch's logits, which are added to the video logits.
-            freeze_image_segmenter: training trains ``temporal`` alone: backbone and head are
+            freeze_image_segmentor: training trains ``temporal`` alone: backbone and head are
                 without gradient and in evaluation mode.
             activation_checkpointing: training keeps few activations and computes the others again:
                 less memory, a fourth more time, the same gradients. For backbones that offer it by
                 a method ``set_activation_checkpointing`` (MiT and timm's), and for CFFM.
         """
-        if freeze_image_segmenter and temporal is None:
-            raise ValueError("with the image segmenter frozen and no temporal module, none trains")
+        if freeze_image_segmentor and temporal is None:
+            raise ValueError("with the image segmentor frozen and no temporal module, none trains")
         if prototype_branch is not None and temporal is None:
             raise ValueError("a prototype branch (CFFM++) is built on a temporal module (CFFM)")
         super().__init__(
@@ -92,7 +92,7 @@ class CFFMSegmentor(SemanticSegmentor):
         if temporal is not None:
             as_pixel_embedding(sem_seg_head)  # raises now, not at the first clip
         self._frozen_parts: list[str] = []
-        if freeze_image_segmenter or prototype_branch is not None:
+        if freeze_image_segmentor or prototype_branch is not None:
             self._frozen_parts += ["backbone", "sem_seg_head"]
         if prototype_branch is not None:
             self._frozen_parts.append("temporal")
@@ -111,22 +111,22 @@ class CFFMSegmentor(SemanticSegmentor):
         warn_of_unresolved_normalization(cfg)
         arguments = super().from_config(cfg)
         arguments["activation_checkpointing"] = cfg.MODEL.ACTIVATION_CHECKPOINTING
-        if not cfg.MODEL.CFFM.ENABLED:
+        if not cfg.MODEL.TEMPORAL.ENABLED:
             return arguments
         head = as_pixel_embedding(arguments["sem_seg_head"])
         temporal = TemporalHead(
             cfg, embedding_channels=head.embedding_channels, num_classes=head.num_classes
         )
-        if cfg.MODEL.CFFM.PROTOTYPES.ENABLED:
+        if cfg.MODEL.TEMPORAL.PROTOTYPES.ENABLED:
             arguments["prototype_branch"] = PrototypeBranch(
                 cfg, dim=temporal.cffm.dim, num_classes=head.num_classes
             )
-            arguments["prototype_logit_weight"] = cfg.MODEL.CFFM.PROTOTYPES.LOGIT_WEIGHT
+            arguments["prototype_logit_weight"] = cfg.MODEL.TEMPORAL.PROTOTYPES.LOGIT_WEIGHT
         return arguments | {
             "temporal": temporal,
-            "image_loss_weight": cfg.MODEL.CFFM.IMAGE_LOSS_WEIGHT,
-            "video_loss_weight": cfg.MODEL.CFFM.VIDEO_LOSS_WEIGHT,
-            "freeze_image_segmenter": cfg.MODEL.CFFM.FREEZE_IMAGE_SEGMENTER,
+            "image_loss_weight": cfg.MODEL.TEMPORAL.IMAGE_LOSS_WEIGHT,
+            "video_loss_weight": cfg.MODEL.TEMPORAL.VIDEO_LOSS_WEIGHT,
+            "freeze_image_segmentor": cfg.MODEL.TEMPORAL.FREEZE_IMAGE_SEGMENTER,
         }
 
     def forward(self, batched_inputs: list[dict[str, Any]]) -> Any:
@@ -144,7 +144,7 @@ class CFFMSegmentor(SemanticSegmentor):
         Returns:
             in training, a dict of losses; otherwise a list of ``{"sem_seg": (K, height, width)}``
             logits. A clip with fewer frames than the temporal module takes gets the image
-            segmenter's logits of its target.
+            segmentor's logits of its target.
 
         Raises:
             ValueError: an empty clip, too many frames, or frames of different sizes; in training
@@ -172,7 +172,7 @@ class CFFMSegmentor(SemanticSegmentor):
     def coarse_logits(self, item: dict[str, Any]) -> CoarseLogits:
         """The logits of one clip before they are resized to the output.
 
-        Every frame goes through the image segmenter by itself, so that the result is that of a
+        Every frame goes through the image segmentor by itself, so that the result is that of a
         stream to the bit, in which every frame is encoded once.
 
         Args:
@@ -194,7 +194,7 @@ class CFFMSegmentor(SemanticSegmentor):
         return self.video_logits(encoded, tokens, [item], [output_size])[0]
 
     def _takes_clip(self, frames: list[Tensor]) -> bool:
-        """Whether the temporal module works on a clip, or the image segmenter on its target."""
+        """Whether the temporal module works on a clip, or the image segmentor on its target."""
         if self.temporal is None:
             return False
         clip_length = self.temporal.cffm.num_references + 1
@@ -203,7 +203,7 @@ class CFFMSegmentor(SemanticSegmentor):
         return len(frames) == clip_length > 1
 
     def encode(self, images: list[Tensor]) -> "EncodedFrames":
-        """The image segmenter's part of the work, up to the embedding.
+        """The image segmentor's part of the work, up to the embedding.
 
         Args:
             images: N frames (3, H, W) of one size, values 0..255.
@@ -215,7 +215,7 @@ class CFFMSegmentor(SemanticSegmentor):
     def image_logits(
         self, encoded: "EncodedFrames", output_sizes: list[tuple[int, int]]
     ) -> list[CoarseLogits]:
-        """The image segmenter's logits of every encoded frame, for outputs of these sizes."""
+        """The image segmentor's logits of every encoded frame, for outputs of these sizes."""
         logits = self.pixel_embedding.classify(encoded.embedding)
         return self._coarse(logits, encoded, output_sizes)
 
@@ -276,8 +276,8 @@ class CFFMSegmentor(SemanticSegmentor):
             self.backbone.padding_constraints,
         ).tensor  # (labelled frames, H, W)
         targets = [n for n, i in enumerate(labelled) if (i + 1) % clip_length == 0]
-        image_segmenter_is_frozen = "sem_seg_head" in self._frozen_parts
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not image_segmenter_is_frozen):
+        image_segmentor_is_frozen = "sem_seg_head" in self._frozen_parts
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not image_segmentor_is_frozen):
             embedding, _ = self._embed([frame for clip in clips for frame in clip])
             embedding = embedding.unflatten(0, (len(clips), clip_length))  # (B, T, C, h, w)
             of_frames = embedding.flatten(0, 1)
@@ -328,7 +328,7 @@ class CFFMSegmentor(SemanticSegmentor):
                 raise ValueError(
                     f"CFFM++ needs the prototypes of video {item.get('video_id', 'unknown')} in "
                     'every input, as "prototypes": (P, C). The mapper adds them from '
-                    "MODEL.CFFM.PROTOTYPES.FOLDER; tools/make_prototypes.py makes them."
+                    "MODEL.TEMPORAL.PROTOTYPES.FOLDER; tools/make_prototypes.py makes them."
                 )
         return [item["prototypes"].to(self.pixel_mean) for item in items]
 

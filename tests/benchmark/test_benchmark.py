@@ -42,7 +42,7 @@ def test_every_step_does_what_its_name_says(benchmark):
     assert not benchmark.model.training
 
 
-def test_the_peer_has_the_size_of_the_image_segmenter(benchmark):
+def test_the_peer_has_the_size_of_the_image_segmentor(benchmark):
     ours = sum(p.numel() for p in benchmark.model.backbone.parameters())
     assert sum(p.numel() for p in build_peer(benchmark.cfg).segformer.parameters()) == ours
 

@@ -2,15 +2,15 @@
 
 from collections.abc import Callable
 
-import golden
+import golden_cases
 import pytest
 import torch
 from torch import Tensor
 
 
 @pytest.fixture(scope="session")
-def segmenter_weights() -> Callable[..., dict[str, Tensor]]:
-    """A function: MiT variant, K, C -> weights of an image segmenter, deterministic by name."""
+def segmentor_weights() -> Callable[..., dict[str, Tensor]]:
+    """A function: MiT variant, K, C -> weights of an image segmentor, deterministic by name."""
     from cffm_plugin.modeling import MiT, SegFormerHead
     from cffm_plugin.modeling.backbone import MIT_VARIANTS
 
@@ -24,6 +24,6 @@ def segmenter_weights() -> Callable[..., dict[str, Tensor]]:
                 norm="BN",
             )
         parts = torch.nn.ModuleDict({"backbone": backbone, "sem_seg_head": head})
-        return golden.state_dict({k: tuple(v.shape) for k, v in parts.state_dict().items()})
+        return golden_cases.state_dict({k: tuple(v.shape) for k, v in parts.state_dict().items()})
 
     return build

@@ -1,6 +1,6 @@
 """What holds for every format: recognising, nothing silently lost, classifiers."""
 
-import golden
+import golden_cases
 import pytest
 import torch
 
@@ -20,7 +20,7 @@ TELLING = {
         "decode_head.decoder_focal.blocks.0.norm1.weight",
         "decode_head.decoder_swin.blocks.0.norm1.weight",
     ],
-    "SegFormer segmenter": ["backbone.norm1.weight", "decode_head.linear_c1.proj.weight"],
+    "SegFormer segmentor": ["backbone.norm1.weight", "decode_head.linear_c1.proj.weight"],
     "SegFormer ImageNet encoder (MiT)": ["patch_embed1.proj.weight"],
     "Hugging Face SegFormer": ["segformer.encoder.patch_embeddings.0.proj.weight"],
     "MMSegmentation 1.x SegFormer": ["backbone.layers.0.0.projection.weight"],
@@ -45,18 +45,18 @@ def test_an_unknown_format_is_an_error_that_lists_the_known_ones():
     assert all(name in str(error.value) for name in FORMATS)
 
 
-@pytest.mark.parametrize("part", ["encoder", "segmenter", "cffm"])
-def test_our_own_checkpoints_are_not_taken_for_foreign_ones(part, segmenter_weights):
-    weights = segmenter_weights()
+@pytest.mark.parametrize("part", ["encoder", "segmentor", "cffm"])
+def test_our_own_checkpoints_are_not_taken_for_foreign_ones(part, segmentor_weights):
+    weights = segmentor_weights()
     if part == "encoder":
         weights = {n: t for n, t in weights.items() if n.startswith("backbone.")}
     if part == "cffm":
-        weights = convert(golden.official_checkpoint("b0")).weights
+        weights = convert(golden_cases.official_checkpoint("b0")).weights
     with pytest.raises(ValueError, match=r"own names already.*MODEL\.WEIGHTS"):
         recognise(weights)
 
 
-def test_our_segmenter_on_a_strangers_backbone_is_ours_whatever_its_names():
+def test_our_segmentor_on_a_strangers_backbone_is_ours_whatever_its_names():
     keys = ["backbone.layers.0.0.projection.weight", "sem_seg_head.predictor.weight"]
     with pytest.raises(ValueError, match="own names already"):
         recognise(keys)
@@ -86,7 +86,7 @@ class TestPartsOfATensor:
 
     def test_no_part_keeps_the_whole_source_in_memory(self):
         """Saved files would hold the source's whole storage for every part of it."""
-        conversion = convert(golden.official_checkpoint("plus_b0"))
+        conversion = convert(golden_cases.official_checkpoint("plus_b0"))
         for name, tensor in conversion.weights.items():
             assert tensor.untyped_storage().nbytes() == tensor.nbytes, name
 
@@ -102,7 +102,7 @@ class TestClassifiers:
 
     @pytest.fixture(scope="class")
     def official(self):
-        return golden.official_checkpoint("plus_b0")
+        return golden_cases.official_checkpoint("plus_b0")
 
     def test_the_number_of_classes_is_told(self, official):
         conversion = convert(official, num_classes=124)
@@ -139,15 +139,15 @@ class TestClassifiers:
 
 
 def test_the_encoder_alone_is_that_of_the_whole():
-    official = golden.official_checkpoint("plus_b0")
+    official = golden_cases.official_checkpoint("plus_b0")
     whole, alone = convert(official), convert(official, encoder_only=True, num_classes=19)
     assert set(alone.weights) == {n for n in whole.weights if n.startswith("backbone.")}
     assert set(alone.used) | set(alone.dropped) == set(official)
     verify_complete(alone.weights)
 
 
-def test_an_encoder_of_strange_sizes_is_an_error_that_tells_them(segmenter_weights):
-    weights = segmenter_weights()
+def test_an_encoder_of_strange_sizes_is_an_error_that_tells_them(segmentor_weights):
+    weights = segmentor_weights()
     for name in [name for name in weights if name.startswith("backbone.block4.1.")]:
         del weights[name]
     with pytest.raises(ValueError, match=r"\[32, 64, 160, 256\].*\[2, 2, 2, 1\].*no MiT"):

@@ -5,7 +5,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import golden
+import golden_cases
 import pytest
 import torch
 from detectron2.modeling import build_model
@@ -40,7 +40,7 @@ def run(tool, monkeypatch, capsys):
 @pytest.fixture(scope="module")
 def official(tmp_path_factory):
     path = tmp_path_factory.mktemp("official") / "cffm_plus_b0.pth"
-    torch.save({"state_dict": golden.official_checkpoint("plus_b0"), "meta": {}}, path)
+    torch.save({"state_dict": golden_cases.official_checkpoint("plus_b0"), "meta": {}}, path)
     return path
 
 
@@ -57,11 +57,11 @@ def test_it_says_what_it_found_and_the_config_it_names_loads_the_result(run, off
     for words in ("official CFFM++", "mit_b0", "124", "256", "CFFM, depth 1", "left out"):
         assert words in printed, words
     cfg = fitting_config(printed)
-    assert cfg.MODEL.CFFM.PROTOTYPES.ENABLED
+    assert cfg.MODEL.TEMPORAL.PROTOTYPES.ENABLED
     SegmentorCheckpointer(build_model(cfg), require_all=True).load(str(output))
 
 
-def test_the_overrides_of_a_wide_segmenter_load_the_result(run, segmenter_weights, tmp_path):
+def test_the_overrides_of_a_wide_segmentor_load_the_result(run, segmentor_weights, tmp_path):
     """The authors' names, B0 with 19 classes and, as B2 to B5 have it, another embedding width."""
     renamed = {
         "sem_seg_head.fuse.weight": "decode_head.linear_fuse.conv.weight",
@@ -73,15 +73,15 @@ def test_the_overrides_of_a_wide_segmenter_load_the_result(run, segmenter_weight
         },
     }
     theirs = {}
-    for name, tensor in segmenter_weights("mit_b0", 19, 64).items():
+    for name, tensor in segmentor_weights("mit_b0", 19, 64).items():
         for ours, official_name in renamed.items():
             name = name.replace(ours, official_name)
         theirs[name] = tensor
     torch.save(theirs, tmp_path / "theirs.pth")
     printed = run(tmp_path / "theirs.pth", tmp_path / "ours.pth")
-    assert "SegFormer segmenter" in printed and "CONVS_DIM 64" in printed
+    assert "SegFormer segmentor" in printed and "CONVS_DIM 64" in printed
     cfg = fitting_config(printed)
-    assert cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES == 19 and not cfg.MODEL.CFFM.ENABLED
+    assert cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES == 19 and not cfg.MODEL.TEMPORAL.ENABLED
     SegmentorCheckpointer(build_model(cfg), require_all=True).load(str(tmp_path / "ours.pth"))
 
 
@@ -89,7 +89,7 @@ def test_check_writes_nothing_and_names_every_key_with_its_place(run, official, 
     printed = run(official, tmp_path / "converted.pth", "--check")
     assert not (tmp_path / "converted.pth").exists()
     rows = {line.split()[0]: line for line in printed.splitlines() if " -> " in line}
-    assert set(golden.official_checkpoint("plus_b0")) <= set(rows)
+    assert set(golden_cases.official_checkpoint("plus_b0")) <= set(rows)
     fuse = rows["decode_head.linear_fuse.conv.weight"]
     assert fuse.endswith("-> sem_seg_head.fuse.weight (256, 1024, 1, 1)")
     assert "left out: never used" in rows["decode_head.conv_seg.bias"]
@@ -128,11 +128,11 @@ def test_mistakes_end_in_one_line(run, tmp_path, capsys):
 @pytest.mark.parametrize("variant", [f"mit_b{i}" for i in range(6)])
 def test_there_is_a_config_for_every_encoder(variant):
     encoder = Sizes(variant)
-    segmenter = replace(encoder, embedding_channels=256, num_classes=124)
-    cffm = replace(segmenter, temporal_depth=2, num_heads=8)
-    for sizes in (encoder, segmenter, cffm, replace(cffm, has_prototype_branch=True)):
+    segmentor = replace(encoder, embedding_channels=256, num_classes=124)
+    cffm = replace(segmentor, temporal_depth=2, num_heads=8)
+    for sizes in (encoder, segmentor, cffm, replace(cffm, has_prototype_branch=True)):
         cfg = load_config(str(ROOT / config_for(sizes)))
         cfg.merge_from_list(overrides_for(sizes, cfg))
         assert variant == cfg.MODEL.MIT.NAME
-        assert (sizes != segmenter) == cfg.MODEL.CFFM.ENABLED
-        assert sizes.has_prototype_branch == cfg.MODEL.CFFM.PROTOTYPES.ENABLED
+        assert (sizes != segmentor) == cfg.MODEL.TEMPORAL.ENABLED
+        assert sizes.has_prototype_branch == cfg.MODEL.TEMPORAL.PROTOTYPES.ENABLED

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-import golden
+import golden_cases
 import pytest
 import torch
 from detectron2.modeling import build_model
@@ -30,7 +30,7 @@ def build(kind, **sizes):
     """A model of transformers with B0's sizes and deterministic weights and statistics."""
     model = getattr(transformers, kind)(transformers.SegformerConfig(**(B0 | sizes))).eval()
     shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    model.load_state_dict(golden.state_dict(shapes))
+    model.load_state_dict(golden_cases.state_dict(shapes))
     return model
 
 
@@ -47,15 +47,15 @@ def with_published_eps(model):
 
 
 @pytest.fixture(scope="module")
-def segmenter():
+def segmentor():
     return build("SegformerForSemanticSegmentation", num_labels=7)
 
 
 @pytest.fixture(scope="module")
-def hub_folder(segmenter, tmp_path_factory):
-    """The segmenter as the hub has it: a folder with config.json and model.safetensors."""
+def hub_folder(segmentor, tmp_path_factory):
+    """The segmentor as the hub has it: a folder with config.json and model.safetensors."""
     folder = tmp_path_factory.mktemp("segformer-b0")
-    segmenter.save_pretrained(folder)
+    segmentor.save_pretrained(folder)
     return folder
 
 
@@ -71,14 +71,14 @@ def load_through_our_config(weights, path):
     return model
 
 
-def test_logits_agree_with_transformers(segmenter, hub_folder, tmp_path):
+def test_logits_agree_with_transformers(segmentor, hub_folder, tmp_path):
     conversion = convert(read_state_dict(hub_folder))
     assert conversion.source == "Hugging Face SegFormer" and not conversion.dropped
     model = load_through_our_config(conversion.weights, tmp_path / "converted.pth")
-    images = golden.normal(0, (2, 3, 64, 96))
+    images = golden_cases.normal(0, (2, 3, 64, 96))
     with torch.no_grad():
         ours = model.sem_seg_head.classify(model.sem_seg_head.embed(model.backbone(images)))
-        theirs = segmenter(images).logits
+        theirs = segmentor(images).logits
         published = build("SegformerForSemanticSegmentation", num_labels=7)
         exact = with_published_eps(published)(images).logits
     assert ours.shape == (2, 7, 16, 24) and ours.std() > 0.1
@@ -86,11 +86,11 @@ def test_logits_agree_with_transformers(segmenter, hub_folder, tmp_path):
     torch.testing.assert_close(ours, exact, rtol=0, atol=1e-5)  # the epsilons were all that differs
 
 
-def test_every_kind_of_file_converts_to_the_same_weights(segmenter, hub_folder, tmp_path):
+def test_every_kind_of_file_converts_to_the_same_weights(segmentor, hub_folder, tmp_path):
     published_names = read_state_dict(hub_folder)
     assert "segformer.encoder.block.0.0.attention.self.query.weight" in published_names
     torch.save(published_names, tmp_path / "pytorch_model.bin")
-    torch.save(segmenter.state_dict(), tmp_path / "modules.pth")  # transformers 5's own names
+    torch.save(segmentor.state_dict(), tmp_path / "modules.pth")  # transformers 5's own names
     expected = convert(published_names).weights
     for path in (tmp_path, tmp_path / "pytorch_model.bin", tmp_path / "modules.pth"):
         weights = convert(read_state_dict(path)).weights
@@ -124,7 +124,7 @@ def test_imagenet_encoders_agree_stage_by_stage(kind, names, tmp_path):
     model = build_model(load_config(str(ROOT / "configs/vspw/cffm_mit_b0.yaml"), CPU)).eval()
     torch.save({"model": conversion.weights}, tmp_path / "mit_b0.pth")
     SegmentorCheckpointer(model).load(str(tmp_path / "mit_b0.pth"))
-    images = golden.normal(1, (1, 3, 64, 64))
+    images = golden_cases.normal(1, (1, 3, 64, 64))
     with torch.no_grad():
         ours = model.backbone(images)
         stages = theirs(images, output_hidden_states=True).hidden_states
@@ -136,7 +136,7 @@ def test_imagenet_encoders_agree_stage_by_stage(kind, names, tmp_path):
 CPU = ["MODEL.DEVICE", "cpu", "MODEL.WEIGHTS", ""]
 
 
-def test_the_wide_decoder_of_b2_to_b5_is_recognised(segmenter_weights):
+def test_the_wide_decoder_of_b2_to_b5_is_recognised(segmentor_weights):
     """`nvidia/segformer-b2-finetuned-ade-512-512`: 150 classes, decoder_hidden_size 768."""
     config = transformers.SegformerConfig(
         depths=[3, 4, 6, 3],
@@ -147,6 +147,6 @@ def test_the_wide_decoder_of_b2_to_b5_is_recognised(segmenter_weights):
     with torch.device("meta"):
         theirs = transformers.SegformerForSemanticSegmentation(config).state_dict()
     conversion = convert(theirs)
-    expected = {n: t.shape for n, t in segmenter_weights("mit_b2", 150, 768).items()}
+    expected = {n: t.shape for n, t in segmentor_weights("mit_b2", 150, 768).items()}
     assert {n: t.shape for n, t in conversion.weights.items()} == expected
     verify_complete(conversion.weights)

@@ -47,13 +47,13 @@ def to_mmseg(weights, prefix="backbone."):
 
 
 @pytest.fixture(scope="module")
-def encoder(segmenter_weights):
-    return {n: t for n, t in segmenter_weights().items() if n.startswith("backbone.")}
+def encoder(segmentor_weights):
+    return {n: t for n, t in segmentor_weights().items() if n.startswith("backbone.")}
 
 
 @pytest.fixture(scope="module")
-def segmenter(encoder):
-    """A whole B0 segmenter of MMSegmentation with 19 classes."""
+def segmentor(encoder):
+    """A whole B0 segmentor of MMSegmentation with 19 classes."""
     head = {"decode_head.conv_seg.weight": (19, 256, 1, 1), "decode_head.conv_seg.bias": (19,)}
     convs = {f"convs.{stage}": dim for stage, dim in enumerate((32, 64, 160, 256))}
     for name, dim in (convs | {"fusion_conv": 1024}).items():
@@ -63,7 +63,7 @@ def segmenter(encoder):
     return to_mmseg(encoder) | {name: torch.zeros(shape) for name, shape in head.items()}
 
 
-@pytest.mark.parametrize("prefix", ["backbone.", ""], ids=["of a segmenter", "ImageNet"])
+@pytest.mark.parametrize("prefix", ["backbone.", ""], ids=["of a segmentor", "ImageNet"])
 def test_an_encoder_comes_back_bit_by_bit(encoder, prefix):
     conversion = convert(to_mmseg(encoder, prefix))
     assert conversion.source == "MMSegmentation 1.x SegFormer" and not conversion.dropped
@@ -73,27 +73,27 @@ def test_an_encoder_comes_back_bit_by_bit(encoder, prefix):
     verify_complete(conversion.weights)
 
 
-def test_a_whole_segmenter_is_an_error_that_says_why_and_what_to_do(segmenter):
+def test_a_whole_segmentor_is_an_error_that_says_why_and_what_to_do(segmentor):
     with pytest.raises(ValueError, match=r"BatchNorm and ReLU after the proj.*--encoder-only"):
-        convert(segmenter)
+        convert(segmentor)
 
 
-def test_the_encoder_of_a_segmenter_converts_and_names_the_head_as_left_out(segmenter, encoder):
-    conversion = convert(segmenter, encoder_only=True)
+def test_the_encoder_of_a_segmentor_converts_and_names_the_head_as_left_out(segmentor, encoder):
+    conversion = convert(segmentor, encoder_only=True)
     assert conversion.weights.keys() == encoder.keys()
     assert all(name.startswith("decode_head.") for name in conversion.dropped)
-    assert len(conversion.used) + len(conversion.dropped) == len(segmenter)
+    assert len(conversion.used) + len(conversion.dropped) == len(segmentor)
     assert sizes_of(conversion.weights).embedding_channels is None
 
 
-def test_the_attention_is_that_of_torch(segmenter):
+def test_the_attention_is_that_of_torch(segmentor):
     """MMSegmentation's attention is torch's MultiheadAttention; the converted one agrees."""
     theirs = nn.MultiheadAttention(256, num_heads=8, batch_first=True).eval()
     start = "backbone.layers.3.1.1.attn.attn."
     theirs.load_state_dict(
-        {n.removeprefix(start): t for n, t in segmenter.items() if n.startswith(start)}
+        {n.removeprefix(start): t for n, t in segmentor.items() if n.startswith(start)}
     )
-    weights = convert(segmenter, encoder_only=True).weights
+    weights = convert(segmentor, encoder_only=True).weights
     ours = EfficientSelfAttention(256, num_heads=8, sr_ratio=1).eval()
     start = "backbone.block4.1.attn."
     ours.load_state_dict(

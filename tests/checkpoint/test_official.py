@@ -1,6 +1,6 @@
 """The authors' CFFM and CFFM++: every key has a place, and a strict load proves it."""
 
-import golden
+import golden_cases
 import pytest
 import torch
 
@@ -12,7 +12,7 @@ DEPTHS = {"b0": 1, "b1": 2, "b2": 2, "b5": 4}
 
 @pytest.mark.parametrize("variant", DEPTHS)
 def test_key_list_converts_with_nothing_left_over(variant):
-    names = golden.load_json(f"official_state_dict_{variant}")
+    names = golden_cases.load_json(f"official_state_dict_{variant}")
     # Values do not matter here: B5 has 85 million of them.
     official = {name: torch.empty(shape, device="meta") for name, shape in names.items()}
     conversion = convert(official)
@@ -28,9 +28,9 @@ def test_key_list_converts_with_nothing_left_over(variant):
 
 
 def test_only_derived_tables_and_the_unused_classifier_are_dropped():
-    conversion = convert(golden.official_checkpoint("b0"))
+    conversion = convert(golden_cases.official_checkpoint("b0"))
     for name in conversion.dropped:
-        assert golden.is_integer(name) or name.startswith("decode_head.conv_seg."), name
+        assert golden_cases.is_integer(name) or name.startswith("decode_head.conv_seg."), name
 
 
 class TestCFFMPlus:
@@ -38,7 +38,7 @@ class TestCFFMPlus:
 
     @pytest.fixture(scope="class")
     def official(self):
-        return golden.official_checkpoint("plus_b0")
+        return golden_cases.official_checkpoint("plus_b0")
 
     @pytest.fixture(scope="class")
     def conversion(self, official):
@@ -54,7 +54,7 @@ class TestCFFMPlus:
         assert sizes_of(conversion.weights).has_prototype_branch
 
     def test_what_cffm_shares_with_it_converts_alike(self, conversion):
-        shared = convert(golden.official_checkpoint("b0")).weights
+        shared = convert(golden_cases.official_checkpoint("b0")).weights
         for name, tensor in shared.items():
             assert torch.equal(conversion.weights[name], tensor), name
         added = set(conversion.weights) - set(shared)
@@ -72,20 +72,20 @@ class TestCFFMPlus:
         unused = ("attn.qkv.", "attn.proj.", "attn.relative_position_bias_table")
         for name in conversion.dropped:
             assert (
-                golden.is_integer(name)
+                golden_cases.is_integer(name)
                 or name.startswith("decode_head.conv_seg.")
                 or name.removeprefix(self.BLOCK).startswith(unused)
             ), name
 
 
 def test_a_key_without_a_rule_is_an_error_that_names_it():
-    official = golden.official_checkpoint("b0") | {"decode_head.surprise": torch.zeros(1)}
+    official = golden_cases.official_checkpoint("b0") | {"decode_head.surprise": torch.zeros(1)}
     with pytest.raises(ValueError, match="decode_head.surprise"):
         convert(official)
 
 
 def test_a_missing_weight_fails_the_strict_load():
-    conversion = convert(golden.official_checkpoint("b0"))
+    conversion = convert(golden_cases.official_checkpoint("b0"))
     del conversion.weights["sem_seg_head.fuse.weight"]
     with pytest.raises(ValueError, match="sem_seg_head.fuse.weight"):
         verify_complete(conversion.weights)

@@ -1,6 +1,6 @@
-"""SegFormer's authors' own files: segmenters and ImageNet encoders."""
+"""SegFormer's authors' own files: segmentors and ImageNet encoders."""
 
-import golden
+import golden_cases
 import pytest
 import torch
 
@@ -10,15 +10,15 @@ SEGMENTER = ("backbone.", "decode_head.linear_c", "decode_head.linear_fuse.")
 SEGMENTER += ("decode_head.linear_pred.", "decode_head.conv_seg.")
 
 
-def authors_segmenter(official):
-    """The part of an official CFFM file that SegFormer's segmenters have: CFFM builds on them."""
+def authors_segmentor(official):
+    """The part of an official CFFM file that SegFormer's segmentors have: CFFM builds on them."""
     return {name: tensor for name, tensor in official.items() if name.startswith(SEGMENTER)}
 
 
-def test_a_segmenter_is_cffm_without_its_temporal_part():
-    official = golden.official_checkpoint("b0")
-    conversion = convert(authors_segmenter(official))
-    assert conversion.source == "SegFormer segmenter"
+def test_a_segmentor_is_cffm_without_its_temporal_part():
+    official = golden_cases.official_checkpoint("b0")
+    conversion = convert(authors_segmentor(official))
+    assert conversion.source == "SegFormer segmentor"
     assert set(conversion.dropped) == {f"decode_head.conv_seg.{n}" for n in ("weight", "bias")}
     verify_complete(conversion.weights)
     cffm = convert(official).weights
@@ -27,9 +27,9 @@ def test_a_segmenter_is_cffm_without_its_temporal_part():
         assert torch.equal(tensor, cffm[name]), name
 
 
-def test_the_wide_decoder_of_b2_to_b5_is_recognised(segmenter_weights):
+def test_the_wide_decoder_of_b2_to_b5_is_recognised(segmentor_weights):
     """ADE20K's B2: 150 classes, embedding width 768."""
-    shapes = {n: t.shape for n, t in segmenter_weights("mit_b2", 150, 768).items()}
+    shapes = {n: t.shape for n, t in segmentor_weights("mit_b2", 150, 768).items()}
     theirs = {}
     for name, shape in shapes.items():
         name = name.replace("sem_seg_head.fuse.weight", "decode_head.linear_fuse.conv.weight")
@@ -49,7 +49,7 @@ def test_the_wide_decoder_of_b2_to_b5_is_recognised(segmenter_weights):
 
 @pytest.mark.parametrize("with_classifier", [True, False])
 def test_an_imagenet_encoder_converts_and_drops_its_classifier(with_classifier):
-    official = golden.official_checkpoint("b0")
+    official = golden_cases.official_checkpoint("b0")
     encoder = {
         name.removeprefix("backbone."): tensor
         for name, tensor in official.items()

@@ -1,6 +1,6 @@
 """The temporal module against the official implementation: outputs and every gradient."""
 
-import golden
+import golden_cases
 import pytest
 import torch
 
@@ -19,14 +19,14 @@ def convert_names(state_dict):
 @pytest.fixture(scope="module", params=CASES)
 def run(request):
     """A golden case, and our module after forward and backward on it."""
-    case = golden.load_json(request.param)
-    arrays = golden.load_arrays(request.param)
+    case = golden_cases.load_json(request.param)
+    arrays = golden_cases.load_arrays(request.param)
     module = CFFM(case["dim"], case["depth"])
-    module.load_state_dict(convert_names(golden.state_dict(case["state_dict"])))
+    module.load_state_dict(convert_names(golden_cases.state_dict(case["state_dict"])))
     shape = (case["batch"], case["frames"], case["dim"], case["height"], case["width"])
-    clip = golden.normal(case["input_seed"], shape).requires_grad_()
+    clip = golden_cases.normal(case["input_seed"], shape).requires_grad_()
     out = module(clip)
-    (out * golden.normal(case["cotangent_seed"], out.shape)).sum().backward()
+    (out * golden_cases.normal(case["cotangent_seed"], out.shape)).sum().backward()
     return case, arrays, module, clip, out
 
 
@@ -43,7 +43,7 @@ def test_gradient_of_the_clip_agrees(run):
 
 def test_gradient_norm_of_every_parameter_agrees(run):
     case, _, module, _, _ = run
-    official = golden.official_names("b2")  # as many blocks or more
+    official = golden_cases.official_names("b2")  # as many blocks or more
     ours = {
         official[PREFIX + name].removeprefix("decode_head."): parameter.grad.norm().item()
         for name, parameter in module.named_parameters()

@@ -21,7 +21,7 @@ from cffm_plugin.data.augmentation import (
     training_augmentations,
 )
 
-GOLDEN = Path(__file__).parent / "golden" / "test_resize.json"
+GOLDEN = Path(__file__).parents[1] / "golden" / "test_resize.json"
 MEAN = (103.53, 116.28, 123.675)
 
 

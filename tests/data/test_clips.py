@@ -9,7 +9,7 @@ import pytest
 
 from cffm_plugin.data import clips
 
-GOLDEN = Path(__file__).parent / "golden" / "test_clip_frames.json"
+GOLDEN = Path(__file__).parents[1] / "golden" / "test_clip_frames.json"
 OFFSETS = (-9, -6, -3)
 SOME_OFFSETS = [OFFSETS, (-1,), (-4, -2), (-3, -2, -1), (-20, -1), (-12, -9, -6, -3)]
 

@@ -285,14 +285,14 @@ def test_videos_shorter_than_a_clip_are_left_out_with_one_warning_that_names_the
 
 
 def test_shorter_offsets_use_shorter_videos(short_cfg, caplog):
-    short_cfg.MODEL.CFFM.FRAME_OFFSETS = (-1,)
+    short_cfg.MODEL.TEMPORAL.FRAME_OFFSETS = (-1,)
     visits = [clip["video_id"] for batch in take(build(short_cfg), 4) for clip in batch]
     assert set(visits) == {"ten", "nine", "two", "more"}
     assert not caplog.records
 
 
 def test_no_video_of_a_clips_length_is_an_error(short_cfg):
-    short_cfg.MODEL.CFFM.FRAME_OFFSETS = (-30, -20, -10)
+    short_cfg.MODEL.TEMPORAL.FRAME_OFFSETS = (-30, -20, -10)
     with pytest.raises(ValueError, match=r"No training video.*takes 31 frames.*more \(11\)"):
         build(short_cfg)
 
@@ -411,7 +411,7 @@ def as_it_is(record):
 
 def test_references_are_those_of_the_configured_offsets(tiny_cfg, tiny_vspw):
     for offsets in (OFFSETS, (-4, -2), (-2, -1)):
-        tiny_cfg.MODEL.CFFM.FRAME_OFFSETS = offsets
+        tiny_cfg.MODEL.TEMPORAL.FRAME_OFFSETS = offsets
         items = [item for (item,) in build_clip_test_loader(tiny_cfg, tiny_vspw.val, as_it_is)]
         video = [item["file_name"] for item in items if item["video_id"] == "v1"]
         for item in items:
@@ -420,8 +420,8 @@ def test_references_are_those_of_the_configured_offsets(tiny_cfg, tiny_vspw):
                 assert item["reference_file_names"] == [video[index] for index in references]
 
 
-def test_the_image_segmenter_gets_no_references(tiny_cfg, tiny_vspw):
-    tiny_cfg.MODEL.CFFM.ENABLED = False
+def test_the_image_segmentor_gets_no_references(tiny_cfg, tiny_vspw):
+    tiny_cfg.MODEL.TEMPORAL.ENABLED = False
     for (item,) in build_clip_test_loader(tiny_cfg, tiny_vspw.val):
         assert len(item["image"]) == 1 and item["reference_file_names"] == []
 

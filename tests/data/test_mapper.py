@@ -134,7 +134,7 @@ def test_a_clip_is_a_function_of_the_global_random_state(tiny_cfg, video):
 def test_the_image_baseline_trains_on_the_same_clips(tiny_cfg, video):
     clips = []
     for enabled in (True, False):
-        tiny_cfg.MODEL.CFFM.ENABLED = enabled
+        tiny_cfg.MODEL.TEMPORAL.ENABLED = enabled
         random.seed(5)
         np.random.seed(5)
         clips.append(ClipMapper(tiny_cfg, is_train=True)(video))
@@ -144,7 +144,7 @@ def test_the_image_baseline_trains_on_the_same_clips(tiny_cfg, video):
 
 def test_without_a_crop_nothing_is_padded(tiny_cfg, video):
     tiny_cfg.INPUT.CROP.ENABLED = False
-    tiny_cfg.INPUT.RATIO_RANGE = (1.0, 1.0)
+    tiny_cfg.INPUT.CLIP.RATIO_RANGE = (1.0, 1.0)
     clip = ClipMapper(tiny_cfg, is_train=True)(video)
     assert all(image.shape == (3, 48, 64) for image in clip["image"])
 
@@ -235,8 +235,8 @@ def test_frames_without_a_mask_have_no_labels_and_are_no_targets(video):
 
 def test_missing_masks_of_references_change_nothing_but_their_labels(tiny_cfg, video):
     # Frame 9 is the one forward target; backward there is none that is labelled.
-    tiny_cfg.MODEL.CFFM.FRAME_OFFSETS = (-9, -6, -3)
-    tiny_cfg.INPUT.REVERSE_PROB = 0.0
+    tiny_cfg.MODEL.TEMPORAL.FRAME_OFFSETS = (-9, -6, -3)
+    tiny_cfg.INPUT.CLIP.REVERSE_PROB = 0.0
     clips = []
     for labelled in ((0, 3, 6, 9), (6, 9)):
         random.seed(5)
@@ -284,8 +284,8 @@ def test_the_first_frames_of_a_video_come_alone(tiny_cfg, frames):
     assert [len(mapper(record)["image"]) for record in frames[:4]] == [1, 1, 1, 4]
 
 
-def test_at_test_the_image_segmenter_gets_the_target_alone(tiny_cfg, frames):
-    tiny_cfg.MODEL.CFFM.ENABLED = False
+def test_at_test_the_image_segmentor_gets_the_target_alone(tiny_cfg, frames):
+    tiny_cfg.MODEL.TEMPORAL.ENABLED = False
     for reference in frames[11]["reference_file_names"]:
         Path(reference).unlink()
     assert len(ClipMapper(tiny_cfg, is_train=False)(frames[11])["image"]) == 1
@@ -305,12 +305,12 @@ def test_a_test_record_without_a_mask_is_fine(tiny_cfg, frames):
 
 
 def test_the_test_size_follows_the_config(tiny_cfg, frames):
-    tiny_cfg.INPUT.FIT_SIZE = (40, 40)
-    tiny_cfg.INPUT.TEST_SIZE_DIVISIBILITY = 4
+    tiny_cfg.INPUT.CLIP.FIT_SIZE = (40, 40)
+    tiny_cfg.INPUT.CLIP.TEST_SIZE_DIVISIBILITY = 4
     # 64x48 fits into 40x40 as 40x30; 30 goes up to 32.
     image = ClipMapper(tiny_cfg, is_train=False)(frames[0])["image"][0]
     assert image.shape == (3, 32, 40)
-    tiny_cfg.INPUT.TEST_SIZE_DIVISIBILITY = 0
+    tiny_cfg.INPUT.CLIP.TEST_SIZE_DIVISIBILITY = 0
     assert ClipMapper(tiny_cfg, is_train=False)(frames[0])["image"][0].shape == (3, 30, 40)
 
 

@@ -14,8 +14,8 @@ from PIL import Image
 
 from cffm_plugin.data import LabelMapping, clips, load_vspw, register_vspw
 from cffm_plugin.data.datasets import vspw
-from cffm_plugin.data.datasets.synthetic import SYNTHETIC_CLASSES
 from cffm_plugin.data.datasets.vspw_classes import VSPW_CLASSES, VSPW_COLORS, voc_color
+from cffm_plugin.synthetic import SYNTHETIC_CLASSES
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ YAML_MODEL = [
 ]
 YAML_RUN = [
     *("SOLVER.MAX_ITER", "2", "SOLVER.IMS_PER_BATCH", "2", "DATALOADER.NUM_WORKERS", "0"),
-    *("INPUT.FIT_SIZE", "(64, 48)", "INPUT.CROP.SIZE", "[32, 32]"),
+    *("INPUT.CLIP.FIT_SIZE", "(64, 48)", "INPUT.CROP.SIZE", "[32, 32]"),
 ]
 LAZY_MODEL = ["model.backbone.bottom_up.stages.depth=18", "model.sem_seg_head.conv_dims=32"]
 LAZY_RUN = [
@@ -51,11 +51,11 @@ def folder(tmp_path, blocks):
     return tmp_path
 
 
-def save(image_segmenter, folder):
+def save(image_segmentor, folder):
     """Put the weights where the page says that the person's checkpoint is."""
-    (folder / "output" / "my_segmenter").mkdir(parents=True)
-    file = folder / "output" / "my_segmenter" / "model_final.pth"
-    torch.save({"model": image_segmenter.state_dict()}, file)
+    (folder / "output" / "my_segmentor").mkdir(parents=True)
+    file = folder / "output" / "my_segmentor" / "model_final.pth"
+    torch.save({"model": image_segmentor.state_dict()}, file)
 
 
 def run(folder, script, *arguments):
@@ -80,40 +80,40 @@ def image_part(weights):
 
 
 def test_the_yaml_way_trains_and_evaluates(folder):
-    image_segmenter = build_model(load_config(str(folder / "my_segmenter.yaml"), YAML_MODEL))
-    save(image_segmenter, folder)
+    image_segmentor = build_model(load_config(str(folder / "my_segmentor.yaml"), YAML_MODEL))
+    save(image_segmentor, folder)
     command = re.search(r"```bash\npython (train_net.py .*)\n", PAGE.read_text())[1].split()
     run(folder, *command, *YAML_MODEL, *YAML_RUN)
-    output = folder / "output" / "my_segmenter_cffm"
+    output = folder / "output" / "my_segmentor_cffm"
     assert (output / "inference" / "vspw_results.json").exists()
     trained = torch.load(output / "model_final.pth", weights_only=False)["model"]
-    assert image_part(trained).keys() == image_segmenter.state_dict().keys() != trained.keys()
+    assert image_part(trained).keys() == image_segmentor.state_dict().keys() != trained.keys()
 
 
 def test_the_script_of_ones_own_trains(folder):
-    save(build_model(load_config(str(folder / "my_segmenter.yaml"), YAML_MODEL)), folder)
+    save(build_model(load_config(str(folder / "my_segmentor.yaml"), YAML_MODEL)), folder)
     script = (folder / "my_script.py").read_text()
     overrides = f"cfg.merge_from_list({YAML_MODEL + YAML_RUN})\n"
     (folder / "my_script.py").write_text(
         script.replace("resolve_normalization(cfg)", f"{overrides}resolve_normalization(cfg)")
     )
     run(folder, "my_script.py")
-    assert (folder / "output" / "my_segmenter_cffm" / "model_final.pth").exists()
+    assert (folder / "output" / "my_segmentor_cffm" / "model_final.pth").exists()
 
 
 def test_the_lazy_way_trains_and_evaluates(folder):
-    lazy = LazyConfig.load(str(folder / "my_segmenter.py"))
-    image_segmenter = instantiate(LazyConfig.apply_overrides(lazy, LAZY_MODEL).model)
-    save(image_segmenter, folder)
+    lazy = LazyConfig.load(str(folder / "my_segmentor.py"))
+    image_segmentor = instantiate(LazyConfig.apply_overrides(lazy, LAZY_MODEL).model)
+    save(image_segmentor, folder)
     printed = run(folder, "my_loop.py", *LAZY_MODEL, *LAZY_RUN)
     assert "mIoU" in printed
-    trained = torch.load(folder / "output" / "my_segmenter_cffm.pth", weights_only=False)["model"]
-    assert image_part(trained).keys() == image_segmenter.state_dict().keys() != trained.keys()
+    trained = torch.load(folder / "output" / "my_segmentor_cffm.pth", weights_only=False)["model"]
+    assert image_part(trained).keys() == image_segmentor.state_dict().keys() != trained.keys()
 
 
 @pytest.mark.parametrize(
     "files",
-    [("my_segmenter_cffm.yaml", "train_net.py"), ("my_segmenter_cffm.py",), ("my_loop.py",)],
+    [("my_segmentor_cffm.yaml", "train_net.py"), ("my_segmentor_cffm.py",), ("my_loop.py",)],
 )
 def test_each_way_takes_fewer_than_20_lines(blocks, files):
     lines = [line for name in files for line in blocks[name].splitlines() if line.strip()]

@@ -30,8 +30,8 @@ def test_any_frame_offsets_train_and_evaluate(
     for split in ("train", "val"):
         register_vspw(f"cffm_test_long_{split}", root, split, classes=["a", "b", "c", "d"])
     cfg.DATASETS.TRAIN, cfg.DATASETS.TEST = ("cffm_test_long_train",), ("cffm_test_long_val",)
-    cfg.MODEL.CFFM.ENABLED = enabled
-    cfg.MODEL.CFFM.FRAME_OFFSETS = offsets
+    cfg.MODEL.TEMPORAL.ENABLED = enabled
+    cfg.MODEL.TEMPORAL.FRAME_OFFSETS = offsets
     cfg.MODEL.CFFM.REFERENCE_POOLS, cfg.MODEL.CFFM.REFERENCE_KERNELS = references
     cfg.SOLVER.MAX_ITER = 2
     cfg.TEST.SAVE_PREDICTIONS = True

@@ -1,4 +1,4 @@
-"""From an image segmenter, trained by detectron2's own trainer, to a video segmenter."""
+"""From an image segmentor, trained by detectron2's own trainer, to a video segmentor."""
 
 import pytest
 import torch
@@ -89,8 +89,8 @@ def test_detectron2s_checkpoint_loads_whole_and_gives_the_same_bits(image_traine
     assert torch.equal(ours["sem_seg"], expected["sem_seg"])
 
 
-def test_a_frozen_image_segmenter_keeps_its_bits_while_the_temporal_part_trains(image_trainer, cfg):
-    cfg.MODEL.CFFM.FREEZE_IMAGE_SEGMENTER = True
+def test_a_frozen_image_segmentor_keeps_its_bits_while_the_temporal_part_trains(image_trainer, cfg):
+    cfg.MODEL.TEMPORAL.FREEZE_IMAGE_SEGMENTER = True
     cfg.SOLVER.MAX_ITER = STEPS
     trainer = video_trainer_from(image_trainer, cfg)
     before = {name: tensor.clone() for name, tensor in trainer.model.state_dict().items()}

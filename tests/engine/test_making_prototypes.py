@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from cffm_plugin.engine import CFFMTrainer
-from cffm_plugin.engine import prototypes as making
-from cffm_plugin.engine.prototypes import cluster, make_prototypes
+from cffm_plugin.engine import prototype_making as making
+from cffm_plugin.engine.prototype_making import cluster, make_prototypes
 
 
 @pytest.fixture
@@ -15,7 +15,7 @@ def trained(cfg, tmp_path):
     torch.manual_seed(0)
     torch.save({"model": CFFMTrainer.build_model(cfg).state_dict()}, tmp_path / "cffm.pth")
     cfg.MODEL.WEIGHTS = str(tmp_path / "cffm.pth")
-    cfg.MODEL.CFFM.PROTOTYPES.NUM_PROTOTYPES = 6
+    cfg.MODEL.TEMPORAL.PROTOTYPES.NUM_PROTOTYPES = 6
     return cfg
 
 
@@ -79,7 +79,7 @@ def test_shared_by_two_processes_and_restarted_they_are_the_same(
 
 def test_a_folder_of_other_weights_is_an_error(trained, tiny_vspw, tmp_path):
     make_prototypes(trained, [tiny_vspw.val], tmp_path / "p")
-    trained.MODEL.CFFM.PROTOTYPES.NUM_PROTOTYPES = 5
+    trained.MODEL.TEMPORAL.PROTOTYPES.NUM_PROTOTYPES = 5
     with pytest.raises(ValueError, match="other num_prototypes"):
         make_prototypes(trained, [tiny_vspw.val], tmp_path / "p")
 
@@ -93,8 +93,8 @@ def test_a_strangers_folder_is_an_error(trained, tiny_vspw, tmp_path):
 def test_cffm_plus_trains_its_branch_and_evaluates_to_the_same_keys(trained, tiny_vspw, tmp_path):
     make_prototypes(trained, [tiny_vspw.train, tiny_vspw.val], tmp_path / "p")
     keys = CFFMTrainer.test(trained, CFFMTrainer.build_model(trained))["sem_seg"].keys()
-    trained.MODEL.CFFM.PROTOTYPES.ENABLED = True
-    trained.MODEL.CFFM.PROTOTYPES.FOLDER = str(tmp_path / "p")
+    trained.MODEL.TEMPORAL.PROTOTYPES.ENABLED = True
+    trained.MODEL.TEMPORAL.PROTOTYPES.FOLDER = str(tmp_path / "p")
     trained.SOLVER.MAX_ITER = 20
     trainer = CFFMTrainer(trained)
     trainer.resume_or_load(resume=False)

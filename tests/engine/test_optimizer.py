@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-import golden
+import golden_cases
 import pytest
 import torch
 from detectron2.modeling import build_model
@@ -32,10 +32,10 @@ def groups_by_parameter(optimizer, model):
 
 
 def test_learning_rate_and_weight_decay_of_every_parameter_agree(cfg):
-    expected = golden.load_json("param_groups_b0")
+    expected = golden_cases.load_json("param_groups_b0")
     model = build_model(cfg)
     ours = groups_by_parameter(build_optimizer(cfg, model), model)
-    official = golden.official_names("b0")
+    official = golden_cases.official_names("b0")
     assert {official[name] for name in ours} == {
         name for name in expected if not name.startswith("decode_head.conv_seg.")
     }
@@ -45,7 +45,7 @@ def test_learning_rate_and_weight_decay_of_every_parameter_agree(cfg):
 
 
 def test_schedule_agrees(cfg):
-    case = golden.load_json("lr_schedule")
+    case = golden_cases.load_json("lr_schedule")
     assert case["base_lr"] == cfg.SOLVER.BASE_LR and case["max_iter"] == cfg.SOLVER.MAX_ITER
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=case["base_lr"])
     scheduler = CFFMTrainer.build_lr_scheduler(cfg, optimizer)

@@ -43,7 +43,7 @@ def own(cfg, tmp_path, write_vspw):
     (tmp_path / "own.yaml").write_text(YAML)
     cfg.DATASETS.VIDEO_FOLDERS = (str(tmp_path / "own.yaml"),)
     cfg.DATASETS.TRAIN, cfg.DATASETS.TEST = ("cffm_test_own_train",), ("cffm_test_own_val",)
-    cfg.MODEL.CFFM.FRAME_OFFSETS = (-5, -3, -1)
+    cfg.MODEL.TEMPORAL.FRAME_OFFSETS = (-5, -3, -1)
     cfg.SOLVER.MAX_ITER = 3
 
     def arguments(*more):
@@ -67,7 +67,7 @@ def test_sparsely_labelled_videos_train_and_evaluate_from_the_config_alone(own, 
             )
             return model
 
-    results = main(own("MODEL.CFFM.ENABLED", enabled), Watched)
+    results = main(own("MODEL.TEMPORAL.ENABLED", enabled), Watched)
     assert len(clips) == 3 * cfg.SOLVER.IMS_PER_BATCH
     for clip in clips:
         labelled = [labels is not None for labels in clip["sem_seg"]]

@@ -35,7 +35,7 @@ def test_streams_give_the_digits_of_clips_at_a_pass_per_frame(cfg):
 
 
 def test_the_image_baseline_is_evaluated_alike(cfg):
-    cfg.MODEL.CFFM.ENABLED = False
+    cfg.MODEL.TEMPORAL.ENABLED = False
     model = make_model(cfg)
     calls = count_calls(model)
     streamed = CFFMTrainer.test(cfg, model)
@@ -46,7 +46,7 @@ def test_the_image_baseline_is_evaluated_alike(cfg):
 
 def test_models_of_other_kinds_get_clips_and_give_logits(cfg):
     class Wrapped(torch.nn.Module):
-        """Somebody's own video segmenter, by which ours is known to nobody."""
+        """Somebody's own video segmentor, by which ours is known to nobody."""
 
         def __init__(self, model):
             super().__init__()

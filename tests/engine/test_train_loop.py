@@ -22,7 +22,7 @@ def batch(cfg):
 def model(cfg):
     """Without dropout, stochastic depth or batch statistics: each would tell parts apart."""
     cfg.MODEL.MIT.DROP_PATH_RATE = 0.0
-    cfg.MODEL.SEM_SEG_HEAD.DROPOUT = cfg.MODEL.CFFM.DROPOUT = 0.0
+    cfg.MODEL.SEM_SEG_HEAD.DROPOUT = cfg.MODEL.TEMPORAL.DROPOUT = 0.0
     torch.manual_seed(0)
     return FrozenBatchNorm2d.convert_frozen_batchnorm(CFFMTrainer.build_model(cfg)).train()
 

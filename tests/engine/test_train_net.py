@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import golden
+import golden_cases
 import pytest
 import torch
 from tiny_dataset import write_vspw_tree
@@ -16,8 +16,15 @@ ROOT = Path(__file__).parents[2]
 TINY = [
     *("MODEL.MIT.NAME", "mit_tiny", "MODEL.WEIGHTS", "", "MODEL.SEM_SEG_HEAD.CONVS_DIM", "16"),
     *("MODEL.CFFM.DEPTH", "1", "MODEL.CFFM.NUM_HEADS", "4", "SOLVER.MAX_ITER", "20"),
-    *("SOLVER.IMS_PER_BATCH", "2", "DATALOADER.NUM_WORKERS", "0", "INPUT.FIT_SIZE", "(64, 48)"),
-    *("INPUT.CROP.SIZE", "[32, 32]", "INPUT.TEST_SIZE_DIVISIBILITY", "16"),
+    *(
+        "SOLVER.IMS_PER_BATCH",
+        "2",
+        "DATALOADER.NUM_WORKERS",
+        "0",
+        "INPUT.CLIP.FIT_SIZE",
+        "(64, 48)",
+    ),
+    *("INPUT.CROP.SIZE", "[32, 32]", "INPUT.CLIP.TEST_SIZE_DIVISIBILITY", "16"),
 ]
 
 
@@ -89,7 +96,8 @@ def test_one_two_and_three_processes_evaluate_to_the_same_digits(datasets, train
 def test_official_weights_evaluate_from_the_command_line(datasets, tmp_path):
     """The way of a person who has the authors' file: convert it, evaluate it."""
     torch.save(
-        {"state_dict": golden.official_checkpoint("b0"), "meta": {}}, tmp_path / "official.pth"
+        {"state_dict": golden_cases.official_checkpoint("b0"), "meta": {}},
+        tmp_path / "official.pth",
     )
     converted = tmp_path / "converted.pth"
     conversion = subprocess.run(
@@ -100,7 +108,7 @@ def test_official_weights_evaluate_from_the_command_line(datasets, tmp_path):
         check=True,
     )
     assert "official CFFM" in conversion.stdout and "left out" in conversion.stdout
-    sizes = ("INPUT.FIT_SIZE", "(64, 48)", "DATALOADER.NUM_WORKERS", "0")
+    sizes = ("INPUT.CLIP.FIT_SIZE", "(64, 48)", "DATALOADER.NUM_WORKERS", "0")
     output = ("OUTPUT_DIR", tmp_path / "output", "DATASETS.TEST", "('vspw_test',)")
     train_net(datasets, "--eval-only", *CONFIG, "MODEL.WEIGHTS", converted, *sizes, *output)
     results = json.loads((tmp_path / "output" / "inference" / "vspw_results.json").read_text())

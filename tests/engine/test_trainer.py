@@ -25,7 +25,7 @@ def final_weights(cfg):
 
 @pytest.mark.parametrize("enabled", [True, False])
 def test_training_lowers_the_loss_and_evaluates(cfg, enabled):
-    cfg.MODEL.CFFM.ENABLED = enabled
+    cfg.MODEL.TEMPORAL.ENABLED = enabled
     cfg.SOLVER.MAX_ITER = 30
     trainer = build_trainer(cfg)
     losses = []
@@ -47,7 +47,7 @@ def test_two_runs_give_the_same_weights_and_a_resumed_run_too(cfg, tmp_path):
     cfg.SOLVER.MAX_ITER = 6
     cfg.SOLVER.CHECKPOINT_PERIOD = 3
     cfg.MODEL.MIT.DROP_PATH_RATE = 0.0
-    cfg.MODEL.SEM_SEG_HEAD.DROPOUT = cfg.MODEL.CFFM.DROPOUT = 0.0
+    cfg.MODEL.SEM_SEG_HEAD.DROPOUT = cfg.MODEL.TEMPORAL.DROPOUT = 0.0
     weights = []
     for run in ("first", "second"):
         cfg.OUTPUT_DIR = str(tmp_path / run)
@@ -137,10 +137,10 @@ class TestCheckpoints:
     def model(self, cfg):
         return CFFMTrainer.build_model(cfg)
 
-    def test_an_image_segmenters_checkpoint_starts_cffm_but_is_not_evaluated_as_one(
+    def test_an_image_segmentors_checkpoint_starts_cffm_but_is_not_evaluated_as_one(
         self, cfg, model, tmp_path
     ):
-        cfg.MODEL.CFFM.ENABLED = False
+        cfg.MODEL.TEMPORAL.ENABLED = False
         image = CFFMTrainer.build_model(cfg)
         path = self.save(image, tmp_path / "image.pth")
         SegmentorCheckpointer(model).load(path)

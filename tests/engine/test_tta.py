@@ -10,7 +10,7 @@ from cffm_plugin.engine.tta import ClipSegmentorWithTTA
 
 
 class Recorder(nn.Module):
-    """A segmenter whose logits are the target's mean colour and a ramp from left to right."""
+    """A segmentor whose logits are the target's mean colour and a ramp from left to right."""
 
     def __init__(self):
         super().__init__()
@@ -63,7 +63,7 @@ def test_one_scale_without_flip_is_the_ordinary_test(cfg, items):
 
 @pytest.mark.parametrize("enabled", [True, False])
 def test_evaluation_runs_with_augmentation(cfg, enabled):
-    cfg.MODEL.CFFM.ENABLED = enabled
+    cfg.MODEL.TEMPORAL.ENABLED = enabled
     cfg.TEST.AUG.ENABLED, cfg.TEST.AUG.SCALES = True, (0.75, 1.0)
     model = CFFMTrainer.build_model(cfg)
     results = CFFMTrainer.test(cfg, model)

@@ -19,7 +19,7 @@ from cffm_plugin.evaluation.metrics import (
     segmentation_scores,
 )
 
-GOLDEN = Path(__file__).parents[1] / "data" / "golden"
+GOLDEN = Path(__file__).parents[1] / "golden"
 VOID = 255
 
 

@@ -20,10 +20,10 @@ from PIL import Image
 from cffm_plugin.data import load_vspw, register_vspw
 from cffm_plugin.evaluation import VSPWEvaluator, score_predictions
 from cffm_plugin.evaluation import predictions as predictions_module
-from cffm_plugin.evaluation.report import write_json
+from cffm_plugin.evaluation.results import write_json
 
 ROOT = Path(__file__).parents[2]
-GOLDEN = ROOT / "tests" / "data" / "golden"
+GOLDEN = ROOT / "tests" / "golden"
 TOOL = ROOT / "tools" / "evaluate_predictions.py"
 NUM_CLASSES = 5
 SIZE = (6, 8)

@@ -17,7 +17,7 @@ from PIL import Image
 from cffm_plugin.data.images import LabelMapping, read_mask
 from cffm_plugin.evaluation import VSPWEvaluator
 
-GOLDEN = Path(__file__).parents[1] / "data" / "golden"
+GOLDEN = Path(__file__).parents[1] / "golden"
 DATASET = "cffm_test_vspw_evaluator"
 NUM_CLASSES = 5
 SIZE = (6, 8)

@@ -10,7 +10,7 @@ from tiny_models import NUM_CLASSES, PIXELS, make_parts
 
 from cffm_plugin import CFFM
 from cffm_plugin.export import StreamSpec, export_stream
-from cffm_plugin.inference import StreamingSegmenter
+from cffm_plugin.inference import StreamingSegmentor
 from cffm_plugin.modeling import (
     CFFMSegmentor,
     PrototypeBranch,
@@ -35,13 +35,13 @@ class Exported:
     """A model and the folder with its graphs.
 
     Attributes:
-        segmenter: the model as a stream.
+        segmentor: the model as a stream.
         folder: of the graphs.
         size: (height, width) of frames.
         prototypes: (P, dim) for CFFM++, else None.
     """
 
-    segmenter: StreamingSegmenter
+    segmentor: StreamingSegmentor
     folder: Path
     size: tuple[int, int]
     prototypes: torch.Tensor | None
@@ -100,7 +100,7 @@ def exported(tmp_path_factory):
             if kind == "plus":  # not as many as in the example that was exported
                 prototypes = torch.randn(7, 32, generator=torch.Generator().manual_seed(0))
             made[kind] = Exported(
-                StreamingSegmenter(model, frame_offsets=OFFSETS), folder, SIZES[kind], prototypes
+                StreamingSegmentor(model, frame_offsets=OFFSETS), folder, SIZES[kind], prototypes
             )
         return made[kind]
 

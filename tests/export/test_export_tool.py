@@ -10,7 +10,7 @@ import torch
 from detectron2.modeling import build_model
 
 from cffm_plugin.config import load_config
-from cffm_plugin.data.datasets.synthetic import SYNTHETIC_CLASSES
+from cffm_plugin.synthetic import SYNTHETIC_CLASSES
 
 ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / "configs" / "quickstart" / "cffm.yaml"

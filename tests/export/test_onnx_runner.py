@@ -111,12 +111,12 @@ def test_images_come_in_natural_order(runner, tmp_path):
 
 @pytest.mark.parametrize("kind", ["mit", "timm"])  # labels from the graph, and from OpenCV
 def test_label_maps_are_those_of_the_package(exported, onnx_stream, kind):
-    segmenter, stream = exported(kind).segmenter, onnx_stream(kind)
-    segmenter.reset()
+    segmentor, stream = exported(kind).segmentor, onnx_stream(kind)
+    segmentor.reset()
     for frame in make_frames(12, exported(kind).size):
         labels = stream.step(frame)
         assert labels.dtype == np.uint8
-        assert (labels == segmenter.step(frame).numpy()).mean() > 0.999
+        assert (labels == segmentor.step(frame).numpy()).mean() > 0.999
 
 
 @pytest.mark.parametrize("kind", ["mit", "timm"])

@@ -27,7 +27,7 @@ def read_manifest(folder):
 def test_an_onnx_stream_agrees_with_the_model_on_20_frames(exported, onnx_stream, kind):
     of_kind = exported(kind)
     agreement = compare(
-        of_kind.segmenter,
+        of_kind.segmentor,
         onnx_stream(kind),
         random_frames(of_kind.size, 20),
         of_kind.prototypes,
@@ -38,7 +38,7 @@ def test_an_onnx_stream_agrees_with_the_model_on_20_frames(exported, onnx_stream
 
 def test_programs_of_torch_export_equal_eager_after_loading(exported):
     of_kind = exported("mit")
-    graphs, _ = stream_graphs(of_kind.segmenter.model, of_kind.size, full_resolution=True)
+    graphs, _ = stream_graphs(of_kind.segmentor.model, of_kind.size, full_resolution=True)
     programs = load_programs(of_kind.folder)
     assert programs.keys() == graphs.keys()
     generator = torch.Generator().manual_seed(1)
@@ -59,12 +59,12 @@ def test_a_wrong_reference_shows(exported, onnx_stream):
     references = stream.references
     stream.references = lambda target: references(target)[::-1]
     of_kind = exported("mit")
-    assert compare(of_kind.segmenter, stream, random_frames(of_kind.size, 5)).logits > 1e-2
+    assert compare(of_kind.segmentor, stream, random_frames(of_kind.size, 5)).logits > 1e-2
 
 
 @pytest.mark.parametrize("kind", ["mit", "timm"])
 def test_switches_of_training_do_not_reach_the_graphs(exported, kind):
-    model = copy.deepcopy(exported(kind).segmenter.model)
+    model = copy.deepcopy(exported(kind).segmentor.model)
     programs = []
     for enable in (False, True):
         model.backbone.set_activation_checkpointing(enable)
@@ -78,7 +78,7 @@ def test_switches_of_training_do_not_reach_the_graphs(exported, kind):
 
 
 def test_a_large_frame_is_attended_to_at_once(exported):
-    graphs, _ = stream_graphs(exported("mit").segmenter.model, (448, 512))
+    graphs, _ = stream_graphs(exported("mit").segmentor.model, (448, 512))
     nodes = export_graph(graphs["refine"]).graph.nodes
     attentions = [n for n in nodes if "scaled_dot_product_attention" in str(n.target)]
     assert len(attentions) == 2  # one per block of CFFM, not one per group of windows
@@ -108,7 +108,7 @@ def test_the_manifest_lists_the_references_of_the_first_frames(exported):
     assert references["first_frames"] == [inference_clip(t)[:-1] for t in range(9)]
 
 
-def test_an_image_segmenter_has_no_references_and_no_graph_for_them(exported):
+def test_an_image_segmentor_has_no_references_and_no_graph_for_them(exported):
     manifest = read_manifest(exported("image").folder)
     assert set(manifest["graphs"]) == {"encode", "classify"}
     assert manifest["references"] == {"offsets": [], "first_frames": []}
@@ -129,7 +129,7 @@ def test_names_in_the_files_are_those_of_the_manifest(exported):
 
 
 def test_the_model_stays_as_it_is(exported):
-    model = exported("mit").segmenter.model
+    model = exported("mit").segmentor.model
     model.train()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     trainable = [parameter.requires_grad for parameter in model.parameters()]
@@ -152,7 +152,7 @@ def test_the_model_stays_as_it_is(exported):
     ],
 )
 def test_what_does_not_fit_is_an_error(exported, tmp_path, spec, arguments, message):
-    model = exported("mit").segmenter.model
+    model = exported("mit").segmentor.model
     with pytest.raises(ValueError, match=message):
         export_stream(model, spec, tmp_path / "new", **({"size": (32, 32)} | arguments))
     assert not (tmp_path / "new").exists()

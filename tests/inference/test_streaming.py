@@ -11,7 +11,7 @@ from tiny_models import NUM_CLASSES, PIXELS, make_parts
 
 from cffm_plugin import CFFM
 from cffm_plugin.data import inference_clip
-from cffm_plugin.inference import StreamingSegmenter
+from cffm_plugin.inference import StreamingSegmentor
 from cffm_plugin.modeling import (
     CFFMSegmentor,
     PrototypeBranch,
@@ -67,17 +67,17 @@ def assert_same(logits, labels, expected):
 def test_a_stream_gives_what_the_clips_of_a_whole_video_give(kind, size):
     model = make_model(kind)
     frames = make_frames(14, size)
-    for_logits, for_labels = StreamingSegmenter(model), StreamingSegmenter(model)
+    for_logits, for_labels = StreamingSegmentor(model), StreamingSegmentor(model)
     for frame, expected in zip(frames, clip_outputs(model, frames)):
         logits = for_logits.step(frame, output="logits")
         assert_same(logits, for_labels.step(frame), expected)
 
 
 def test_the_past_matters():
-    """Or the test above would hold for an image segmenter."""
+    """Or the test above would hold for an image segmentor."""
     model = make_model()
     frames, others = make_frames(10), make_frames(10, seed=1)[:9]
-    one, other = StreamingSegmenter(model), StreamingSegmenter(model)
+    one, other = StreamingSegmentor(model), StreamingSegmentor(model)
     for a, b in zip(frames[:9], others):
         one.step(a), other.step(b)
     last = frames[9]
@@ -90,7 +90,7 @@ def test_the_past_matters():
 def test_any_offsets(offsets):
     model = make_model(depth=1)
     frames = make_frames(2 - 2 * offsets[0])
-    stream = StreamingSegmenter(model, frame_offsets=offsets)
+    stream = StreamingSegmentor(model, frame_offsets=offsets)
     for frame, expected in zip(frames, clip_outputs(model, frames, offsets)):
         torch.testing.assert_close(stream.step(frame, output="logits"), expected)
 
@@ -98,7 +98,7 @@ def test_any_offsets(offsets):
 def test_prototypes_of_the_video_are_used():
     model = make_model("plus")
     frames, prototypes = make_frames(11), torch.randn(7, 32)
-    stream = StreamingSegmenter(model)
+    stream = StreamingSegmentor(model)
     for frame, expected in zip(frames, clip_outputs(model, frames, prototypes=prototypes)):
         logits = stream.step(frame, output="logits", prototypes=prototypes)
         torch.testing.assert_close(logits, expected)
@@ -115,7 +115,7 @@ def test_streams_that_come_and_go_do_not_touch_each_other():
     }
     starts = {"long": 0, "late": 3, "small": 0}
     expected = {name: clip_outputs(model, frames) for name, frames in videos.items()}
-    stream = StreamingSegmenter(model)
+    stream = StreamingSegmentor(model)
     for time in range(14):
         now = {
             name: frames[time - starts[name]]
@@ -130,7 +130,7 @@ def test_streams_that_come_and_go_do_not_touch_each_other():
 
 
 def test_memory_does_not_grow_with_the_video():
-    stream = StreamingSegmenter(make_model(depth=1))
+    stream = StreamingSegmentor(make_model(depth=1))
     frames = make_frames(5, (32, 32))
 
     def tensors_after(steps):
@@ -144,7 +144,7 @@ def test_memory_does_not_grow_with_the_video():
 
 
 def test_only_tokens_that_later_frames_need_are_kept():
-    stream = StreamingSegmenter(make_model(depth=1))
+    stream = StreamingSegmentor(make_model(depth=1))
     for frame in make_frames(20, (56, 56)):  # one window of 7 x 7 cells
         stream.step(frame)
     (state,) = stream._streams.values()
@@ -161,7 +161,7 @@ def test_only_tokens_that_later_frames_need_are_kept():
 
 def test_a_frame_of_another_size_begins_a_new_video_and_says_so(caplog):
     model = make_model(depth=1)
-    stream = StreamingSegmenter(model)
+    stream = StreamingSegmentor(model)
     for frame in make_frames(6):
         stream.step(frame)
     new = make_frames(6, (48, 64), seed=5)
@@ -174,7 +174,7 @@ def test_a_frame_of_another_size_begins_a_new_video_and_says_so(caplog):
 
 def test_after_a_reset_the_next_frame_is_the_first():
     model = make_model(depth=1)
-    stream = StreamingSegmenter(model)
+    stream = StreamingSegmentor(model)
     frames = make_frames(6)
     first = [stream.step(frame, output="logits") for frame in frames]
     stream.reset()
@@ -186,7 +186,7 @@ def test_after_a_reset_the_next_frame_is_the_first():
 def test_arrays_are_resized_as_for_evaluation_and_the_output_has_their_size():
     model = make_model(depth=1)
     image = np.random.default_rng(0).integers(0, 256, (50, 70, 3), dtype=np.uint8)
-    stream = StreamingSegmenter(model, augmentations=[T.Resize((64, 96))], image_format="RGB")
+    stream = StreamingSegmentor(model, augmentations=[T.Resize((64, 96))], image_format="RGB")
     labels = stream.step(image)
     assert labels.shape == (50, 70) and labels.dtype == torch.uint8
     resized = T.Resize((64, 96)).get_transform(image).apply_image(image)
@@ -196,15 +196,15 @@ def test_arrays_are_resized_as_for_evaluation_and_the_output_has_their_size():
 
 
 def test_probabilities_sum_to_one():
-    probabilities = StreamingSegmenter(make_model(depth=1)).step(
+    probabilities = StreamingSegmentor(make_model(depth=1)).step(
         make_frames(1)[0], output="probabilities"
     )
     torch.testing.assert_close(probabilities.sum(dim=0), torch.ones(64, 96))
 
 
-def test_an_image_segmenter_streams_too():
+def test_an_image_segmentor_streams_too():
     model = CFFMSegmentor(**make_parts()).eval()
-    stream = StreamingSegmenter(model)
+    stream = StreamingSegmentor(model)
     for frame in make_frames(5):
         with torch.no_grad():
             expected = model([{"image": frame}])[0]["sem_seg"]
@@ -221,9 +221,9 @@ def test_an_image_segmenter_streams_too():
 )
 def test_frames_of_another_kind_are_errors(frame, message):
     with pytest.raises(ValueError, match=message):
-        StreamingSegmenter(make_model(depth=1)).step(frame)
+        StreamingSegmentor(make_model(depth=1)).step(frame)
 
 
 def test_offsets_that_do_not_fit_the_model_are_an_error():
     with pytest.raises(ValueError, match="3 reference frames"):
-        StreamingSegmenter(make_model(depth=1), frame_offsets=(-1,))
+        StreamingSegmentor(make_model(depth=1), frame_offsets=(-1,))

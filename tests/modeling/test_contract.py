@@ -111,7 +111,7 @@ def backbones(request):
 
 @pytest.fixture(params=HEADS)
 def parts(request, backbones):
-    """The arguments of an image segmenter."""
+    """The arguments of an image segmentor."""
     make_head, divisibility = HEADS[request.param]
     backbone = backbones[divisibility]
     torch.manual_seed(0)
@@ -142,7 +142,7 @@ def test_features_have_the_declared_channels_and_strides(backbones):
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_a_clip_gets_logits_of_its_size_and_a_frame_the_image_segmenters(parts, size):
+def test_a_clip_gets_logits_of_its_size_and_a_frame_the_image_segmentors(parts, size):
     plain, ours = SemanticSegmentor(**parts).eval(), make_segmentor(parts).eval()
     clip = make_clip(size)
     frame = {"image": clip["image"][-1]}

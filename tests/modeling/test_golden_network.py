@@ -1,6 +1,6 @@
 """The whole network against the official implementation, through configs and converted weights."""
 
-import golden
+import golden_cases
 import numpy as np
 import pytest
 import torch
@@ -15,16 +15,16 @@ from cffm_plugin.modeling.backbone import MIT_VARIANTS
 
 def build_golden_model(variant, *overrides):
     """The model of a shipped config with the deterministic official weights, loaded strictly."""
-    model = build_model(golden.config(f"cffm_mit_{variant}", *overrides))
-    conversion = convert(golden.official_checkpoint(variant))
+    model = build_model(golden_cases.config(f"cffm_mit_{variant}", *overrides))
+    conversion = convert(golden_cases.official_checkpoint(variant))
     model.load_state_dict(conversion.weights)
     return model
 
 
 def test_mit_stages_agree():
-    case, arrays = golden.load_json("mit_b0"), golden.load_arrays("mit_b0")
+    case, arrays = golden_cases.load_json("mit_b0"), golden_cases.load_arrays("mit_b0")
     mit = MiT(MIT_VARIANTS["mit_b0"]).eval()
-    conversion = convert(golden.official_checkpoint("b0"))
+    conversion = convert(golden_cases.official_checkpoint("b0"))
     mit.load_state_dict(
         {
             name.removeprefix("backbone."): tensor
@@ -33,7 +33,7 @@ def test_mit_stages_agree():
         }
     )
     with torch.no_grad():
-        features = mit(golden.normal(case["input_seed"], case["shape"]))
+        features = mit(golden_cases.normal(case["input_seed"], case["shape"]))
     assert len(arrays) == len(features)
     for feature, expected in zip(features.values(), arrays.values()):
         torch.testing.assert_close(feature, expected, rtol=0, atol=1e-5)
@@ -50,10 +50,10 @@ def test_mit_stages_agree():
     ],
 )
 def test_logits_agree_through_the_public_input_format(name):
-    case = golden.load_json(name)
-    (expected,) = golden.load_arrays(name).values()  # logits at a quarter of the input's size
+    case = golden_cases.load_json(name)
+    (expected,) = golden_cases.load_arrays(name).values()  # logits at a quarter of the input's size
     model = build_golden_model(case["variant"]).eval()
-    clips = golden.normal(case["input_seed"], case["shape"])
+    clips = golden_cases.normal(case["input_seed"], case["shape"])
     height, width = case["shape"][-2:]
     with torch.no_grad():
         outputs = model([{"image": list(clip), "height": height, "width": width} for clip in clips])
@@ -66,17 +66,17 @@ def test_logits_agree_through_the_public_input_format(name):
 class TestTrainingStep:
     @pytest.fixture(scope="class")
     def case(self):
-        return golden.load_json("cffm_b0_train")
+        return golden_cases.load_json("cffm_b0_train")
 
     @pytest.fixture(scope="class")
     def step(self, case):
         """Model and losses after one forward and backward pass."""
         model = build_golden_model(
             case["variant"],
-            *("MODEL.SEM_SEG_HEAD.DROPOUT", "0.0", "MODEL.CFFM.DROPOUT", "0.0"),
+            *("MODEL.SEM_SEG_HEAD.DROPOUT", "0.0", "MODEL.TEMPORAL.DROPOUT", "0.0"),
             *("MODEL.MIT.DROP_PATH_RATE", "0.0"),
         ).train()
-        clips = golden.normal(case["input_seed"], case["shape"])
+        clips = golden_cases.normal(case["input_seed"], case["shape"])
         labels = golden_labels(case)
         losses = model([{"image": list(c), "sem_seg": list(s)} for c, s in zip(clips, labels)])
         sum(losses.values()).backward()
@@ -90,7 +90,7 @@ class TestTrainingStep:
 
     def test_gradient_norm_of_every_parameter_agrees(self, case, step):
         model, _ = step
-        official = golden.official_names("b0")
+        official = golden_cases.official_names("b0")
         ours = {official[name]: p.grad.norm().item() for name, p in model.named_parameters()}
         assert set(ours) == set(case["grad_norm"])
         # Exactly zero in exact arithmetic, because BatchNorm cancels them.

@@ -16,7 +16,7 @@ from cffm_plugin.modeling import resolve_normalization
 
 TINY_SEGMENTER = [
     *("MODEL.META_ARCHITECTURE", "CFFMSegmentor", "MODEL.DEVICE", "cpu"),
-    *("MODEL.CFFM.ENABLED", "False", "MODEL.SEM_SEG_HEAD.NAME", "SegFormerHead"),
+    *("MODEL.TEMPORAL.ENABLED", "False", "MODEL.SEM_SEG_HEAD.NAME", "SegFormerHead"),
     *("MODEL.SEM_SEG_HEAD.IN_FEATURES", "['res2', 'res5']", "MODEL.SEM_SEG_HEAD.CONVS_DIM", "32"),
     *("MODEL.TIMM.OUT_FEATURES", "['res2', 'res5']"),
 ]

@@ -1,6 +1,6 @@
 """CFFM++: agreement with the official implementation, and that only its branch is trained."""
 
-import golden
+import golden_cases
 import pytest
 import torch
 import torch.nn.functional as F
@@ -22,12 +22,12 @@ def make_segmentor():
 
 
 def test_logits_agree_through_the_public_input_format():
-    case = golden.load_json("cffm_plus_b0_eval")
-    (expected,) = golden.load_arrays("cffm_plus_b0_eval").values()
-    model = build_model(golden.config("cffm_plus_mit_b0")).eval()
-    model.load_state_dict(convert(golden.official_checkpoint("plus_b0")).weights)
-    clips = golden.normal(case["input_seed"], case["shape"])
-    prototypes = golden.normal(case["prototype_seed"], case["prototype_shape"])
+    case = golden_cases.load_json("cffm_plus_b0_eval")
+    (expected,) = golden_cases.load_arrays("cffm_plus_b0_eval").values()
+    model = build_model(golden_cases.config("cffm_plus_mit_b0")).eval()
+    model.load_state_dict(convert(golden_cases.official_checkpoint("plus_b0")).weights)
+    clips = golden_cases.normal(case["input_seed"], case["shape"])
+    prototypes = golden_cases.normal(case["prototype_seed"], case["prototype_shape"])
     size = case["shape"][-2:]
     with torch.no_grad():
         outputs = model(
@@ -41,7 +41,7 @@ def test_logits_agree_through_the_public_input_format():
     torch.testing.assert_close(logits, expected, rtol=0, atol=1e-5)
 
 
-def test_a_short_clip_gets_the_image_segmenters_logits_alone():
+def test_a_short_clip_gets_the_image_segmentors_logits_alone():
     model, clip = make_segmentor().eval(), make_clip(frames=2)
     without = CFFMSegmentor(**make_parts()).eval()
     with torch.no_grad():

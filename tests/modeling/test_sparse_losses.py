@@ -161,7 +161,7 @@ def test_an_unlabelled_frame_still_helps_its_target():
     assert all(frame.grad.abs().sum() > 0 for frame in clip["image"])
 
 
-def test_the_image_segmenter_is_trained_on_the_labelled_frames_alone():
+def test_the_image_segmentor_is_trained_on_the_labelled_frames_alone():
     clips = [unlabel(make_clip(SIZE, labels=True), frames) for frames in ((0, 2), (0, 1, 2))]
     images = [
         {"image": image, "sem_seg": label}

@@ -1,4 +1,4 @@
-"""CFFMSegmentor: it is the image segmenter wherever it does not see a clip."""
+"""CFFMSegmentor: it is the image segmentor wherever it does not see a clip."""
 
 import pytest
 import torch
@@ -27,8 +27,8 @@ def make_segmentor(head="segformer", **kwargs):
 
 @pytest.mark.parametrize("head", ["segformer", "fpn"])
 @pytest.mark.parametrize("size", SIZES)
-class TestImageSegmenter:
-    def test_disabled_is_the_image_segmenter_bit_for_bit(self, head, size):
+class TestImageSegmentor:
+    def test_disabled_is_the_image_segmentor_bit_for_bit(self, head, size):
         plain = SemanticSegmentor(**make_parts(head)).eval()
         ours = CFFMSegmentor(**make_parts(head)).eval()
         assert ours.state_dict().keys() == plain.state_dict().keys()
@@ -39,7 +39,7 @@ class TestImageSegmenter:
         assert torch.equal(result["sem_seg"], expected["sem_seg"])
 
     @pytest.mark.parametrize("frames", [1, 2, 3])
-    def test_a_short_clip_gets_the_image_segmenters_logits_bit_for_bit(self, head, size, frames):
+    def test_a_short_clip_gets_the_image_segmentors_logits_bit_for_bit(self, head, size, frames):
         plain = SemanticSegmentor(**make_parts(head)).eval()
         ours = make_segmentor(head).eval()
         clip = make_clip(size, frames)
@@ -83,7 +83,7 @@ def test_clips_of_a_batch_do_not_see_each_other():
         torch.testing.assert_close(one["sem_seg"], other["sem_seg"], rtol=0, atol=1e-5)
 
 
-def test_disabled_training_is_the_image_segmenter_on_all_frames():
+def test_disabled_training_is_the_image_segmentor_on_all_frames():
     clip = make_clip(labels=True)
     images = [{"image": i, "sem_seg": s} for i, s in zip(clip["image"], clip["sem_seg"])]
     losses = []
@@ -109,7 +109,7 @@ def test_loss_weights_scale_the_two_losses():
     torch.testing.assert_close(3 * losses[0]["loss_video"], losses[1]["loss_video"])
 
 
-def test_an_image_segmenters_weights_load_into_the_image_part():
+def test_an_image_segmentors_weights_load_into_the_image_part():
     plain, ours = SemanticSegmentor(**make_parts()), make_segmentor()
     result = ours.load_state_dict(plain.state_dict(), strict=False)
     assert not result.unexpected_keys
@@ -167,7 +167,7 @@ def test_a_width_that_heads_do_not_divide_is_projected_to_the_next(
     channels, heads, dim, prototypes
 ):
     overrides = ["MODEL.SEM_SEG_HEAD.CONVS_DIM", str(channels), "MODEL.CFFM.NUM_HEADS", str(heads)]
-    overrides += ["MODEL.CFFM.PROTOTYPES.ENABLED", str(prototypes), "MODEL.CFFM.DEPTH", "1"]
+    overrides += ["MODEL.TEMPORAL.PROTOTYPES.ENABLED", str(prototypes), "MODEL.CFFM.DEPTH", "1"]
     model = build_model(tiny_config(overrides))
     assert model.temporal.cffm.dim == dim
     projection = {n for n in model.state_dict() if "projection." in n and n.startswith("temporal")}
@@ -186,8 +186,8 @@ def test_a_width_that_heads_do_not_divide_is_projected_to_the_next(
             assert parameter.grad is not None and parameter.grad.isfinite().all(), name
 
 
-def test_freezing_the_image_segmenter_trains_the_temporal_part_alone():
-    model = make_segmentor(freeze_image_segmenter=True).train()
+def test_freezing_the_image_segmentor_trains_the_temporal_part_alone():
+    model = make_segmentor(freeze_image_segmentor=True).train()
     assert model.training and all(module.training for module in model.temporal.modules())
     for part in (model.backbone, model.sem_seg_head):
         assert not any(module.training for module in part.modules())
@@ -207,15 +207,15 @@ def test_freezing_the_image_segmenter_trains_the_temporal_part_alone():
     assert not any(module.training for module in model.modules())
 
 
-def test_config_freezes_the_image_segmenter():
-    model = build_model(tiny_config(["MODEL.CFFM.FREEZE_IMAGE_SEGMENTER", "True"]))
+def test_config_freezes_the_image_segmentor():
+    model = build_model(tiny_config(["MODEL.TEMPORAL.FREEZE_IMAGE_SEGMENTER", "True"]))
     trained = {n.split(".")[0] for n, p in model.named_parameters() if p.requires_grad}
     assert trained == {"temporal"}
 
 
-def test_freezing_the_image_segmenter_without_cffm_is_an_error():
+def test_freezing_the_image_segmentor_without_cffm_is_an_error():
     with pytest.raises(ValueError, match="no temporal module"):
-        CFFMSegmentor(**make_parts(), freeze_image_segmenter=True)
+        CFFMSegmentor(**make_parts(), freeze_image_segmentor=True)
 
 
 def tiny_config(overrides):
@@ -229,4 +229,4 @@ def tiny_config(overrides):
 
 def test_a_config_that_does_not_fit_is_an_error():
     with pytest.raises(ValueError, match="one number per reference frame"):
-        build_model(tiny_config(["MODEL.CFFM.FRAME_OFFSETS", "(-3,)"]))
+        build_model(tiny_config(["MODEL.TEMPORAL.FRAME_OFFSETS", "(-3,)"]))

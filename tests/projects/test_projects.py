@@ -18,7 +18,7 @@ from cffm_plugin.config import load_config
 ROOT = Path(__file__).parents[2]
 CONFIGS = sorted((ROOT / "projects").glob("*/configs/*.yaml"))
 TINY = [
-    *("INPUT.FIT_SIZE", "(64, 48)", "INPUT.CROP.SIZE", "[32, 32]", "SOLVER.MAX_ITER", "3"),
+    *("INPUT.CLIP.FIT_SIZE", "(64, 48)", "INPUT.CROP.SIZE", "[32, 32]", "SOLVER.MAX_ITER", "3"),
     *("MODEL.CFFM.DEPTH", "1", "MODEL.CFFM.NUM_HEADS", "4"),
 ]
 # Project -> what makes its model tiny.
@@ -99,8 +99,8 @@ def test_cffm_and_its_baseline_differ_in_nothing_but_cffm(file):
     """The baseline is what the CFFM config is based on."""
     (base,) = re.findall(r'^_BASE_: "(.*)"$', file.read_text(), re.MULTILINE)
     cffm, baseline = (dict(flatten(load_config(str(f)))) for f in (file, file.parent / base))
-    assert {k for k in cffm if cffm[k] != baseline[k]} == {"MODEL.CFFM.ENABLED", "OUTPUT_DIR"}
-    assert cffm["MODEL.CFFM.ENABLED"] and not baseline["MODEL.CFFM.ENABLED"]
+    assert {k for k in cffm if cffm[k] != baseline[k]} == {"MODEL.TEMPORAL.ENABLED", "OUTPUT_DIR"}
+    assert cffm["MODEL.TEMPORAL.ENABLED"] and not baseline["MODEL.TEMPORAL.ENABLED"]
 
 
 @pytest.mark.parametrize("project", PROJECTS)

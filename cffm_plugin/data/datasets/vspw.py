@@ -29,7 +29,6 @@ from .records import (
     some,
     visible_files,
 )
-from .synthetic import SYNTHETIC_CLASSES, SYNTHETIC_COLORS, SyntheticConfig
 from .vspw_classes import VSPW_CLASSES, VSPW_COLORS, voc_colors
 
 _SCAN_THREADS = 16  # reading folders and headers is waiting, most of all on network disks
@@ -147,22 +146,35 @@ def _scan_video(root: Path, video_id: str, needs_masks: bool) -> dict[str, Any]:
     return make_training_record(video_id, pairs, image_size(files[0]))
 
 
-def _register_builtin() -> None:
-    """``vspw_*`` and ``synthetic_vspw_*``; names that are there already are left as they are."""
-    k = SyntheticConfig.num_classes
-    download = "Download VSPW_480p into it"
-    make = "Make it with tools/make_synthetic_vspw.py"
-    for prefix, folder, how_to_get, classes, colors in (
-        ("vspw", "vspw/VSPW_480p", download, VSPW_CLASSES, VSPW_COLORS),
-        ("synthetic_vspw", "synthetic_vspw", make, SYNTHETIC_CLASSES[:k], SYNTHETIC_COLORS[:k]),
-    ):
-        register_builtin(
-            prefix,
-            functools.partial(_load_builtin, folder, how_to_get),
-            classes=classes,
-            colors=colors,
-            label_mapping=LabelMapping.shifted_by_one(len(classes)),
-        )
+def register_builtin_in_vspw_layout(
+    prefix: str,
+    folder: str,
+    how_to_get: str,
+    *,
+    classes: Sequence[str],
+    colors: Sequence[tuple[int, int, int]],
+) -> None:
+    """Register ``<prefix>_train``, ``_val`` and ``_test``, but names that are there already.
+
+    Args:
+        prefix: first part of the names.
+        folder: below ``datasets_folder()``.
+        how_to_get: what an error says where it is not there ("Download X into it").
+        classes, colors: see ``register_vspw``.
+    """
+    register_builtin(
+        prefix,
+        functools.partial(_load_builtin, folder, how_to_get),
+        classes=classes,
+        colors=colors,
+        label_mapping=LabelMapping.shifted_by_one(len(classes)),
+    )
 
 
-_register_builtin()
+register_builtin_in_vspw_layout(
+    "vspw",
+    "vspw/VSPW_480p",
+    "Download VSPW_480p into it",
+    classes=VSPW_CLASSES,
+    colors=VSPW_COLORS,
+)

@@ -1,0 +1,177 @@
+"""Making the global prototypes of videos: offline, per video, before CFFM++ is trained."""
+
+import hashlib
+import json
+import logging
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from detectron2.config import CfgNode
+from detectron2.data import DatasetCatalog
+from detectron2.utils import comm
+from sklearn.cluster import KMeans
+from threadpoolctl import threadpool_limits
+from tqdm import tqdm
+
+from ..checkpoint import SegmentorCheckpointer
+from ..core import prototype_frames
+from ..data import ClipMapper, PrototypeFolder
+from ..modeling import CFFMSegmentor
+from .trainer import CFFMTrainer
+
+SETTINGS_FILE = "prototypes.json"
+
+logger = logging.getLogger(__name__)
+
+
+def make_prototypes(cfg: CfgNode, dataset_names: Sequence[str], output: str | os.PathLike) -> None:
+    """Write the prototypes of every video of some datasets, one file per video.
+
+    The frames of a video (``prototype_frames``) go through the image part of the model as in test;
+    k-means over the vectors of their embeddings gives the prototypes. Processes share the videos.
+    Files that are there already stay, so that an interrupted run goes on; a folder that was made
+    with other weights or settings is an error. The result does not depend on the number of
+    processes.
+
+    Args:
+        cfg: of a trained CFFM, MODEL.WEIGHTS included.
+        dataset_names: registered names.
+        output: the folder.
+
+    Raises:
+        ValueError: the folder holds prototypes of other weights or settings.
+    """
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.MODEL.TEMPORAL.PROTOTYPES.ENABLED = False  # the image part is all that is needed
+    cfg.MODEL.TEMPORAL.ENABLED = True
+    model = CFFMTrainer.build_model(cfg)
+    SegmentorCheckpointer(model, require_all=True).load(cfg.MODEL.WEIGHTS)
+    model.eval()
+    folder = Path(output).expanduser()
+    folder.mkdir(parents=True, exist_ok=True)
+    if comm.is_main_process():
+        _claim(folder, _settings(cfg))
+    comm.synchronize()
+
+    videos = _videos_of(dataset_names)
+    mine = sorted(videos)[comm.get_rank() :: comm.get_world_size()]
+    prototypes = PrototypeFolder(folder)
+    missing = [video_id for video_id in mine if not prototypes.path(video_id).exists()]
+    if len(missing) < len(mine):
+        logger.info("%d of %d videos are there already", len(mine) - len(missing), len(mine))
+    mapper = ClipMapper(cfg, is_train=False)
+    # One thread, so that sums are made in the same order whatever shares the machine.
+    if cfg.MODEL.DEVICE == "cpu":
+        torch.set_num_threads(1)
+    with threadpool_limits(1):
+        for video_id in tqdm(missing, unit="video", disable=not comm.is_main_process()):
+            vectors = _embeddings(model, mapper, videos[video_id], cfg)
+            centers = cluster(
+                vectors,
+                cfg.MODEL.TEMPORAL.PROTOTYPES.NUM_PROTOTYPES,
+                cfg.MODEL.TEMPORAL.PROTOTYPES.ITERATIONS,
+            )
+            _write(prototypes.path(video_id), centers)
+    comm.synchronize()
+    logger.info("Prototypes of %d videos are in %s", len(videos), folder)
+
+
+def cluster(vectors: np.ndarray, num_clusters: int, iterations: int, seed: int = 0) -> np.ndarray:
+    """K-means, Euclidean, started by k-means++ with a fixed seed.
+
+    Args:
+        vectors: (N, C) float32.
+        num_clusters: P; at most as many clusters as there are distinct vectors are made.
+        iterations: at most so many.
+        seed: of the start.
+
+    Returns:
+        (P, C) float32.
+    """
+    distinct = len(np.unique(vectors, axis=0)) if len(vectors) <= num_clusters else len(vectors)
+    kmeans = KMeans(
+        min(num_clusters, distinct),
+        init="k-means++",
+        n_init=1,
+        max_iter=iterations,
+        random_state=seed,
+        algorithm="lloyd",
+    )
+    return kmeans.fit(vectors).cluster_centers_.astype(np.float32)
+
+
+@torch.no_grad()
+def _embeddings(
+    model: CFFMSegmentor, mapper: ClipMapper, frames: Sequence[dict[str, Any]], cfg: CfgNode
+) -> np.ndarray:
+    """The vectors of a video's sampled frames, (N, C) float32."""
+    vectors = []
+    for index in prototype_frames(len(frames), cfg.MODEL.TEMPORAL.PROTOTYPES.NUM_FRAMES):
+        record = frames[index] | {"reference_file_names": []}
+        embedding = model.encode(mapper(record)["image"]).cells  # (1, C, h, w)
+        vectors.append(embedding[0].flatten(1).t().float().cpu().numpy())
+    return np.concatenate(vectors)
+
+
+def _videos_of(dataset_names: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+    """Video id -> its frames in order, of training and of test datasets."""
+    videos: dict[str, list[dict[str, Any]]] = {}
+    for name in dataset_names:
+        of_dataset: dict[str, list[dict[str, Any]]] = {}
+        for record in DatasetCatalog.get(name):
+            if "frames" in record:  # a training record holds a whole video
+                common = {"video_id": record["video_id"]}
+                of_dataset[record["video_id"]] = [frame | common for frame in record["frames"]]
+            else:
+                of_dataset.setdefault(record["video_id"], []).append(record)
+        videos |= of_dataset
+    return videos
+
+
+def _settings(cfg: CfgNode) -> dict[str, Any]:
+    """What decides the prototypes besides the videos."""
+    weights = hashlib.sha256(Path(cfg.MODEL.WEIGHTS).read_bytes()).hexdigest()
+    node = cfg.MODEL.TEMPORAL.PROTOTYPES
+    return {
+        "weights_sha256": weights,
+        "num_frames": node.NUM_FRAMES,
+        "num_prototypes": node.NUM_PROTOTYPES,
+        "iterations": node.ITERATIONS,
+        "stride": cfg.MODEL.TEMPORAL.STRIDE,
+        "fit_size": list(cfg.INPUT.CLIP.FIT_SIZE),
+        "size_divisibility": cfg.INPUT.CLIP.TEST_SIZE_DIVISIBILITY,
+    }
+
+
+def _claim(folder: Path, settings: dict[str, Any]) -> None:
+    """Write what the folder's prototypes are made with, or check that it is the same."""
+    file = folder / SETTINGS_FILE
+    if file.exists():
+        found = json.loads(file.read_text())
+        differing = [key for key in settings if found.get(key) != settings[key]]
+        if differing:
+            raise ValueError(
+                f"{folder} holds prototypes that were made with other {', '.join(differing)} (see "
+                f"{file}). Name another --output, or delete the folder."
+            )
+        return
+    if any(folder.glob("*.pt")):
+        raise ValueError(
+            f"{folder} holds .pt files but no {SETTINGS_FILE}, so it was not made by this tool. "
+            "Name another --output."
+        )
+    file.write_text(json.dumps(settings, indent=1) + "\n")
+
+
+def _write(path: Path, centers: np.ndarray) -> None:
+    """Whole or not at all: a killed run leaves no half file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".partial", delete=False) as file:
+        torch.save(torch.from_numpy(centers), file)
+    os.replace(file.name, path)

@@ -1,0 +1,1 @@
+"""Video files in and out, painting, and what tools/demo.py runs."""

@@ -1,0 +1,181 @@
+"""Pictures of label maps: colours, frames under a coat of colours, sheets of frames."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import cv2
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+VOID_COLOR = (0, 0, 0)
+MARGIN = 6
+TEXT_HEIGHT = 22
+FONT_SIZE = 14
+SWATCH = 14
+
+Legend = Sequence[tuple[str, Sequence[int]]]  # names and red-green-blue
+Font = ImageFont.FreeTypeFont
+
+
+def colorize(labels: np.ndarray, colors: Sequence[Sequence[int]]) -> np.ndarray:
+    """Label map (H, W), classes 0..K-1 -> picture (H, W, 3) uint8, red-green-blue.
+
+    Args:
+        labels: values of K and above, void among them, become black.
+        colors: K triples, red-green-blue, 0..255.
+    """
+    table = np.full((max(256, len(colors)), 3), VOID_COLOR, dtype=np.uint8)
+    table[: len(colors)] = np.asarray(colors, dtype=np.uint8)
+    return table[labels]
+
+
+def classes_present(
+    labels: np.ndarray, num_classes: int, shown: np.ndarray | None = None
+) -> list[int]:
+    """The classes, ascending, of a label map's pixels.
+
+    Args:
+        labels: (H, W); values of ``num_classes`` and above are no class.
+        num_classes: K.
+        shown: (H, W) bool: the pixels that count; by default all.
+    """
+    counted = labels if shown is None else labels[shown]
+    counts = np.bincount(counted.reshape(-1), minlength=num_classes)
+    return np.flatnonzero(counts[:num_classes]).tolist()
+
+
+def overlay(
+    frame: np.ndarray,
+    labels: np.ndarray,
+    colors: Sequence[Sequence[int]],
+    *,
+    opacity: float = 0.5,
+    shown: np.ndarray | None = None,
+) -> np.ndarray:
+    """A frame under its label map: every pixel is blended with the colour of its class.
+
+    Args:
+        frame: (H, W, 3) uint8, red-green-blue.
+        labels: (H, W); pixels with values of K and above, void among them, stay as they are.
+        colors: K triples, red-green-blue, 0..255.
+        opacity: of the colours, from 0, the frame, to 1, the colours alone.
+        shown: (H, W) bool: where it is False, the frame stays as it is. By default True.
+
+    Returns:
+        (H, W, 3) uint8, red-green-blue.
+    """
+    colored = labels < len(colors)
+    if shown is not None:
+        colored &= shown
+    blended = cv2.addWeighted(frame, 1 - opacity, colorize(labels, colors), opacity, 0)
+    return np.where(colored[..., None], blended, frame)
+
+
+def add_legend(picture: np.ndarray, legend: Legend) -> np.ndarray:
+    """A legend over a darkened strip at a picture's foot, its text in proportion to the picture.
+
+    Args:
+        picture: (H, W, 3) uint8, red-green-blue.
+        legend: name and colour of what the picture shows; of a legend that is higher than the
+            picture, the last lines are missing.
+
+    Returns:
+        a new picture of the same size.
+    """
+    if not legend:
+        return picture.copy()
+    height, width = picture.shape[:2]
+    font = _font(max(9, round(height / 32)))
+    scale = font.size / FONT_SIZE
+    places = _place_legend(legend, font, width, scale)
+    lines = places[-1][1] + 1
+    strip_height = min(height, round((lines * TEXT_HEIGHT + MARGIN / 2) * scale))
+    top = height - strip_height
+    darkened = picture.copy()
+    darkened[top:] = darkened[top:] * 0.35
+    image = Image.fromarray(darkened)
+    _draw_legend(ImageDraw.Draw(image), legend, places, font, top=top, scale=scale, ink="white")
+    return np.array(image)
+
+
+def comparison_sheet(
+    rows: Sequence[Sequence[np.ndarray]],
+    *,
+    row_titles: Sequence[str],
+    column_titles: Sequence[str],
+    legend: Legend = (),
+) -> Image.Image:
+    """Pictures in a grid, with a title for each row and column and a legend of colours below.
+
+    Args:
+        rows: pictures (H, W, 3) uint8, red-green-blue, all of one size, as many in every row as
+            there are column titles.
+        row_titles, column_titles: texts beside and above.
+        legend: name and colour of what the pictures show.
+
+    Raises:
+        ValueError: titles and pictures do not match in number.
+    """
+    if len(rows) != len(row_titles) or any(len(row) != len(column_titles) for row in rows):
+        raise ValueError("one title per row and one per column, and rows of one length")
+    height, width = rows[0][0].shape[:2]
+    font = _font(FONT_SIZE)
+    left = MARGIN + max(int(font.getlength(title)) for title in row_titles) + MARGIN
+    sheet_width = left + len(column_titles) * (width + MARGIN)
+    entries = _place_legend(legend, font, sheet_width)
+    legend_top = TEXT_HEIGHT + len(rows) * (height + MARGIN)
+    legend_lines = entries[-1][1] + 1 if entries else 0
+    size = (sheet_width, legend_top + legend_lines * TEXT_HEIGHT + MARGIN)
+    sheet = Image.new("RGB", size, "white")
+    draw = ImageDraw.Draw(sheet)
+    for column, title in enumerate(column_titles):
+        draw.text((left + column * (width + MARGIN), 3), title, fill="black", font=font)
+    for r, (row, title) in enumerate(zip(rows, row_titles)):
+        top = TEXT_HEIGHT + r * (height + MARGIN)
+        draw.text((MARGIN, top + height // 2 - 8), title, fill="black", font=font)
+        for column, picture in enumerate(row):
+            image = Image.fromarray(np.ascontiguousarray(picture))
+            sheet.paste(image, (left + column * (width + MARGIN), top))
+    _draw_legend(draw, legend, entries, font, top=legend_top)
+    return sheet
+
+
+@lru_cache(maxsize=8)
+def _font(size: int) -> Font:
+    font = ImageFont.load_default(size=size)
+    assert isinstance(font, Font)  # with a size it is
+    return font
+
+
+def _place_legend(
+    legend: Legend, font: Font, width: int, scale: float = 1.0
+) -> list[tuple[float, int]]:
+    """(x, line) of every entry, wrapped to the picture's width; ``scale`` goes with the font's."""
+    places = []
+    margin = MARGIN * scale
+    x, line = margin, 0
+    for name, _ in legend:
+        entry_width = (SWATCH + 5) * scale + int(font.getlength(name)) + 3 * margin
+        if x > margin and x + entry_width > width:
+            x, line = margin, line + 1
+        places.append((x, line))
+        x += entry_width
+    return places
+
+
+def _draw_legend(
+    draw: ImageDraw.ImageDraw,
+    legend: Legend,
+    places: Sequence[tuple[float, int]],
+    font: Font,
+    *,
+    top: float,
+    scale: float = 1.0,
+    ink: str = "black",
+) -> None:
+    """Squares and names, at places of ``_place_legend``."""
+    for (name, color), (x, line) in zip(legend, places):
+        y = top + line * TEXT_HEIGHT * scale
+        square = (x, y + 4 * scale, x + SWATCH * scale, y + (4 + SWATCH) * scale)
+        draw.rectangle(square, fill=tuple(color), outline=ink)
+        draw.text((x + (SWATCH + 5) * scale, y + 3 * scale), name, fill=ink, font=font)

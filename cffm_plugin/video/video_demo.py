@@ -1,0 +1,282 @@
+"""A video in, the same video under the colours of its classes out: what tools/demo.py runs."""
+
+import logging
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+from detectron2.config import CfgNode
+from detectron2.data import MetadataCatalog
+from detectron2.modeling import META_ARCH_REGISTRY
+from torch import Tensor
+from tqdm import tqdm
+
+from ..data import PrototypeFolder
+from ..data.datasets.vspw_classes import voc_colors
+from ..inference import StreamingSegmentor
+from ..modeling import CFFMSegmentor
+from .painting import Legend, add_legend, classes_present, overlay
+from .reading import IMAGE_SUFFIXES, FrameSource
+from .writing import (
+    LabelMapFolder,
+    PictureFolder,
+    PictureSink,
+    VideoWriter,
+    WindowClosedError,
+)
+
+logger = logging.getLogger(__name__)
+
+
+class DemoRun(NamedTuple):
+    """How a run ended.
+
+    Attributes:
+        num_frames: frames that were segmented and written.
+        interrupted: Ctrl-C ended it.
+    """
+
+    num_frames: int
+    interrupted: bool
+
+
+class VideoDemo:
+    """Segments a video as a stream and paints what it sees.
+
+    Args:
+        segmentor: the stream.
+        classes: name and colour, red-green-blue, of every class.
+        opacity: of the colours, 0..1.
+        confidence_threshold: pixels whose class has a probability below it get no colour. At 0 no
+            probabilities are computed.
+        side_by_side: the frame to the left of its painted copy.
+        prototypes: for CFFM++: those of the video, (P, C).
+    """
+
+    def __init__(
+        self,
+        segmentor: StreamingSegmentor,
+        classes: Legend,
+        *,
+        opacity: float = 0.5,
+        confidence_threshold: float = 0.0,
+        side_by_side: bool = False,
+        prototypes: Tensor | None = None,
+    ):
+        self.segmentor = segmentor
+        self.classes = classes
+        self.colors = [color for _, color in classes]
+        self.opacity = opacity
+        self.confidence_threshold = confidence_threshold
+        self.side_by_side = side_by_side
+        self.prototypes = prototypes
+
+    def run(
+        self,
+        source: FrameSource,
+        pictures: PictureSink | None = None,
+        label_maps: LabelMapFolder | None = None,
+    ) -> DemoRun:
+        """Segment a video from its first frame to its last, or until Ctrl-C or a closed window.
+
+        However it ends, also with an error, what was written is complete and playable. A second
+        Ctrl-C does not wait for the frame under way.
+
+        Args:
+            source: the video.
+            pictures: where painted frames go.
+            label_maps: where label maps go. ``confidence_threshold`` leaves them as they are.
+        """
+        self.segmentor.reset()
+        num_frames = 0
+        with _interrupts_noted() as interrupted:
+            try:
+                with tqdm(source, total=source.num_frames, unit="frame") as frames:
+                    for frame in frames:
+                        labels, shown = self.segment(frame.image)
+                        if label_maps is not None:
+                            label_maps.write(frame, labels)
+                        if pictures is not None:
+                            pictures.write(frame, self.paint(frame.image, labels, shown))
+                        num_frames += 1
+                        if interrupted():
+                            break
+            except WindowClosedError:
+                pass
+            finally:
+                if pictures is not None:
+                    pictures.close()
+            return DemoRun(num_frames, interrupted())
+
+    def segment(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """The next frame, (H, W, 3) uint8, blue-green-red.
+
+        Returns:
+            its classes, (H, W) uint8; and where their probability reaches the threshold, (H, W)
+            bool, None for everywhere.
+        """
+        if not self.confidence_threshold:
+            return self.segmentor.step(image, prototypes=self.prototypes).cpu().numpy(), None
+        probabilities = self.segmentor.step(
+            image, output="probabilities", prototypes=self.prototypes
+        )
+        confidence, labels = probabilities.max(dim=0)
+        kind = np.uint8 if len(self.classes) <= 256 else np.int64
+        shown = confidence >= self.confidence_threshold
+        return labels.cpu().numpy().astype(kind), shown.cpu().numpy()
+
+    def paint(
+        self, image: np.ndarray, labels: np.ndarray, shown: np.ndarray | None = None
+    ) -> np.ndarray:
+        """A frame under its colours, with a legend of the classes that it shows.
+
+        Args:
+            image: (H, W, 3) uint8, blue-green-red.
+            labels: (H, W).
+            shown: (H, W) bool: which pixels get a colour; by default all.
+
+        Returns:
+            (H, W, 3) uint8, red-green-blue; (H, 2W, 3) side by side.
+        """
+        frame = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+        painted = overlay(frame, labels, self.colors, opacity=self.opacity, shown=shown)
+        present = classes_present(labels, len(self.classes), shown)
+        painted = add_legend(painted, [self.classes[k] for k in present])
+        return np.hstack([frame, painted]) if self.side_by_side else painted
+
+
+def load_segmentor(cfg: CfgNode) -> StreamingSegmentor:
+    """The stream of a config, with the weights of MODEL.WEIGHTS.
+
+    Raises:
+        FileNotFoundError: there are no such weights.
+        ValueError: the config is not of a CFFMSegmentor, it names no weights, or they do not fit.
+    """
+    name = cfg.MODEL.META_ARCHITECTURE
+    known = name in META_ARCH_REGISTRY
+    if not known or not issubclass(META_ARCH_REGISTRY.get(name), CFFMSegmentor):
+        raise ValueError(
+            f"MODEL.META_ARCHITECTURE is {name}, but videos are segmented by a CFFMSegmentor. "
+            "docs/wrap-your-segmenter.md makes one of an image segmentor."
+        )
+    if not cfg.MODEL.WEIGHTS:
+        raise ValueError("MODEL.WEIGHTS is empty. Name the weights: --opts MODEL.WEIGHTS FILE.")
+    return StreamingSegmentor(cfg)
+
+
+def dataset_classes(cfg: CfgNode) -> list[tuple[str, tuple[int, int, int]]]:
+    """Name and colour, red-green-blue, of every class that a config's model tells apart.
+
+    They are those of the first dataset of DATASETS.TEST, or else of DATASETS.TRAIN. Of a dataset
+    that is not registered here, classes are named by their numbers.
+
+    Raises:
+        ValueError: the dataset has another number of classes than the model.
+    """
+    num_classes = cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES
+    names = [*cfg.DATASETS.TEST[:1], *cfg.DATASETS.TRAIN[:1]]
+    for name in names:
+        if name not in MetadataCatalog:
+            continue
+        metadata = MetadataCatalog.get(name)
+        classes = metadata.get("stuff_classes")
+        if classes is None:
+            continue
+        colors = metadata.get("stuff_colors") or voc_colors(len(classes))
+        if len(classes) != num_classes or len(colors) != num_classes:
+            raise ValueError(
+                f"Dataset {name} has {len(classes)} classes and {len(colors)} colours, but "
+                f"MODEL.SEM_SEG_HEAD.NUM_CLASSES is {num_classes}. Name the dataset that the "
+                "weights were trained on in DATASETS.TEST."
+            )
+        return [(name, (red, green, blue)) for name, (red, green, blue) in zip(classes, colors)]
+    logger.warning(
+        "No class names: DATASETS.TEST and DATASETS.TRAIN begin with no dataset that is registered "
+        "(%s). Classes are called by their numbers.",
+        ", ".join(names) or "both are empty",
+    )
+    return [(f"class {k}", color) for k, color in enumerate(voc_colors(num_classes))]
+
+
+def load_prototypes(cfg: CfgNode, file: str | None) -> Tensor | None:
+    """The prototypes of a video, (P, C), where the config's model needs them: CFFM++.
+
+    Args:
+        cfg: the config.
+        file: as tools/make_prototypes.py writes it.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the model needs them and ``file`` is None, or the other way round; or the file
+            holds something else.
+    """
+    enabled = cfg.MODEL.TEMPORAL.ENABLED and cfg.MODEL.TEMPORAL.PROTOTYPES.ENABLED
+    if not enabled:
+        if file is not None:
+            raise ValueError(
+                "Prototypes are for CFFM++, and MODEL.TEMPORAL.PROTOTYPES.ENABLED is False. Leave "
+                "--prototypes out, or give CFFM++'s config and weights."
+            )
+        return None
+    if file is None:
+        raise ValueError(
+            "The config is of CFFM++, which needs the prototypes of the video: --prototypes FILE, "
+            "of tools/make_prototypes.py. Without them: MODEL.TEMPORAL.PROTOTYPES.ENABLED False."
+        )
+    path = Path(file).expanduser()
+    if path.suffix != ".pt" or not path.is_file():
+        raise FileNotFoundError(
+            f"{path}: there is no such file of prototypes, <video>.pt. tools/make_prototypes.py "
+            "makes them."
+        )
+    return PrototypeFolder(path.parent).load(path.stem)
+
+
+def check_overwrites(
+    source: FrameSource, pictures: PictureSink | None, label_maps: LabelMapFolder | None
+) -> None:
+    """Refuse to write over what is read, or label maps over pictures.
+
+    Raises:
+        ValueError: an output is an input, or both outputs are one folder.
+    """
+    written: set[Path] = set()
+    read = {file.resolve() for file in source.files}
+    image_folders = {file.parent for file in read if file.suffix.lower() in IMAGE_SUFFIXES}
+    for sink in (pictures, label_maps):
+        if not isinstance(sink, VideoWriter | PictureFolder):
+            continue
+        output = sink.path.resolve()
+        if output in (read if isinstance(sink, VideoWriter) else image_folders):
+            raise ValueError(f"{sink.path} is what is read: name another output.")
+        if output in written:
+            raise ValueError(f"{sink.path}: pictures and label maps need a folder each.")
+        written.add(output)
+
+
+@contextmanager
+def _interrupts_noted() -> Iterator[Callable[[], bool]]:
+    """The first Ctrl-C is only noted, a second one raises KeyboardInterrupt as usual.
+
+    Gives a function that says whether there was one. Outside the main thread, which alone gets
+    signals, there is none.
+    """
+    noted = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield noted.is_set
+        return
+
+    def note(signal_number: int, stack_frame: Any) -> None:
+        noted.set()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield noted.is_set
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,236 @@
+"""Where pictures and label maps go: a video file, folders of PNGs or a window."""
+
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from fractions import Fraction
+from os import PathLike
+from pathlib import Path
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from ..data import save_label_map
+from .reading import SourceFrame, import_av
+
+VIDEO_SUFFIXES = (".mp4", ".mkv")
+
+_QUALITY = {"crf": "20", "preset": "fast"}
+_BT709 = 1  # in ffmpeg's numbering of primaries, transfer functions and matrices
+_LIMITED_RANGE = 1
+_MILLISECOND = Fraction(1, 1000)
+_ESCAPE = 27
+
+logger = logging.getLogger(__name__)
+
+
+class PictureSink(Protocol):
+    """Takes the pictures of a video's frames."""
+
+    def write(self, frame: SourceFrame, picture: np.ndarray) -> None:
+        """The next picture, (H, W, 3) uint8, red-green-blue."""
+
+    def close(self) -> None:
+        """No more come. May be called twice."""
+
+
+class WindowClosedError(Exception):
+    """The person has closed the window."""
+
+
+def open_output(path: str, rate: Fraction | None) -> "VideoWriter | PictureFolder":
+    """A video file for a path with a video's suffix, else a folder of PNGs.
+
+    Args:
+        path: ``~`` is expanded.
+        rate: of the video; see ``VideoWriter``.
+
+    Raises:
+        ValueError: another suffix, or what is there already is of the other kind.
+    """
+    target = Path(path).expanduser()
+    is_named_folder = path.endswith(("/", os.sep))
+    suffix = "" if is_named_folder else target.suffix.lower()
+    if suffix in VIDEO_SUFFIXES:
+        return VideoWriter(target, rate)
+    if suffix and not target.is_dir():
+        raise ValueError(
+            f"{path}: unknown suffix {target.suffix}. Name a video, {' or '.join(VIDEO_SUFFIXES)}; "
+            "or a folder for a PNG per frame, without a suffix or with / at its end."
+        )
+    return PictureFolder(target)
+
+
+class VideoWriter:
+    """H.264 (yuv420p, BT.709) in MP4 or Matroska, without sound.
+
+    The file is made with the first picture, and plays once ``close`` was called, however many
+    pictures there were. H.264 in yuv420p has even sides: an odd one is padded by repeating the last
+    column or row.
+
+    Args:
+        path: the file; what is there is overwritten.
+        rate: pictures per second; None to show each from its frame's ``seconds`` on.
+
+    Raises:
+        ValueError: the path is a folder.
+        ModuleNotFoundError: PyAV is not installed.
+    """
+
+    def __init__(self, path: Path, rate: Fraction | None):
+        self._av = import_av()
+        if path.is_dir():
+            raise ValueError(f"{path} is a folder, but by its suffix it is to be a video file.")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path, self.rate = path, rate
+        self._container: Any = None
+        self._stream: Any = None
+        self._size = (0, 0)
+        self._next = 0  # earliest time stamp of the next picture
+
+    def write(self, frame: SourceFrame, picture: np.ndarray) -> None:
+        """
+        Raises:
+            ValueError: the picture has another size than the first; or this PyAV has no H.264.
+            OSError: the file can't be written.
+        """
+        size = picture.shape[:2]
+        if self._container is None:
+            self._open(size)
+        if size != self._size:
+            raise ValueError(
+                f"Frame {frame.name} makes a picture of {size[1]}x{size[0]} (width x height), the "
+                f"ones before {self._size[1]}x{self._size[0]}, and a video has one size. For "
+                "pictures of several sizes, let --output be a folder."
+            )
+        height, width = size
+        even = np.pad(picture, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+        encoded = self._av.VideoFrame.from_ndarray(np.ascontiguousarray(even), format="rgb24")
+        encoded = encoded.reformat(
+            format="yuv420p", dst_colorspace="ITU709", dst_color_range="MPEG"
+        )
+        if self.rate is None:
+            encoded.time_base = _MILLISECOND
+            encoded.pts = max(self._next, round(frame.seconds * 1000))
+        else:
+            encoded.time_base, encoded.pts = 1 / self.rate, self._next
+        self._next = encoded.pts + 1
+        self._container.mux(self._stream.encode(encoded))
+
+    def close(self) -> None:
+        """Make the file playable."""
+        if self._container is None:
+            return
+        container, self._container = self._container, None
+        try:
+            container.mux(self._stream.encode(None))
+        finally:
+            container.close()
+
+    def _open(self, size: tuple[int, int]) -> None:
+        self._size = size
+        height, width = (side + side % 2 for side in size)
+        if (height, width) != size:
+            logger.info(
+                "%s: padded from %dx%d to %dx%d, since H.264 has even sides",
+                self.path,
+                *(size[1], size[0], width, height),
+            )
+        self._container = self._av.open(self.path, "w")
+        try:
+            stream = self._container.add_stream("libx264", self.rate or 30, options=_QUALITY)
+        except self._av.codec.codec.UnknownCodecError:
+            self._container = None
+            raise ValueError(
+                "This build of PyAV has no H.264 encoder (libx264). The one of pip install av has."
+            ) from None
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        stream.color_range, stream.colorspace = _LIMITED_RANGE, _BT709
+        stream.color_primaries = stream.color_trc = _BT709
+        if self.rate is None:
+            stream.codec_context.time_base = _MILLISECOND
+        self._stream = stream
+
+
+class PictureFolder:
+    """A PNG per frame, ``<folder>/<name>.png``.
+
+    Args:
+        path: the folder, which is made; ``~`` is expanded.
+
+    Raises:
+        ValueError: the path is a file.
+    """
+
+    def __init__(self, path: str | PathLike):
+        self.path = Path(path).expanduser()
+        if self.path.exists() and not self.path.is_dir():
+            raise ValueError(
+                f"{self.path} is a file, but a folder is to be written. A video file has one of "
+                f"the suffixes {', '.join(VIDEO_SUFFIXES)}."
+            )
+        self.path.mkdir(parents=True, exist_ok=True)
+
+    def write(self, frame: SourceFrame, picture: np.ndarray) -> None:
+        Image.fromarray(picture).save(self.path / f"{frame.name}.png")
+
+    def close(self) -> None:
+        pass
+
+
+class LabelMapFolder(PictureFolder):
+    """A palette PNG per frame, whose pixel values are class indices.
+
+    Args:
+        path: as for ``PictureFolder``.
+        colors: red-green-blue of every class; at most 256.
+    """
+
+    def __init__(self, path: str | PathLike, colors: Sequence[Sequence[int]]):
+        if len(colors) > 256:
+            raise ValueError(
+                f"{path}: a PNG holds 256 classes at most, and there are {len(colors)}."
+            )
+        super().__init__(path)
+        self.colors = colors
+
+    def write(self, frame: SourceFrame, labels: np.ndarray) -> None:
+        """The next label map, (H, W) uint8."""
+        save_label_map(self.path / f"{frame.name}.png", labels, self.colors)
+
+
+class Window:
+    """Shows the pictures; Escape or q closes it.
+
+    Raises:
+        OSError: there is no display, or this OpenCV has no windows.
+    """
+
+    TITLE = "CFFM"
+
+    def __init__(self) -> None:
+        has_display = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+        advice = "Write a file or a folder instead: --output FILE.mp4 or --output FOLDER."
+        if sys.platform.startswith("linux") and not has_display:  # there, Qt would abort
+            raise OSError(f"There is no display to show the result on. {advice}")
+        try:
+            cv2.namedWindow(self.TITLE, cv2.WINDOW_NORMAL)
+        except cv2.error:
+            raise OSError(
+                f"This OpenCV can't open windows (opencv-python-headless can't). {advice}"
+            ) from None
+
+    def write(self, frame: SourceFrame, picture: np.ndarray) -> None:
+        """
+        Raises:
+            WindowClosedError: the person has closed it.
+        """
+        cv2.imshow(self.TITLE, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+        if cv2.waitKey(1) & 0xFF in (_ESCAPE, ord("q")):
+            raise WindowClosedError
+
+    def close(self) -> None:
+        cv2.destroyAllWindows()

@@ -1,0 +1,89 @@
+"""tools/check_vspw.py: exit statuses and what it prints and writes."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from planted_faults import K, as_16_bit, mask, put_value, resize, shorten, snapshot
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def run_tool(monkeypatch):
+    """Run tools/check_vspw.py in this process; returns its exit status."""
+    spec = importlib.util.spec_from_file_location("check_vspw", ROOT / "tools" / "check_vspw.py")
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+
+    def run(*args):
+        monkeypatch.setattr(sys, "argv", ["check_vspw.py", *map(str, args)])
+        try:
+            return tool.main()
+        except SystemExit as exit:
+            return exit.code
+
+    return run
+
+
+def test_the_tool_reports_corrects_and_exits_with_1_on_errors(root, tmp_path):
+    put_value(mask(root))
+    as_16_bit(mask(root, "t1", 0))
+    resize(mask(root, "v0"))
+    result = subprocess.run(
+        [sys.executable, "-W", "ignore", str(ROOT / "tools" / "check_vspw.py")]
+        + ["--root", str(root), "--num-classes", str(K), "--jobs", "2"]
+        + ["--json", str(tmp_path / "report" / "r.json"), "--fix", str(tmp_path / "out")],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert result.returncode == 1, result.stderr
+    for part in ("mask_16_bit", "mask_foreign_values", "mask_size", "252 (3 pixels in 1 mask)"):
+        assert part in result.stdout
+    for part in ("images per second", "2 corrected masks", "1 mask could not be corrected"):
+        assert part in result.stdout
+    content = json.loads((tmp_path / "report" / "r.json").read_text())
+    assert len(content["findings"]) == 3
+    assert len(snapshot(tmp_path / "out")) == 2
+
+
+def test_a_sound_dataset_exits_with_0(sound, run_tool, capsys):
+    assert run_tool("--root", sound, "--num-classes", K, "--jobs", 1) == 0
+    assert "nothing amiss in 4 videos" in capsys.readouterr().out
+
+
+def test_warnings_exit_with_1_only_when_strict_and_infos_never(root, run_tool):
+    common = ("--root", root, "--num-classes", K, "--jobs", 1)
+    shorten(root, "v0", 16)
+    assert run_tool(*common) == run_tool(*common, "--strict") == 0
+    put_value(mask(root))
+    assert run_tool(*common) == 0
+    assert run_tool(*common, "--strict") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--root", "/nowhere/at/all"), "no such folder"),
+        (("--num-classes", "255"), "1 to 254"),
+        (("--fix", "corrected"), "never written in place"),
+        (("--jobs", "0"), "at least 1"),
+        (("--what",), "unrecognized"),
+    ],
+)
+def test_wrong_usage_exits_with_2(root, run_tool, capsys, monkeypatch, arguments, message):
+    monkeypatch.chdir(root)
+    assert run_tool("--root", root, *arguments) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_by_default_the_tool_looks_where_vspw_is_registered(
+    tmp_path, run_tool, monkeypatch, capsys
+):
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
+    assert run_tool() == 2
+    assert f"{tmp_path}/vspw/VSPW_480p: there is no such folder" in capsys.readouterr().err

@@ -1,0 +1,237 @@
+"""The doctor finds planted faults, alone and together, and nothing in a sound dataset."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PIL import ExifTags, Image
+from planted_faults import (
+    FAULTS,
+    SIZE,
+    as_colour,
+    check,
+    frame,
+    mask,
+    plant_many,
+    put_value,
+    resize,
+    write,
+)
+
+from cffm_plugin.data import build_clip_train_loader, load_vspw, read_image, read_mask
+from cffm_plugin.doctor import Kind, Severity, details, summary_table
+from cffm_plugin.doctor.inspection import Problem, inspect
+
+planted = pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+
+
+# Finding
+
+
+def test_a_sound_dataset_gives_nothing(sound):
+    report = check(sound)
+    assert report.findings == ()
+    assert report.num_videos == 4
+    assert report.num_images == 2 * (12 + 10 + 17 + 17)
+
+
+@planted
+def test_every_fault_alone_is_found_and_nothing_else(root, fault):
+    where = fault.plant(root)
+    (finding,) = check(root).findings
+    files = where if isinstance(where, tuple) else (where,)
+    assert finding.kind is fault.kind
+    assert finding.effects == fault.effects
+    assert finding.files == tuple(str(path.relative_to(root)) for path in files)
+    assert finding.detail and finding.remedy and finding.consequence
+
+
+def test_the_faults_are_of_nearly_every_kind():
+    # The others: every training video too short, which comes with two findings, below; a folder
+    # without permission, which a test that runs as root can't plant.
+    others = {Kind.NO_CLIP, Kind.VIDEO_UNREADABLE}
+    assert {fault.kind for fault in FAULTS} | others == set(Kind)
+
+
+def test_all_faults_together_are_all_found_by_any_number_of_processes(tmp_path, write_vspw):
+    kinds = plant_many(tmp_path, write_vspw)
+    report = check(tmp_path)
+    assert [finding.kind for finding in report.findings].count(Kind.MASK_COLOUR) == 1
+    assert {finding.kind for finding in report.findings} == kinds
+    assert len(report.findings) == len(kinds)
+    assert check(tmp_path, jobs=2) == report
+
+    severities = [finding.severity for finding in report.findings]
+    assert severities == sorted(severities, key=list(Severity).index)
+    text = summary_table(report) + details(report)
+    assert all(kind.name.lower() in text for kind in kinds)
+
+
+def test_a_file_with_two_faults_has_both(root):
+    as_colour(mask(root))
+    resize(mask(root))
+    assert {f.kind for f in check(root).findings} == {Kind.MASK_COLOUR, Kind.MASK_SIZE}
+
+
+def test_hidden_files_and_those_of_other_kinds_are_no_fault(root):
+    for folder in (root, root / "data", root / "data" / "t0" / "origin", mask(root).parent):
+        for name in (".DS_Store", "._00000001.jpg", "._00000001.png", "Thumbs.db"):
+            (folder / name).write_bytes(b"x")
+    (root / "data" / ".cache").mkdir()
+    assert check(root).findings == ()
+
+
+def test_videos_of_lists_that_are_not_checked_are_not_called_unlisted(root):
+    assert check(root, splits=("train",)).findings == ()
+
+
+def test_test_videos_without_any_mask_are_sound(root):
+    shutil.rmtree(root / "data" / "e0" / "mask")
+    assert check(root).findings == ()
+    (root / "train.txt").write_text("t0\nt1\ne0")  # but in training they are not
+    missing, shared = check(root, splits=("train", "test")).findings
+    assert (missing.kind, shared.kind) == (Kind.MASK_MISSING, Kind.ID_IN_TWO_SPLITS)
+    assert len(missing.files) == 17
+
+
+def test_foreign_values_are_counted_per_video(root):
+    for index in range(10):
+        put_value(mask(root, index=index), 252, pixels=7)
+    put_value(mask(root, index=11), 6, pixels=2)
+    (finding,) = check(root).findings
+    assert len(finding.files) == 11
+    assert finding.pixels == {6: 2, 252: 70}  # 10 masks of 7 pixels
+    assert finding.detail == "252 (70 pixels in 10 masks), 6 (2 pixels in 1 mask)"
+    assert check(root, num_classes=6).findings[0].pixels == {252: 70}
+
+
+def test_no_training_video_being_long_enough_is_an_error(root):
+    report = check(root, offsets=(-30, -20))
+    assert [f.kind for f in report.findings] == [Kind.NO_CLIP] + 2 * [Kind.TOO_SHORT_FOR_CLIP]
+    assert "12 frames" in report.findings[0].detail and "31" in report.findings[0].detail
+    with pytest.raises(ValueError, match="No training video has a clip"):
+        build_clip_train_loader(
+            load_vspw(root, "train"),
+            mapper=lambda record: record,
+            total_batch_size=1,
+            frame_offsets=(-30, -20),
+            seed=0,
+        )
+
+
+def test_the_lists_are_read_as_load_vspw_reads_them(root):
+    (root / "train.txt").write_bytes("\ufeff\r\n t1 \r\n\r\n\tt0\r\n".encode())
+    assert check(root).findings == ()
+    assert len(load_vspw(root, "train")) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"num_classes": 255}, "1 to 254, got 255"),
+        ({"num_classes": 0}, "1 to 254, got 0"),
+        ({"jobs": 0}, "jobs must be at least 1"),
+        ({"splits": ()}, "at least one split"),
+        ({"splits": ("val", "val")}, "none twice"),
+        ({"offsets": (-3, -6)}, "strictly increasing"),
+    ],
+)
+def test_wrong_arguments_are_refused(sound, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        check(sound, **arguments)
+
+
+def test_a_missing_folder_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"nowhere.*no such folder.*README"):
+        check(tmp_path / "nowhere")
+
+
+# JSON
+
+
+def test_the_json_is_strict_and_complete(tmp_path, write_vspw):
+    plant_many(tmp_path, write_vspw)
+    report = check(tmp_path)
+    text = json.dumps(report.as_dict(), allow_nan=False)
+    content = json.loads(text)
+    assert len(content["findings"]) == len(report.findings)
+    for entry, finding in zip(content["findings"], report.findings):
+        assert entry["kind"] == finding.kind.name.lower()
+        assert entry["files"] == list(finding.files)
+        assert entry["consequence"] and entry["remedy"] and entry["title"] and entry["detail"]
+        assert entry["severity"] == finding.severity.value
+        assert {int(v): n for v, n in entry["pixels"].items()} == finding.pixels
+    assert sum(content["findings_by_severity"].values()) == len(report.findings)
+    assert content["findings_by_kind"]["mask_colour"] == 1
+    assert content["num_images"] == report.num_images > 0
+    assert content["images_per_second"] > 0
+
+
+# Truncation
+
+
+def save_image(path, mode, **kwargs):
+    noise = np.random.default_rng(0).integers(0, 5, SIZE, dtype=np.uint8)
+    Image.fromarray(noise).convert(mode).save(path, **kwargs)
+    return path.read_bytes()
+
+
+def unfinished(content):
+    """Beginnings of a file, 5 bytes apart and the last 40: as they are, and filled with zeros."""
+    for end in sorted({*range(1, len(content), 5), *range(len(content) - 40, len(content))}):
+        yield content[:end]
+        if content[end:].strip(b"\0"):
+            yield content[:end].ljust(len(content), b"\0")
+
+
+@pytest.mark.parametrize(
+    ("name", "mode", "kwargs"),
+    [
+        ("frame.jpg", "RGB", {"quality": 95}),
+        ("frame.jpg", "RGB", {"progressive": True}),
+        ("frame.jpg", "L", {"restart_marker_rows": 1}),
+        ("frame.png", "RGB", {}),
+        ("mask.png", "L", {}),
+        ("mask.png", "P", {}),
+    ],
+)
+def test_no_unfinished_image_passes_even_where_training_would_read_it(tmp_path, name, mode, kwargs):
+    is_mask = name == "mask.png"
+    read = read_mask if is_mask else read_image
+    path = tmp_path / name
+    content = save_image(path, mode, **kwargs)
+    assert inspect(path, is_mask=is_mask).problem is None
+    for part in unfinished(content):
+        found = inspect(write(path, part), is_mask=is_mask)
+        assert found.problem is Problem.DAMAGED or len(part.rstrip(b"\0")) < 4  # no image yet
+        try:
+            read(path)
+        except (ValueError, OSError):
+            assert not found.is_decoded
+        else:
+            assert found.is_decoded
+
+
+def test_a_jpegs_end_is_neither_its_thumbnails_nor_what_stands_behind_it(tmp_path):
+    path = tmp_path / "frame.jpg"
+    thumbnail = save_image(path, "RGB")
+    assert thumbnail.endswith(b"\xff\xd9")
+    content = save_image(path, "RGB", comment=thumbnail)
+    assert inspect(path, is_mask=False).problem is None
+    zeros = write(path, content[:-30] + bytes(30))
+    assert inspect(zeros, is_mask=False).problem is Problem.DAMAGED
+    behind = write(path, content + b"\xff\xda and so on")
+    assert inspect(behind, is_mask=False).problem is None
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6])
+def test_sizes_are_compared_after_exif_orientation(root, orientation):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    with Image.open(frame(root)) as image:
+        image.save(frame(root), exif=exif)
+    turned = orientation == 6
+    kinds = {Kind.MASK_SIZE, Kind.FRAME_SIZES_DIFFER} if turned else set()
+    assert {f.kind for f in check(root).findings} == kinds
+    assert inspect(frame(root), is_mask=False).size == read_image(frame(root)).shape[:2]

@@ -1,0 +1,207 @@
+"""Backbones and heads that know nothing of this package work through the config alone."""
+
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+from detectron2.config import get_cfg
+from detectron2.layers import ShapeSpec
+from detectron2.modeling import (
+    BACKBONE_REGISTRY,
+    SEM_SEG_HEADS_REGISTRY,
+    Backbone,
+    SemanticSegmentor,
+    build_model,
+)
+from tiny_models import NUM_CLASSES, make_clip
+from torch import nn
+
+from cffm_plugin import add_cffm_config
+from cffm_plugin.engine import CFFMTrainer
+from cffm_plugin.modeling import as_pixel_embedding
+
+SIZE = (45, 70)  # of no stride a multiple
+
+
+@BACKBONE_REGISTRY.register()
+class StrangersBackbone(Backbone):
+    """Three maps, of strides 2, 4 and 8, with names and widths of its own."""
+
+    def __init__(self, cfg, input_shape):
+        super().__init__()
+        widths = {"early": 6, "middle": 10, "late": 14}
+        self._out_features = list(widths)
+        self._out_feature_channels = widths
+        self._out_feature_strides = {"early": 2, "middle": 4, "late": 8}
+        inputs = [input_shape.channels, *widths.values()]
+        self.stages = nn.ModuleDict(
+            {
+                name: nn.Sequential(
+                    nn.Conv2d(before, width, 3, stride=2, padding=1),
+                    nn.BatchNorm2d(width),
+                    nn.ReLU(),
+                )
+                for (name, width), before in zip(widths.items(), inputs)
+            }
+        )
+
+    def forward(self, image):
+        features = {}
+        for name, stage in self.stages.items():
+            image = features[name] = stage(image)
+        return features
+
+
+class _TwoMaps(nn.Module):
+    """What the strangers' heads have in common: the maps of strides 4 and 8, fused at stride 4."""
+
+    def __init__(self, cfg, input_shape):
+        super().__init__()
+        self.in_features = cfg.MODEL.SEM_SEG_HEAD.IN_FEATURES
+        self.ignore_value = cfg.MODEL.SEM_SEG_HEAD.IGNORE_VALUE
+        channels = sum(input_shape[name].channels for name in self.in_features)
+        self.fuse = nn.Conv2d(channels, 12, 3, padding=1)  # 12: not a multiple of CFFM's heads
+        self.predictor = nn.Conv2d(12, cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES, 3, padding=1)
+
+    def _logits(self, features):
+        finest, *others = (features[name] for name in self.in_features)
+        others = [F.interpolate(x, size=finest.shape[2:], mode="nearest") for x in others]
+        return self.predictor(F.gelu(self.fuse(torch.cat([finest, *others], dim=1))))
+
+    def forward(self, features, targets=None):
+        logits = F.interpolate(self._logits(features), scale_factor=4, mode="nearest")
+        if not self.training:
+            return logits, {}
+        logits = logits[..., : targets.shape[1], : targets.shape[2]]
+        return None, {"loss": F.cross_entropy(logits, targets, ignore_index=self.ignore_value)}
+
+
+@SEM_SEG_HEADS_REGISTRY.register()
+class StrangersHead(_TwoMaps):
+    """Detectron2's style: ``layers``, ``predictor`` and ``common_stride``."""
+
+    common_stride = 4
+
+    def layers(self, features):
+        return self._logits(features)
+
+
+@SEM_SEG_HEADS_REGISTRY.register()
+class ClosedHead(_TwoMaps):
+    """Does all in ``forward``."""
+
+
+def strangers_config(head="StrangersHead"):
+    cfg = get_cfg()
+    add_cffm_config(cfg)
+    configure(cfg, head)
+    cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES = NUM_CLASSES
+    return cfg
+
+
+def configure(cfg, head="StrangersHead"):
+    cfg.MODEL.DEVICE = "cpu"
+    cfg.MODEL.META_ARCHITECTURE = "CFFMSegmentor"
+    cfg.MODEL.BACKBONE.NAME = "StrangersBackbone"
+    cfg.MODEL.SEM_SEG_HEAD.NAME = head
+    cfg.MODEL.SEM_SEG_HEAD.IN_FEATURES = ["middle", "late"]
+    cfg.MODEL.CFFM.DEPTH = 1
+
+
+def as_image_segmentor(cfg):
+    cfg = copy.deepcopy(cfg)
+    cfg.MODEL.META_ARCHITECTURE = "SemanticSegmentor"
+    return cfg
+
+
+def test_a_strangers_segmentor_takes_clips_and_frames():
+    torch.manual_seed(0)
+    model = build_model(strangers_config()).eval()
+    image_segmentor = build_model(as_image_segmentor(strangers_config())).eval()
+    assert type(image_segmentor) is SemanticSegmentor
+    missing, unexpected = image_segmentor.load_state_dict(model.state_dict(), strict=False)
+    assert not missing and {name.split(".")[0] for name in unexpected} == {"temporal"}
+    clip = make_clip(SIZE)
+    frame = {"image": clip["image"][-1]}
+    with torch.no_grad():
+        (of_clip,), (of_frame,), (expected,) = (
+            model([clip]),
+            model([frame]),
+            image_segmentor([frame]),
+        )
+    assert of_clip["sem_seg"].shape == (NUM_CLASSES, *SIZE)
+    assert of_clip["sem_seg"].isfinite().all()
+    assert torch.equal(of_frame["sem_seg"], expected["sem_seg"])
+    assert not torch.equal(of_clip["sem_seg"], of_frame["sem_seg"])
+
+
+def test_a_strangers_segmentor_trains_from_the_config(tiny_cfg, tmp_path):
+    configure(tiny_cfg)
+    tiny_cfg.DATASETS.TEST = ()
+    tiny_cfg.SOLVER.MAX_ITER = 2
+    tiny_cfg.SOLVER.WARMUP_ITERS = 0
+    tiny_cfg.OUTPUT_DIR = str(tmp_path)
+    trainer = CFFMTrainer(tiny_cfg)
+    before = {name: p.detach().clone() for name, p in trainer.model.named_parameters()}
+    trainer.train()
+    for name, parameter in trainer.model.named_parameters():
+        assert parameter.isfinite().all(), name
+        assert not torch.equal(parameter, before[name]), name
+
+
+def test_a_head_that_can_not_be_wrapped_is_told_what_to_offer():
+    cfg = strangers_config("ClosedHead")
+    with pytest.raises(TypeError, match="ClosedHead") as error:
+        build_model(cfg)
+    for offer in ("embed(features)", "classify(embedding)", "embedding_channels", "num_classes"):
+        assert offer in str(error.value)
+    for offer in ("layers(features)", "`predictor`", "common_stride"):
+        assert offer in str(error.value)
+    cfg.MODEL.TEMPORAL.ENABLED = False
+    losses = build_model(cfg).train()([make_clip(SIZE, labels=True)])
+    assert losses["loss"].isfinite()
+
+
+def test_deeplab_v3s_head_wraps():
+    """It has no ``layers``, and works on one map, here of stride 16."""
+    torch.manual_seed(0)
+    cfg = strangers_config("DeepLabV3Head")
+    cfg.MODEL.BACKBONE.NAME = "build_resnet_deeplab_backbone"
+    cfg.MODEL.BACKBONE.FREEZE_AT = 0
+    resnets = cfg.MODEL.RESNETS
+    resnets.NORM, resnets.OUT_FEATURES, resnets.RES5_DILATION = "BN", ["res5"], 2
+    resnets.STEM_OUT_CHANNELS, resnets.RES2_OUT_CHANNELS, resnets.WIDTH_PER_GROUP = 16, 16, 4
+    head = cfg.MODEL.SEM_SEG_HEAD
+    head.IN_FEATURES, head.COMMON_STRIDE, head.NORM = ["res5"], 16, "BN"
+    head.CONVS_DIM = head.ASPP_CHANNELS = 16
+    model = build_model(cfg).eval()
+
+    embedding = as_pixel_embedding(model.sem_seg_head)
+    features = {"res5": torch.rand(2, model.backbone.output_shape()["res5"].channels, 5, 7)}
+    with torch.no_grad():
+        logits, _ = model.sem_seg_head(features)
+        ours = embedding.classify(embedding.embed(features))
+        (of_clip,) = model([make_clip(SIZE)])
+    assert (embedding.embedding_channels, embedding.embedding_stride) == (16, 16)
+    expected = F.interpolate(ours, scale_factor=16, mode="bilinear", align_corners=False)
+    assert torch.equal(logits, expected)
+    assert of_clip["sem_seg"].shape == (NUM_CLASSES, *SIZE)
+
+    losses = model.train()([make_clip((64, 96), labels=True)])
+    sum(losses.values()).backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None and parameter.grad.isfinite().all(), name
+
+
+def test_a_strangers_backbone_under_segformers_head():
+    """Any names and strides: here 2, 4 and 8; the embedding is at the finest."""
+    cfg = strangers_config("SegFormerHead")
+    cfg.MODEL.SEM_SEG_HEAD.IN_FEATURES = ["early", "middle", "late"]
+    cfg.MODEL.SEM_SEG_HEAD.CONVS_DIM = 32
+    model = build_model(cfg).eval()
+    assert model.pixel_embedding.embedding_stride == 2
+    assert model.backbone.output_shape()["early"] == ShapeSpec(channels=6, stride=2)
+    with torch.no_grad():
+        (result,) = model([make_clip(SIZE)])
+    assert result["sem_seg"].shape == (NUM_CLASSES, *SIZE)

@@ -1,0 +1,236 @@
+"""tools/demo.py as a person calls it."""
+
+import os
+import runpy
+import signal
+import subprocess
+import sys
+import time
+from fractions import Fraction
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from detectron2.modeling import build_model
+from PIL import Image
+from tiny_dataset import TINY_COLORS
+
+from cffm_plugin.data import read_image
+from cffm_plugin.inference import StreamingSegmentor
+from cffm_plugin.video.reading import SourceFrame, VideoFile
+from cffm_plugin.video.video_demo import dataset_classes
+from cffm_plugin.video.writing import VideoWriter
+
+TOOL = Path(__file__).parents[2] / "tools" / "demo.py"
+RATE = Fraction(30000, 1001)
+
+
+@pytest.fixture
+def cfg(tiny_cffm_cfg, tmp_path):
+    """A tiny CFFM whose predictions vary, with its weights in a file."""
+    return with_weights(tiny_cffm_cfg, tmp_path)
+
+
+def with_weights(cfg, folder):
+    torch.manual_seed(0)
+    model = build_model(cfg)
+    for name, parameter in model.named_parameters():
+        if not name.startswith("backbone"):
+            torch.nn.init.normal_(parameter, std=0.3)
+    cfg.MODEL.WEIGHTS = str(folder / "weights.pth")
+    torch.save({"model": model.state_dict()}, cfg.MODEL.WEIGHTS)
+    (folder / "config.yaml").write_text(cfg.dump())
+    return cfg
+
+
+@pytest.fixture
+def demo(cfg, tmp_path, monkeypatch):
+    """Call tools/demo.py in this process; gives its exit code, or the error it ends with."""
+    monkeypatch.setattr("detectron2.utils.logger.setup_logger", lambda **kwargs: None)
+
+    def call(*arguments):
+        command = [TOOL, "--config-file", tmp_path / "config.yaml", *arguments]
+        monkeypatch.setattr(sys, "argv", [str(word) for word in command])
+        with pytest.raises(SystemExit) as exit_:
+            runpy.run_path(str(TOOL), run_name="__main__")
+        return exit_.value.code
+
+    return call
+
+
+@pytest.fixture
+def frames(tiny_vspw):
+    """The folder with the 12 frames of a video, 64x48."""
+    return tiny_vspw.root / "data" / "v0" / "origin"
+
+
+def write_video(path, frames, size=(64, 48)):
+    writer = VideoWriter(path, RATE)
+    for index, file in enumerate(sorted(frames.iterdir())):
+        picture = cv2.cvtColor(cv2.resize(read_image(file), size), cv2.COLOR_BGR2RGB)
+        writer.write(SourceFrame(str(index), picture, 0.0), picture)
+    writer.close()
+    return path
+
+
+def decoded(path):
+    video = VideoFile(path)
+    return video.rate, [frame.image for frame in video]
+
+
+def label_maps(folder):
+    return {file.stem: np.array(Image.open(file)) for file in sorted(folder.iterdir())}
+
+
+def test_a_video_is_segmented_frame_by_frame_as_a_stream(demo, cfg, frames, tmp_path, capsys):
+    source = write_video(tmp_path / "in.mp4", frames)
+    out, masks = tmp_path / "out.mp4", tmp_path / "masks"
+    assert demo("--video-input", source, "--output", out, "--masks", masks) == 0
+    rate, pictures = decoded(out)
+    assert rate == RATE
+    assert [picture.shape for picture in pictures] == [(48, 64, 3)] * 12
+    segmentor, written = StreamingSegmentor(cfg), label_maps(masks)
+    assert list(written) == [f"{index:08d}" for index in range(12)]
+    for frame, labels in zip(VideoFile(source), written.values()):
+        assert np.array_equal(segmentor.step(frame.image).numpy(), labels)
+    assert len(np.unique(list(written.values()))) > 1
+    last_line = capsys.readouterr().err.strip().splitlines()[-1]
+    assert last_line.startswith("Done: 12 frames") and str(out) in last_line
+
+
+def test_images_become_a_video_and_masks_have_their_names_and_palette(demo, cfg, frames, tmp_path):
+    out, masks = tmp_path / "out.mkv", tmp_path / "masks"
+    for extra, rate in [((), 10), (("--fps", "30000/1001"), RATE)]:
+        assert demo("--input", frames, "--output", out, "--masks", masks, *extra) == 0
+        assert decoded(out)[0] == rate and len(decoded(out)[1]) == 12
+    segmentor = StreamingSegmentor(cfg)
+    for file in sorted(frames.iterdir()):
+        image = Image.open(masks / f"{file.stem}.png")
+        assert np.array_equal(np.array(image), segmentor.step(read_image(file)).numpy())
+        assert image.getpalette()[:12] == [channel for color in TINY_COLORS for channel in color]
+
+
+def test_side_by_side_frames_stand_left_of_their_painted_copies(demo, frames, tmp_path):
+    out = tmp_path / "pictures"
+    assert demo("--input", frames, "--output", out, "--side-by-side", "--opacity", "1") == 0
+    for file in frames.iterdir():
+        picture = np.array(Image.open(out / f"{file.stem}.png"))
+        assert picture.shape == (48, 128, 3)
+        assert np.array_equal(picture[:, :64], read_image(file)[:, :, ::-1])
+        # At the top, above the legend, every pixel has the colour of a class.
+        assert set(map(tuple, picture[0, 64:])) <= set(TINY_COLORS)
+
+
+def test_with_masks_alone_nothing_else_is_written(demo, frames, tmp_path):
+    before = set(tmp_path.iterdir())
+    assert demo("--input", frames, "--masks", tmp_path / "masks") == 0
+    assert set(tmp_path.iterdir()) - before == {tmp_path / "masks"}
+
+
+def test_cffm_plus_takes_the_prototypes_of_the_video(demo, cfg, frames, tmp_path):
+    cfg.MODEL.TEMPORAL.PROTOTYPES.ENABLED = True
+    with_weights(cfg, tmp_path)
+    prototypes = torch.randn(5, 16)
+    torch.save(prototypes, tmp_path / "v0.pt")
+    assert "--prototypes FILE" in demo("--input", frames, "--masks", tmp_path / "masks")
+    files = ("--masks", tmp_path / "masks", "--prototypes", tmp_path / "v0.pt")
+    assert demo("--input", frames, *files) == 0
+    segmentor = StreamingSegmentor(cfg)
+    for file, labels in zip(sorted(frames.iterdir()), label_maps(tmp_path / "masks").values()):
+        expected = segmentor.step(read_image(file), prototypes=prototypes)
+        assert np.array_equal(expected.numpy(), labels)
+
+
+def test_ctrl_c_leaves_a_playable_file_and_says_how_many_frames_it_has(cfg, frames, tmp_path):
+    many = tmp_path / "many"
+    many.mkdir()
+    for index in range(3000):
+        os.link(frames / "00000003.jpg", many / f"{index}.jpg")
+    out, masks = tmp_path / "out.mp4", tmp_path / "masks"
+    command = [sys.executable, TOOL, "--config-file", tmp_path / "config.yaml", "--input", many]
+    process = subprocess.Popen(
+        [*map(str, command), "--output", out, "--masks", masks],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 90
+    while process.poll() is None and time.monotonic() < deadline:
+        if masks.is_dir() and len(list(masks.iterdir())) >= 5:
+            process.send_signal(signal.SIGINT)
+            break
+        time.sleep(0.05)
+    _, errors = process.communicate(timeout=60)
+    num_frames = len(label_maps(masks))
+    assert process.returncode == 130, errors[-2000:]
+    assert 5 <= num_frames < 3000
+    assert errors.splitlines()[-1].startswith(f"Interrupted after {num_frames} frames in {out}")
+    assert len(decoded(out)[1]) == num_frames
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["--input", "{tmp}/nowhere"], "nowhere: there are no images"),
+        (["--video-input", "{tmp}/nowhere.mp4"], "nowhere.mp4: there is no such file"),
+        (["--video-input", "{tmp}/config.yaml"], "expected a video, but"),
+        (["--input", "{frames}", "--output", "{tmp}/out.avi"], "unknown suffix .avi"),
+        (["--input", "{frames}", "--output", "{tmp}/weights.pth/"], "is a file, but a folder"),
+        (["--input", "{frames}", "--output", "{frames}"], "is what is read"),
+        (["--input", "{frames}", "--masks", "{frames}/../origin"], "is what is read"),
+        (["--input", "{frames}", "--output", "{tmp}/a", "--masks", "{tmp}/a"], "a folder each"),
+        (["--input", "{frames}", "--masks", "{tmp}/a", "--prototypes", "p.pt"], "are for CFFM++"),
+        (["--opts", "MODEL.WEIGHTS", "nowhere.pth"], "There is no checkpoint nowhere.pth"),
+        (["--opts", "MODEL.WEIGHTS", ""], "--opts MODEL.WEIGHTS FILE"),
+        (["--opts", "MODEL.CFFM.DEPHT", "2"], "Did you mean MODEL.CFFM.DEPTH"),
+        (["--opts", "MODEL.SEM_SEG_HEAD.NUM_CLASSES", "7"], "has 4 classes and 4 colours, but"),
+        (["--opts", "MODEL.META_ARCHITECTURE", "SemanticSegmentor"], "by a CFFMSegmentor"),
+    ],
+)
+def test_mistakes_end_in_one_line(demo, frames, tmp_path, arguments, message):
+    if arguments[0] == "--opts":
+        arguments = ["--input", "{frames}", "--masks", "{tmp}/masks", *arguments]
+    elif not {"--output", "--masks"} & set(arguments):
+        arguments = [*arguments, "--output", "{tmp}/out.mp4"]
+    error = demo(*(word.format(tmp=tmp_path, frames=frames) for word in arguments))
+    assert message in error and "\n" not in error
+    assert not (tmp_path / "out.mp4").exists()
+
+
+def test_a_video_is_not_written_over_itself(demo, frames, tmp_path):
+    source = write_video(tmp_path / "video.mp4", frames)
+    before = source.read_bytes()
+    assert "is what is read" in demo("--video-input", source, "--output", source)
+    assert source.read_bytes() == before
+    assert demo("--video-input", source, "--output", f"{tmp_path}/") == 0  # 00000000.png and on
+    assert source.read_bytes() == before and len(list(tmp_path.glob("0*.png"))) == 12
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ([], "--input --video-input --webcam is required"),
+        (["--webcam", "--input", "x"], "not allowed with"),
+        (["--webcam", "--opacity", "1.5"], "1.5 is not in 0..1"),
+        (["--webcam", "--fps", "0"], "0 is not a frame rate"),
+        (["--webcam", "--fps", "1/0"], "1/0 is not a frame rate"),
+    ],
+)
+def test_arguments_that_do_not_fit_are_named(demo, capsys, arguments, message):
+    assert demo(*arguments) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_classes_of_an_unregistered_dataset_have_numbers_and_colours(cfg):
+    assert [name for name, _ in dataset_classes(cfg)] == [
+        "upper",
+        "lower",
+        "upper box",
+        "lower box",
+    ]
+    cfg.DATASETS.TEST, cfg.DATASETS.TRAIN = ("somebody_elses",), ()
+    classes = dataset_classes(cfg)
+    assert [name for name, _ in classes] == [f"class {k}" for k in range(4)]
+    assert len({color for _, color in classes}) == 4
