@@ -82,8 +82,6 @@ def _add_temporal_keys(cfg: CfgNode) -> None:
     cfg.MODEL.TEMPORAL.PROTOTYPES.FOLDER = ""
     # Weight of the branch's logits, which are added to the video logits.
     cfg.MODEL.TEMPORAL.PROTOTYPES.LOGIT_WEIGHT = 0.5
-    # Attention heads of the branch.
-    cfg.MODEL.TEMPORAL.PROTOTYPES.NUM_HEADS = 8
     # How tools/make_prototypes.py makes them: frames of a video, clusters, k-means iterations.
     cfg.MODEL.TEMPORAL.PROTOTYPES.NUM_FRAMES = 10
     cfg.MODEL.TEMPORAL.PROTOTYPES.NUM_PROTOTYPES = 100
@@ -93,6 +91,7 @@ def _add_temporal_keys(cfg: CfgNode) -> None:
     cfg.MODEL.CFFM = CfgNode()
     # Number of temporal blocks: 1 for MiT-B0, 2 for B1 and B2, 4 for B5.
     cfg.MODEL.CFFM.DEPTH = 2
+    # Attention heads, those of CFFM++'s branch too.
     cfg.MODEL.CFFM.NUM_HEADS = 8
     # Side of a window, in embedding cells.
     cfg.MODEL.CFFM.WINDOW_SIZE = 7

@@ -2,7 +2,6 @@
 
 import functools
 import itertools
-import math
 from collections.abc import Callable
 from functools import cached_property
 from typing import Any
@@ -10,9 +9,9 @@ from typing import Any
 import torch
 from detectron2.config import CfgNode
 from detectron2.modeling import build_model
-from fvcore.nn import FlopCountAnalysis
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
 
 from ..data.images import image_to_tensor
 from ..inference import StreamingSegmentor, compile_segmentor
@@ -86,27 +85,22 @@ class Benchmark:
 
     @torch.no_grad()
     def flops(self) -> dict[str, float]:
-        """Multiply-adds by fvcore of the backbone, the image segmentor and a stream's step."""
-        model, image = self.model, self.image[None]
+        """Multiply-adds of the backbone, the image segmentor and a stream's step."""
+        model, frame = self.model, self.frames[:1]
+        encoded = model.encode(frame)
+        encode = _multiply_adds(lambda: model.encode(frame))
+        counts = {
+            "backbone": _multiply_adds(lambda: model.backbone(self.image[None])),
+            "image": encode + _multiply_adds(lambda: model.classify(encoded)),
+        }
+        if model.num_references:
+            references = [model.assemble(encoded)] * model.num_references
 
-        def embed(x: Tensor) -> Tensor:
-            return model.pixel_embedding.embed(model.backbone(x))
+            def refine() -> Tensor:
+                model.assemble(encoded)
+                return model.output(encoded, model.mine(encoded, references))
 
-        counts = {"backbone": _flops(model.backbone, image)}
-        if model.temporal is None:
-            return counts
-        whole = _Stage(model, lambda x: model.pixel_embedding.classify(embed(x)))
-        counts["image"] = _flops(whole, image)
-        cells = model.encode([self.frames[0]]).cells
-        tokens = model.temporal.cffm.assemble(cells)
-
-        def temporal(cells: Tensor) -> Tensor:
-            model.temporal.cffm.assemble(cells)
-            references = [tokens] * model.temporal.cffm.num_references
-            return model.temporal.classify(cells, model.temporal.cffm.mine(cells, references))
-
-        counts["stream"] = _flops(_Stage(model, embed), image)
-        counts["stream"] += _flops(_Stage(model, temporal), cells)
+            counts["stream"] = encode + _multiply_adds(refine)
         return counts
 
     def _stream(self) -> Step:
@@ -176,30 +170,10 @@ class Benchmark:
         return torch.autocast(self.device.type, dtype=self.autocast, enabled=enabled)
 
 
-class _Stage(nn.Module):
-    """A function of a model and an input as a module, for fvcore."""
-
-    def __init__(self, model: nn.Module, function: Callable[[Tensor], Tensor]):
-        super().__init__()
-        self.model = model
-        self.function = function
-
-    def forward(self, example: Tensor) -> Tensor:
-        return self.function(example)
-
-
-def _flops(module: nn.Module, example: Tensor) -> float:
-    analysis = FlopCountAnalysis(module.eval(), example)
-    analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
-    analysis.set_op_handle("aten::scaled_dot_product_attention", _attention_flops)
-    with torch.no_grad():
-        return float(analysis.total())
-
-
-def _attention_flops(inputs: list[Any], outputs: list[Any]) -> float:
-    """Multiply-adds of attention, which fvcore lacks: queries by keys, weights by values."""
-    query, key = (value.type().sizes() for value in inputs[:2])
-    return 2 * math.prod(query) * key[-2]
+def _multiply_adds(step: Step) -> float:
+    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
+        step()
+    return counter.get_total_flops() / 2  # it counts both of a multiplication and an addition
 
 
 def _render(size: tuple[int, int]) -> list[Tensor]:

@@ -4,7 +4,7 @@ from .conversion import ENCODER, Format, register_format
 from .rules import Drop, Rename, Rule, Split, numbered
 
 BLOCK = r"decode_head\.decoder_focal\.blocks\.(\d+)\."
-OUR_BLOCK = r"temporal.cffm.blocks.\1."
+OUR_BLOCK = r"temporal.module.blocks.\1."
 GLOBAL_BLOCK = r"decode_head\.decoder_swin\.blocks\.0\."
 OUR_GLOBAL_BLOCK = "prototype_branch.block."
 UNUSED = "never used by the official model either"
@@ -24,7 +24,7 @@ SEGFORMER_RULES: tuple[Rule, ...] = (
 
 CFFM_RULES: tuple[Rule, ...] = (
     *SEGFORMER_RULES,
-    Rename(r"decode_head\.linear_pred2\.(weight|bias)", r"temporal.classifier.\1"),
+    Rename(r"decode_head\.linear_pred2\.(weight|bias)", r"temporal.output.classifier.\1"),
     Rename(BLOCK + r"(norm1|norm2|mlp\.fc1|mlp\.fc2)\.(weight|bias)", OUR_BLOCK + r"\2.\3"),
     Rename(BLOCK + r"pool_layers\.0\.(weight|bias)", OUR_BLOCK + r"assembling.target_pool.\2"),
     Rename(

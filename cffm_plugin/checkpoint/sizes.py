@@ -51,7 +51,7 @@ def sizes_of(weights: Mapping[str, Tensor]) -> Sizes:
         num_classes=None if predictor is None else predictor.shape[0],
         temporal_depth=depth,
         num_heads=(
-            _shape(weights, "temporal.cffm.blocks.0.mining.window_bias")[0] if has_temporal else 0
+            _shape(weights, "temporal.module.blocks.0.mining.window_bias")[0] if has_temporal else 0
         ),
         has_prototype_branch=any(name.startswith("prototype_branch.") for name in weights),
     )

@@ -5,6 +5,7 @@ Sun et al., "Coarse-to-Fine Feature Mining for Video Semantic Segmentation", CVP
 
 from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -199,6 +200,11 @@ class CFFM(nn.Module):
     def set_activation_checkpointing(self, enable: bool) -> None:
         """Whether training computes the blocks' activations again instead of keeping them."""
         self.activation_checkpointing = enable
+
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """Put the blocks through ``torch.compile``: what ``mine`` spends its time on."""
+        for block in self.blocks:
+            block.compile(*args, **kwargs)
 
     def forward(self, clip: Tensor) -> Tensor:
         """Refine the last frame of a clip.

@@ -3,7 +3,9 @@
 Importing this registers the builtin datasets and touches no disk.
 """
 
+from .augmentation import build_test_augmentations
 from .classes import check_num_classes
+from .clip_records import draw_training_clip, with_references
 from .clips import inference_clip, is_long_enough, training_clip
 from .datasets import (
     datasets_folder,
@@ -29,8 +31,10 @@ __all__ = [
     "VideoTrainingSampler",
     "build_clip_test_loader",
     "build_clip_train_loader",
+    "build_test_augmentations",
     "check_num_classes",
     "datasets_folder",
+    "draw_training_clip",
     "image_size",
     "is_long_enough",
     "load_camvid",
@@ -44,4 +48,5 @@ __all__ = [
     "save_label_map",
     "inference_clip",
     "training_clip",
+    "with_references",
 ]

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
+from detectron2.config import CfgNode
 from detectron2.data import transforms as T
 from detectron2.projects.point_rend import ColorAugSSDTransform
 from fvcore.transforms.transform import NoOpTransform, Transform
@@ -193,3 +194,12 @@ def inference_augmentations(
 ) -> list[T.Augmentation | Transform]:
     """Fit to ``fit_size``, then up to the next multiple of ``divisor``. Nothing random."""
     return [ResizeToFit(fit_size), ResizeToMultiple(divisor)]
+
+
+def build_test_augmentations(cfg: CfgNode, scale: float = 1.0) -> list[T.Augmentation | Transform]:
+    """What INPUT.CLIP says of frames in test, with FIT_SIZE times ``scale``."""
+    node = cfg.INPUT.CLIP
+    long_side, short_side = (max(1, int(side * scale)) for side in node.FIT_SIZE)
+    return inference_augmentations(
+        fit_size=(long_side, short_side), divisor=max(1, node.TEST_SIZE_DIVISIBILITY)
+    )

@@ -20,11 +20,11 @@ from detectron2.data import DatasetCatalog, DatasetFromList, MapDataset
 from detectron2.utils import comm
 from torch.utils.data import DataLoader, Dataset
 
-from .clips import DEFAULT_OFFSETS, inference_clip, training_targets
-from .mapper import ClipMapper, labelled_frames
+from .clip_records import Record, draw_training_clip, labelled_frames, with_references
+from .clips import DEFAULT_OFFSETS, training_targets
+from .mapper import ClipMapper
 from .samplers import VideoInferenceSampler, VideoTrainingSampler
 
-Record = dict[str, Any]
 Mapper = Callable[[Record], Record]
 
 logger = logging.getLogger(__name__)
@@ -66,11 +66,11 @@ def build_clip_train_loader(
     Args:
         records: one per video. Those without a clip, because they are too short or no labelled
             frame has all its references, are left out, and named in the log.
-        mapper: from a record to what the model takes.
+        mapper: from a clip, see ``draw_training_clip``, to what the model takes.
         total_batch_size: clips per iteration over all processes.
-        frame_offsets: references relative to the target; says how long a clip is.
+        frame_offsets: references relative to the target.
         seed: what all randomness is a function of. The same in all processes.
-        reverse_prob: that of the mapper: whether clips run forward in time, backward, or both.
+        reverse_prob: probability that a clip is drawn from the video reversed in time.
         uniform_over: "videos": a pass visits every video once, however long (as for VSPW);
             "targets": as often as it has targets, labelled frames with all their references, so
             that every target is as likely. Where the two directions of time differ in their
@@ -103,7 +103,7 @@ def build_clip_train_loader(
         start=start_iter * total_batch_size,
     )
     return DataLoader(
-        _VideoVisits(DatasetFromList(usable, copy=False), mapper),
+        _VideoVisits(DatasetFromList(usable, copy=False), mapper, frame_offsets, reverse_prob),
         batch_size=total_batch_size // world_size,
         sampler=sampler,
         **_worker_arguments(num_workers),
@@ -136,9 +136,8 @@ def build_clip_test_loader(
     Also ``build_clip_test_loader(cfg, dataset_name, mapper=None)``.
 
     Args:
-        records: one per frame, a video's frames in order. Their ``reference_file_names`` are
-            replaced by those for ``frame_offsets``.
-        mapper: from a record to what the model takes.
+        records: one per frame, a video's frames in order.
+        mapper: from such a record, with ``reference_file_names``, to what the model takes.
         frame_offsets: references relative to the target. (): the target alone.
         num_workers: worker processes.
 
@@ -146,7 +145,7 @@ def build_clip_test_loader(
         ValueError: there are no records, or a video's frames are not together and in order.
     """
     videos = _group_by_video(records)
-    dataset = [frame for video in videos for frame in _with_references(video, frame_offsets)]
+    dataset = [frame for video in videos for frame in with_references(video, frame_offsets)]
     sampler = VideoInferenceSampler(
         [len(video) for video in videos], comm.get_rank(), comm.get_world_size()
     )
@@ -159,11 +158,19 @@ def build_clip_test_loader(
 
 
 class _VideoVisits(Dataset):
-    """Maps a video's record with the random generators seeded for the visit."""
+    """Draws a clip of a video and maps it, with the random generators seeded for the visit."""
 
-    def __init__(self, records: Sequence[Record], mapper: Mapper):
+    def __init__(
+        self,
+        records: Sequence[Record],
+        mapper: Mapper,
+        frame_offsets: Sequence[int],
+        reverse_prob: float,
+    ):
         self.records = records
         self.mapper = mapper
+        self.frame_offsets = frame_offsets
+        self.reverse_prob = reverse_prob
 
     def __len__(self) -> int:
         return len(self.records)
@@ -171,7 +178,8 @@ class _VideoVisits(Dataset):
     def __getitem__(self, visit: tuple[int, int]) -> Record:
         video, seed = visit
         with _seeded(seed):
-            return self.mapper(self.records[video])
+            clip = draw_training_clip(self.records[video], self.frame_offsets, self.reverse_prob)
+            return self.mapper(clip)
 
 
 @contextlib.contextmanager
@@ -273,11 +281,3 @@ def _group_by_video(records: Sequence[Record]) -> list[list[Record]]:
                 f"frame_index 0, 1, 2, ... in order."
             )
     return videos
-
-
-def _with_references(video: list[Record], offsets: Sequence[int]) -> Iterator[Record]:
-    """Copies of a video's test records, with the reference frames that ``offsets`` ask for."""
-    file_names = [record["file_name"] for record in video]
-    for record in video:
-        *references, _ = inference_clip(record["frame_index"], offsets)
-        yield record | {"reference_file_names": [file_names[index] for index in references]}

@@ -1,7 +1,6 @@
 """From a dataset's record to what the model takes."""
 
 import logging
-import random
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,9 +9,8 @@ import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.data import transforms as T
 
-from .augmentation import inference_augmentations, training_augmentations
+from .augmentation import build_test_augmentations, training_augmentations
 from .classes import common_label_mapping
-from .clips import DEFAULT_OFFSETS, check_offsets, training_clip
 from .images import LabelMapping, image_to_tensor, read_image, read_mask
 from .prototype_folder import PrototypeFolder
 
@@ -22,15 +20,19 @@ logger = logging.getLogger(__name__)
 class ClipMapper:
     """Reads a clip, augments it and makes tensors of it.
 
-    Training, from the record of a video: draws a clip whose target is a labelled frame. Returns
-        image: list of T (3, h, w) tensors, oldest reference first (last in time where the video was
-            drawn reversed), target last; uint8, or float32 where padded (see ``PadToSize``);
+    Which frames make a clip is the loader's to say, see ``draw_training_clip`` and
+    ``with_references``.
+
+    Training, from a clip: a record whose ``frames`` are its frames, the target last. Returns
+        image: list of T (3, h, w) tensors in that order; uint8, or float32 where padded (see
+            ``PadToSize``);
         sem_seg: list of T (h, w) int64 tensors, 255 where there is no class, or None for a
             reference without a mask;
-        video_id, frame_indices, file_names; height and width of the target's file.
+        file_names; height and width of the target's file; all else that the record has.
 
-    Test, from the record of a frame: the same ``image`` list of the record's references and its
-    frame, and everything in the record, with height and width those of the frame's own file.
+    Test, from the record of a frame: the same ``image`` list of the record's references, where it
+    has ``reference_file_names``, and its frame; and everything in the record, with height and width
+    those of the frame's own file.
 
     All draws come from ``random`` and ``numpy.random``, as in detectron2.
     """
@@ -43,9 +45,6 @@ class ClipMapper:
         augmentations: Sequence[T.Augmentation],
         image_format: str = "RGB",
         label_mapping: LabelMapping | None = None,
-        frame_offsets: Sequence[int] = DEFAULT_OFFSETS,
-        reverse_prob: float = 0.5,
-        read_references: bool = True,
         prototypes: PrototypeFolder | None = None,
     ):
         """
@@ -54,23 +53,16 @@ class ClipMapper:
             augmentations: applied to blue-green-red images, one draw for a clip.
             image_format: channel order of the tensors, "RGB" or "BGR".
             label_mapping: what the values in mask files mean. Training needs it.
-            frame_offsets: training: references relative to the target. Test records bring theirs.
-            reverse_prob: training: probability of drawing from the video reversed in time.
-            read_references: test: False to read the target alone, for an image segmentor.
             prototypes: for CFFM++: adds those of the clip's video, (P, C), as ``prototypes``.
         """
         if image_format not in ("RGB", "BGR"):
             raise ValueError(f'image_format is "RGB" or "BGR", got "{image_format}".')
         if is_train and label_mapping is None:
             raise ValueError("Training needs a label_mapping: what the values in masks mean.")
-        check_offsets(frame_offsets)
         self.is_train = is_train
         self.augmentations = T.AugmentationList(augmentations)
         self.image_format = image_format
         self.label_mapping = label_mapping
-        self.frame_offsets = tuple(frame_offsets)
-        self.reverse_prob = reverse_prob
-        self.read_references = read_references
         self.prototypes = prototypes
         self._videos_warned_of: set[str] = set()
 
@@ -82,16 +74,13 @@ class ClipMapper:
         arguments: dict[str, Any] = {
             "is_train": is_train,
             "image_format": cfg.INPUT.FORMAT,
-            "frame_offsets": cfg.MODEL.TEMPORAL.FRAME_OFFSETS,
-            "reverse_prob": cfg.INPUT.CLIP.REVERSE_PROB,
-            "read_references": cfg.MODEL.TEMPORAL.ENABLED,
         }
         if cfg.MODEL.TEMPORAL.ENABLED and cfg.MODEL.TEMPORAL.PROTOTYPES.ENABLED:
             arguments["prototypes"] = PrototypeFolder(cfg.MODEL.TEMPORAL.PROTOTYPES.FOLDER)
         if not is_train:
-            arguments["augmentations"] = inference_augmentations(
-                fit_size=cfg.INPUT.CLIP.FIT_SIZE,
-                divisor=max(1, cfg.INPUT.CLIP.TEST_SIZE_DIVISIBILITY),
+            # Test-time augmentation resizes the frames itself.
+            arguments["augmentations"] = (
+                [] if cfg.TEST.AUG.ENABLED else build_test_augmentations(cfg)
             )
             return arguments
         mean = cfg.MODEL.PIXEL_MEAN
@@ -116,23 +105,18 @@ class ClipMapper:
         Raises:
             FileNotFoundError, ValueError: a file is missing, damaged, or not what it should be.
         """
-        mapped = self._map_video(record) if self.is_train else self._map_frame(record)
+        mapped = self._map_clip(record) if self.is_train else self._map_frame(record)
         if self.prototypes is not None:
             mapped["prototypes"] = self.prototypes.load(record["video_id"])
         return mapped
 
-    def _map_video(self, record: dict[str, Any]) -> dict[str, Any]:
-        rng = random.Random(random.getrandbits(64))
-        labelled = labelled_frames(record)
-        if not labelled:
+    def _map_clip(self, record: dict[str, Any]) -> dict[str, Any]:
+        frames = record["frames"]
+        if frames[-1]["sem_seg_file_name"] is None:
             raise ValueError(
-                f"Video {record['video_id']}, {record['frames'][0]['file_name']}: training needs a "
-                "mask, and no frame of the video has one. Is a test split among DATASETS.TRAIN?"
+                f"Video {record['video_id']}, {frames[-1]['file_name']}: training needs a mask of "
+                "the last frame of a clip, the target, and it has none."
             )
-        indices = training_clip(
-            len(record["frames"]), self.frame_offsets, rng, self.reverse_prob, labelled
-        )
-        frames = [record["frames"][index] for index in indices]
         images = [read_image(frame["file_name"]) for frame in frames]
         labels = [
             self._read_labels(record["video_id"], frame, image)
@@ -150,21 +134,20 @@ class ClipMapper:
             ),
             target.sem_seg,
         ]
-        return {
+        others = {key: value for key, value in record.items() if key != "frames"}
+        return others | {
             "image": [image_to_tensor(image, self.image_format) for image in images],
             "sem_seg": [
                 None if label is None else torch.from_numpy(label.astype(np.int64, order="C"))
                 for label in labels
             ],
-            "video_id": record["video_id"],
-            "frame_indices": indices,
             "file_names": [frame["file_name"] for frame in frames],
             "height": height,
             "width": width,
         }
 
     def _map_frame(self, record: dict[str, Any]) -> dict[str, Any]:
-        references = record["reference_file_names"] if self.read_references else []
+        references = record.get("reference_file_names", ())
         images = [read_image(file_name) for file_name in (*references, record["file_name"])]
         height, width = images[-1].shape[:2]
 
@@ -204,9 +187,3 @@ class ClipMapper:
                     video_id,
                 )
         return self.label_mapping(raw)
-
-
-def labelled_frames(record: dict[str, Any]) -> list[int]:
-    """Indices of the frames of a video, a training record, that have a mask."""
-    frames = record["frames"]
-    return [i for i, frame in enumerate(frames) if frame["sem_seg_file_name"] is not None]

@@ -10,6 +10,7 @@ from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
 from detectron2.engine import DefaultTrainer, TrainerBase, create_ddp_model
 from detectron2.evaluation import DatasetEvaluator
+from detectron2.modeling import META_ARCH_REGISTRY
 from detectron2.projects.deeplab import build_lr_scheduler
 from detectron2.solver.build import get_default_optimizer_params, maybe_add_gradient_clipping
 from detectron2.utils import comm
@@ -23,7 +24,8 @@ from ..data import (
     check_num_classes,
 )
 from ..evaluation import VSPWEvaluator
-from ..inference import LabelMapPredictor, gives_label_maps
+from ..inference import LabelMapPredictor
+from ..modeling import CFFMSegmentor
 from .train_loop import AccumulatingTrainer
 from .tta import ClipSegmentorWithTTA
 
@@ -110,18 +112,17 @@ class CFFMTrainer(DefaultTrainer):
 
     @classmethod
     def test(cls, cfg: CfgNode, model: nn.Module, evaluators: Any = None) -> Any:
-        """As in detectron2; videos as streams (TEST.STREAMING), or with test-time augmentation."""
+        """As in detectron2; videos as streams (TEST.STREAMING), or with test-time augmentation.
+
+        Models of other meta-architectures get whole clips and give logits.
+        """
         check_num_classes(cfg.DATASETS.TEST, cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES)
         segmentor = getattr(model, "module", model)  # of DistributedDataParallel
         if cfg.TEST.AUG.ENABLED:
             logger.info("Test-time augmentation: scales %s", cfg.TEST.AUG.SCALES)
             model = ClipSegmentorWithTTA(cfg, segmentor)
-        elif gives_label_maps(segmentor):
+        elif isinstance(segmentor, CFFMSegmentor):
             model = LabelMapPredictor(cfg, segmentor, streaming=_streams(cfg))
-        elif _streams(cfg):  # another kind of model, which takes whole clips
-            cfg = cfg.clone()
-            cfg.defrost()
-            cfg.TEST.STREAMING = False
         return super().test(cfg, model, evaluators)
 
     @classmethod
@@ -134,8 +135,10 @@ class CFFMTrainer(DefaultTrainer):
 
 
 def _streams(cfg: CfgNode) -> bool:
-    """Whether evaluation takes videos frame by frame."""
-    return cfg.TEST.STREAMING and not cfg.TEST.AUG.ENABLED
+    """Whether evaluation takes videos frame by frame, which takes a CFFMSegmentor."""
+    model = META_ARCH_REGISTRY.get(cfg.MODEL.META_ARCHITECTURE)
+    can_stream = isinstance(model, type) and issubclass(model, CFFMSegmentor)
+    return can_stream and cfg.TEST.STREAMING and not cfg.TEST.AUG.ENABLED
 
 
 def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
@@ -165,10 +168,10 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
     groups += get_default_optimizer_params(
         others, base_lr=solver.BASE_LR * solver.HEAD_LR_MULTIPLIER, **common
     )
-    if solver.OPTIMIZER == "AdamW":
+    if solver.OPTIMIZER.lower() == "adamw":
         arguments: dict[str, Any] = {"betas": tuple(solver.BETAS)}
         kind: type[torch.optim.Optimizer] = torch.optim.AdamW
-    elif solver.OPTIMIZER == "SGD":
+    elif solver.OPTIMIZER.lower() == "sgd":
         arguments = {"momentum": solver.MOMENTUM, "nesterov": solver.NESTEROV}
         kind = torch.optim.SGD
     else:

@@ -3,29 +3,26 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.data import transforms as T
 from torch import Tensor, nn
 
-from ..data import read_image
-from ..data.augmentation import inference_augmentations
-from ..data.images import image_to_tensor
+from ..data import build_test_augmentations
 
 
 class ClipSegmentorWithTTA(nn.Module):
     """Wraps a segmentor of clips or images, in the way of detectron2's ``GeneralizedRCNNWithTTA``.
 
-    The frames are read again from their files and resized for every scale, so that large scales
-    see more than the ordinary test does. Inputs of the wrapped model are otherwise unchanged, such
-    as prototypes.
+    It takes the frames as they are in their files and resizes them for every scale, so that large
+    scales see more than the ordinary test does; ``ClipMapper`` leaves them so where
+    TEST.AUG.ENABLED is set. Other inputs of the model, such as prototypes, are as without it.
 
     Args:
         model: a CFFMSegmentor, or any model with its input and output format.
-        scales: the size that frames are fit into is multiplied by each.
+        resizes: the augmentations of each scale. Nothing in them may be random.
         flip: also take the horizontally flipped frames of every scale.
-        fit_size: (long side, short side) at scale 1.
-        divisor: sides are brought to multiples of it.
-        image_format: channel order that the model takes, "RGB" or "BGR".
     """
 
     @configurable
@@ -33,42 +30,29 @@ class ClipSegmentorWithTTA(nn.Module):
         self,
         model: nn.Module,
         *,
-        scales: Sequence[float] = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75),
+        resizes: Sequence[Sequence[T.Augmentation]],
         flip: bool = True,
-        fit_size: tuple[int, int] = (853, 480),
-        divisor: int = 32,
-        image_format: str = "RGB",
     ):
         super().__init__()
-        if not scales or min(scales) <= 0:
-            raise ValueError(f"TEST.AUG.SCALES holds positive numbers, got {tuple(scales)}")
         self.model = model
         self.flips = (False, True) if flip else (False,)
-        self.image_format = image_format
-        self.resizes = []
-        for scale in scales:
-            long_side, short_side = (max(1, int(side * scale)) for side in fit_size)
-            augmentations = inference_augmentations(
-                fit_size=(long_side, short_side), divisor=divisor
-            )
-            self.resizes.append(T.AugmentationList(augmentations))
+        self.resizes = [T.AugmentationList(of_scale) for of_scale in resizes]
 
     @classmethod
     def from_config(cls, cfg: CfgNode, model: nn.Module) -> dict[str, Any]:
+        scales = cfg.TEST.AUG.SCALES
+        if not scales or min(scales) <= 0:
+            raise ValueError(f"TEST.AUG.SCALES holds positive numbers, got {tuple(scales)}")
         return {
             "model": model,
-            "scales": cfg.TEST.AUG.SCALES,
+            "resizes": [build_test_augmentations(cfg, scale) for scale in scales],
             "flip": cfg.TEST.AUG.FLIP,
-            "fit_size": cfg.INPUT.CLIP.FIT_SIZE,
-            "divisor": max(1, cfg.INPUT.CLIP.TEST_SIZE_DIVISIBILITY),
-            "image_format": cfg.INPUT.FORMAT,
         }
 
     def forward(self, batched_inputs: list[dict[str, Any]]) -> list[dict[str, Tensor]]:
         """
         Args:
-            batched_inputs: as for the model, with ``file_name`` and ``reference_file_names`` of the
-                clip's frames, as the test mapper leaves them.
+            batched_inputs: as for the model, with frames (3, H, W) uint8 of their own size.
 
         Returns:
             a list of ``{"sem_seg": (K, height, width)}`` class probabilities, which sum to 1.
@@ -76,17 +60,13 @@ class ClipSegmentorWithTTA(nn.Module):
         return [{"sem_seg": self._average(item)} for item in batched_inputs]
 
     def _average(self, item: dict[str, Any]) -> Tensor:
-        references = item.get("reference_file_names", ())
-        images = [read_image(file) for file in (*references, item["file_name"])]
-        images = images[-len(_clip_of(item)) :]  # an image segmentor reads the target alone
+        image = item["image"]
+        clip = [image] if isinstance(image, Tensor) else image
+        images = [frame.permute(1, 2, 0).numpy() for frame in clip]
         total: Tensor | float = 0.0
         for resize in self.resizes:
-            target = T.AugInput(images[-1])
-            transforms = resize(target)
-            frames = [
-                image_to_tensor(transforms.apply_image(image), self.image_format)
-                for image in images
-            ]
+            transforms = resize(T.AugInput(images[-1]))
+            frames = [_to_tensor(transforms.apply_image(image)) for image in images]
             for flip in self.flips:
                 total = total + self._probabilities(item, frames, flip)
         assert isinstance(total, Tensor)
@@ -99,5 +79,6 @@ class ClipSegmentorWithTTA(nn.Module):
         return probabilities.flip(-1) if flip else probabilities
 
 
-def _clip_of(item: dict[str, Any]) -> list[Tensor]:
-    return [item["image"]] if isinstance(item["image"], Tensor) else item["image"]
+def _to_tensor(image: np.ndarray) -> Tensor:
+    """(H, W, 3) -> (3, H, W)."""
+    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))

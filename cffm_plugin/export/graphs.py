@@ -1,24 +1,25 @@
 """The graphs that a stream is made of, for frames of one size.
 
-    encode    a frame -> its embedding; its cells, and the tokens that later frames look at
-    classify  the embedding of a frame without a past -> the image segmentor's logits
-    refine    the cells of a frame, the tokens of its references -> CFFM's logits
+    encode    a frame -> what its logits are made of, and the tokens that later frames look at
+    classify  what a frame without a past was encoded to -> the image segmentor's logits
+    refine    what a frame was encoded to, the tokens of its references -> the video logits
 
 A frame goes through ``encode`` and one of the other two. All tensors are float32 and have names,
-which are the same in every format; an input of ``refine`` has the name of the output of ``encode``
-that it takes.
+which are the same in every format; an input of ``classify`` and ``refine`` has the name of the
+output of ``encode`` that it takes. Each graph is a few of the stages of ``CFFMSegmentor``.
 """
 
 import copy
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from detectron2.structures import ImageList
 from torch import Tensor, nn
 
-from ..core import FrameTokens
-from ..modeling import CFFMSegmentor, CoarseLogits, as_pixel_embedding
+from ..modeling import CFFMSegmentor, CoarseLogits, EncodedFrames
+from ..modeling.nested import map_tensors, tensors_in
 
 EXAMPLE_PROTOTYPES = 100
 
@@ -41,162 +42,106 @@ class StreamGraph:
     references: dict[str, int] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class LogitsGeometry:
-    """How logits become those of the frame: two resizes (bilinear), and a crop.
-
-    Attributes:
-        embedding_size: rows and columns that they are resized to first.
-        stride: what they are upsampled by next.
-        frame_size: height and width that are cropped from that.
-    """
-
-    embedding_size: tuple[int, int]
-    stride: int
-    frame_size: tuple[int, int]
-
-    @property
-    def upsampled_size(self) -> tuple[int, int]:
-        height, width = self.embedding_size
-        return height * self.stride, width * self.stride
-
-    def labels(self, logits: Tensor) -> Tensor:
-        """(1, K, h, w) -> the class of every pixel of the frame, (height, width)."""
-        coarse = CoarseLogits(
-            logits[0], self.embedding_size, self.stride, self.frame_size, self.frame_size
-        )
-        labels = coarse.full_resolution().argmax(dim=0)
-        return labels.to(torch.uint8) if logits.shape[1] <= 256 else labels
-
-
-def token_name(block: int, slot: int) -> str:
-    """The tokens that a frame has for a temporal block as reference number ``slot``, 0 the oldest.
-
-    An output of ``encode``, and the input of ``refine`` that it is for.
-    """
-    return f"tokens_block{block}_slot{slot}"
-
-
 class Encode(nn.Module):
     """A frame, up to what this and later frames need of it.
 
     Args:
-        model: whose parts are used.
+        model: whose stages are used.
         size: height and width of frames.
     """
 
-    pixel_mean: Tensor
-    pixel_std: Tensor
-
     def __init__(self, model: CFFMSegmentor, size: tuple[int, int]):
         super().__init__()
-        self.backbone = model.backbone
-        self.sem_seg_head = model.sem_seg_head
-        self.temporal = model.temporal
-        self.register_buffer("pixel_mean", model.pixel_mean)
-        self.register_buffer("pixel_std", model.pixel_std)
+        self.model = model
+        self.size = size
         height, width = size
-        padded = ImageList.from_tensors(
-            [torch.zeros(len(model.pixel_mean), height, width)],
-            self.backbone.size_divisibility,
-            padding_constraints=self.backbone.padding_constraints,
-        ).tensor
+        blank = torch.zeros(len(model.pixel_mean), height, width)
+        padded = model.normalise_and_pad([blank]).tensor
         self.padding = (0, padded.shape[3] - width, 0, padded.shape[2] - height)
 
+    def encode(self, frame: Tensor) -> EncodedFrames:
+        """(1, 3, H, W), 0..255."""
+        image = (frame - self.model.pixel_mean) / self.model.pixel_std
+        return self.model.encode_padded(F.pad(image, self.padding), self.size)
+
     def forward(self, frame: Tensor) -> dict[str, Tensor]:
-        """(1, 3, H, W), 0..255 -> ``embedding``; ``cells`` and tokens, with a temporal module."""
-        image = F.pad((frame - self.pixel_mean) / self.pixel_std, self.padding)
-        head = as_pixel_embedding(self.sem_seg_head)
-        embedding = head.embed(self.backbone(image))
-        outputs = {"embedding": embedding}
-        if self.temporal is not None:
-            cells = self.temporal.resample(embedding, head.embedding_stride)
-            outputs["cells"] = cells
-            for block, in_slots in enumerate(self.temporal.cffm.assemble(cells).keys_values):
-                for slot, tokens in enumerate(in_slots):
-                    assert tokens is not None
-                    outputs[token_name(block, slot)] = tokens
+        """(1, 3, H, W), 0..255 -> the tensors of ``EncodedFrames``, and tokens for every slot."""
+        encoded = self.encode(frame)
+        outputs = encoded_tensors(encoded)
+        if self.model.num_references:
+            tokens = self.model.assemble(encoded)
+            for slot in range(self.model.num_references):
+                outputs |= token_tensors(tokens.only((slot,)), slot)
         return outputs
 
 
-class Classify(nn.Module):
-    """The image segmentor's logits.
+class Predict(nn.Module):
+    """What was encoded -> logits.
 
     Args:
-        model: whose head is used.
-        geometry: to give ``labels`` too; None for logits alone.
+        model: whose stages are used.
+        encoded: an example of a frame.
+        tokens: an example of the tokens of every reference, oldest first; none for the image
+            segmentor's logits.
+        full_resolution: to give ``labels`` too.
     """
 
-    def __init__(self, model: CFFMSegmentor, geometry: LogitsGeometry | None):
+    def __init__(
+        self, model: CFFMSegmentor, encoded: EncodedFrames, tokens: list[Any], full_resolution: bool
+    ):
         super().__init__()
-        self.sem_seg_head = model.sem_seg_head
-        self.geometry = geometry
+        self.model = model
+        self.encoded = encoded
+        self.tokens = tokens
+        self.full_resolution = full_resolution
 
-    def forward(self, embedding: Tensor) -> dict[str, Tensor]:
-        return _outputs(as_pixel_embedding(self.sem_seg_head).classify(embedding), self.geometry)
-
-
-class Refine(nn.Module):
-    """CFFM's logits, with a prototype branch those of CFFM++.
-
-    Args:
-        model: with a temporal module.
-        geometry: to give ``labels`` too; None for logits alone.
-    """
-
-    def __init__(self, model: CFFMSegmentor, geometry: LogitsGeometry | None):
-        super().__init__()
-        self.temporal = model.temporal
-        self.prototype_branch = model.prototype_branch
-        self.prototype_logit_weight = model.prototype_logit_weight
-        self.geometry = geometry
-
-    def forward(
-        self, cells: Tensor, prototypes: Tensor | None = None, **tokens: Tensor
-    ) -> dict[str, Tensor]:
+    def forward(self, **inputs: Tensor) -> dict[str, Tensor]:
         """
         Args:
-            cells: of the target, (1, dim, h, w).
-            prototypes: with a prototype branch: of the video, (1, P, dim).
-            tokens: under the names of ``token_name``, those of the reference in that slot.
+            inputs: under the names of ``encoded_tensors`` and of ``token_tensors``, of the
+                reference in that slot; with a prototype branch also ``prototypes``, (1, P, dim).
         """
-        assert self.temporal is not None
-        cffm = self.temporal.cffm
-        height, width = cells.shape[2:]
-        references = [
-            FrameTokens(
-                height,
-                width,
-                tuple(
-                    tuple(
-                        tokens[token_name(block, slot)] if slot == of_slot else None
-                        for slot in range(cffm.num_references)
-                    )
-                    for block in range(len(cffm.blocks))
-                ),
-            )
-            for of_slot in range(cffm.num_references)
-        ]
-        logits = self.temporal.classify(cells, cffm.mine(cells, references))
-        if self.prototype_branch is not None:
-            assert prototypes is not None
-            refined = self.prototype_branch.block(cells, prototypes)
-            of_branch = self.prototype_branch.classifier(refined)
-            logits = logits + self.prototype_logit_weight * of_branch
-        return _outputs(logits, self.geometry)
+        encoded = with_tensors(self.encoded, inputs, encoded_tensors(self.encoded))
+        if self.tokens:
+            references = [
+                with_tensors(tokens, inputs, token_tensors(tokens, slot))
+                for slot, tokens in enumerate(self.tokens)
+            ]
+            items = [{"prototypes": p} for p in inputs.get("prototypes", ())]
+            refined = self.model.mine(encoded, references)
+            logits = self.model.output(encoded, refined, items)
+        else:
+            logits = self.model.classify(encoded)
+        outputs = {"logits": logits}
+        if self.full_resolution:
+            (coarse,) = self.model.coarse(logits, encoded, [encoded.image_size])
+            labels = coarse.full_resolution().argmax(dim=0)
+            outputs["labels"] = labels.to(torch.uint8) if logits.shape[1] <= 256 else labels
+        return outputs
 
 
-def _outputs(logits: Tensor, geometry: LogitsGeometry | None) -> dict[str, Tensor]:
-    outputs = {"logits": logits}
-    if geometry is not None:
-        outputs["labels"] = geometry.labels(logits)
-    return outputs
+def encoded_tensors(encoded: EncodedFrames) -> dict[str, Tensor]:
+    """The tensors of a frame by name."""
+    named = {"embedding": encoded.embedding}
+    named |= {f"context_{i}": tensor for i, tensor in enumerate(tensors_in(encoded.context))}
+    return named | {"cells": encoded.cells}
+
+
+def token_tensors(tokens: Any, slot: int) -> dict[str, Tensor]:
+    """The tensors of a frame's tokens for a slot, 0 the oldest, by name."""
+    return {f"tokens_slot{slot}_{i}": tensor for i, tensor in enumerate(tensors_in(tokens))}
+
+
+def with_tensors(example: Any, given: Mapping[str, Tensor], names: Mapping[str, Tensor]) -> Any:
+    """An example with the given tensors in place of its own, in the order of the names."""
+    replacing = iter([given[name] for name in names])
+    return map_tensors(example, lambda _: next(replacing))
 
 
 def stream_graphs(
     model: CFFMSegmentor, size: tuple[int, int], *, full_resolution: bool = False
-) -> tuple[dict[str, StreamGraph], LogitsGeometry]:
-    """The graphs of a model for frames of a size, by name, and what their logits stand for.
+) -> tuple[dict[str, StreamGraph], CoarseLogits]:
+    """The graphs of a model for frames of a size, by name, and an example of its logits.
 
     The model stays as it is: the graphs hold a copy, on the CPU, in float32, in evaluation mode.
 
@@ -205,27 +150,23 @@ def stream_graphs(
         size: height and width of frames.
         full_resolution: ``classify`` and ``refine`` also give ``labels``, (height, width) uint8
             (int64 for more than 256 classes).
-
-    Raises:
-        TypeError: the model's head does not offer an embedding.
     """
     model = _copy_for_export(model)
+    module = Encode(model, size)
     # Running every graph once also fills the caches of tables that depend on the size alone, so
     # that an exported graph holds them as constants and does not compute them.
-    encode = _run_once(Encode(model, size), {"frame": torch.zeros(1, 3, *size)})
-    head = as_pixel_embedding(model.sem_seg_head)
-    rows, columns = encode.outputs["embedding"].shape[2:]
-    geometry = LogitsGeometry((rows, columns), head.embedding_stride, size)
-    for_labels = geometry if full_resolution else None
+    encode = _run_once(module, {"frame": torch.zeros(1, len(model.pixel_mean), *size)})
+    with torch.no_grad():
+        encoded = module.encode(encode.inputs["frame"])
+    of_frame = {name: encode.outputs[name] for name in encoded_tensors(encoded)}
     graphs = {
         "encode": encode,
-        "classify": _run_once(
-            Classify(model, for_labels), {"embedding": encode.outputs["embedding"]}
-        ),
+        "classify": _run_once(Predict(model, encoded, [], full_resolution), of_frame),
     }
-    if model.temporal is not None and model.temporal.cffm.num_references:
-        graphs["refine"] = _refine_graph(model, encode, for_labels)
-    return graphs, geometry
+    (coarse,) = model.coarse(graphs["classify"].outputs["logits"], encoded, [size])
+    if model.num_references:
+        graphs["refine"] = _refine_graph(model, encoded, of_frame, full_resolution)
+    return graphs, coarse
 
 
 def _copy_for_export(model: CFFMSegmentor) -> CFFMSegmentor:
@@ -238,21 +179,23 @@ def _copy_for_export(model: CFFMSegmentor) -> CFFMSegmentor:
 
 
 def _refine_graph(
-    model: CFFMSegmentor, encode: StreamGraph, geometry: LogitsGeometry | None
+    model: CFFMSegmentor,
+    encoded: EncodedFrames,
+    of_frame: dict[str, Tensor],
+    full_resolution: bool,
 ) -> StreamGraph:
-    assert model.temporal is not None
-    cffm = model.temporal.cffm
-    references = {
-        token_name(block, slot): slot
-        for block in range(len(cffm.blocks))
-        for slot in range(cffm.num_references)
-    }
-    inputs = {name: encode.outputs[name] for name in ("cells", *references)}
-    dynamic = {}
+    with torch.no_grad():
+        tokens = model.assemble(encoded)
+    in_slots = [tokens.only((slot,)) for slot in range(model.num_references)]
+    inputs, references, dynamic = dict(of_frame), dict[str, int](), {}
+    for slot, in_slot in enumerate(in_slots):
+        named = token_tensors(in_slot, slot)
+        inputs |= named
+        references |= dict.fromkeys(named, slot)
     if model.prototype_branch is not None:
-        inputs["prototypes"] = torch.zeros(1, EXAMPLE_PROTOTYPES, cffm.dim)
+        inputs["prototypes"] = torch.zeros(1, EXAMPLE_PROTOTYPES, encoded.cells.shape[1])
         dynamic["prototypes"] = {1: "num_prototypes"}
-    graph = _run_once(Refine(model, geometry), inputs)
+    graph = _run_once(Predict(model, encoded, in_slots, full_resolution), inputs)
     return replace(graph, dynamic=dynamic, references=references)
 
 

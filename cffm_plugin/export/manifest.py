@@ -10,7 +10,8 @@ from torch import Tensor
 
 from ..data import inference_clip
 from ..data.clips import check_offsets
-from .graphs import LogitsGeometry, StreamGraph
+from ..modeling import CoarseLogits
+from .graphs import StreamGraph
 
 MANIFEST_FILE = "stream.json"
 FORMAT_VERSION = 1
@@ -64,17 +65,17 @@ class StreamSpec:
 def make_manifest(
     spec: StreamSpec,
     graphs: Mapping[str, StreamGraph],
-    geometry: LogitsGeometry,
+    logits: CoarseLogits,
     files: Mapping[str, Mapping[str, str]],
 ) -> dict[str, Any]:
     """The content of stream.json; docs/export.md explains every entry.
 
     Args:
         spec: of the stream.
-        graphs, geometry: of ``stream_graphs``.
+        graphs, logits: of ``stream_graphs``.
         files: graph -> format -> file name.
     """
-    height, width = geometry.frame_size
+    height, width = logits.image_size
     return {
         "format_version": FORMAT_VERSION,
         "frame": {
@@ -89,10 +90,10 @@ def make_manifest(
             "first_frames": _references_of_first_frames(spec.frame_offsets),
         },
         "logits": {
-            "resize_to": [geometry.embedding_size, geometry.upsampled_size],
-            "crop_to": geometry.frame_size,
+            "resize_to": [logits.embedding_size, logits.upsampled_size],
+            "crop_to": logits.image_size,
         },
-        "num_classes": graphs["classify"].outputs["logits"].shape[1],
+        "num_classes": len(logits.values),
         "class_names": spec.class_names,
         "graphs": {
             name: {

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch.export import Dim, ExportedProgram
 
-from ..modeling import CFFMSegmentor, as_pixel_embedding
+from ..modeling import CFFMSegmentor
 from .graphs import StreamGraph, stream_graphs
 from .manifest import MANIFEST_FILE, StreamSpec, make_manifest
 
@@ -59,7 +59,7 @@ def export_stream(
     if opset < LOWEST_OPSET:
         raise ValueError(f"opset is {LOWEST_OPSET} or higher, got {opset}")
     _check_spec(spec, model)
-    graphs, geometry = stream_graphs(model, size, full_resolution=full_resolution)
+    graphs, logits = stream_graphs(model, size, full_resolution=full_resolution)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     files: dict[str, dict[str, str]] = {}
@@ -73,7 +73,7 @@ def export_stream(
                 torch.export.save(program, folder / file)
             logger.info("Wrote %s (%.1f MB)", folder / file, (folder / file).stat().st_size / 1e6)
     path = folder / MANIFEST_FILE
-    manifest = make_manifest(spec, graphs, geometry, files)
+    manifest = make_manifest(spec, graphs, logits, files)
     path.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
     return path
 
@@ -128,12 +128,12 @@ def _write_onnx(program: ExportedProgram, graph: StreamGraph, file: Path, opset:
 
 
 def _check_spec(spec: StreamSpec, model: CFFMSegmentor) -> None:
-    needed = model.temporal.cffm.num_references if model.temporal is not None else 0
+    needed = model.num_references
     if len(spec.frame_offsets) != needed:
         raise ValueError(
             f"the model takes {needed} reference frames, got frame_offsets {spec.frame_offsets}"
         )
-    num_classes = as_pixel_embedding(model.sem_seg_head).num_classes
+    num_classes = model.head.num_classes
     if spec.class_names and len(spec.class_names) != num_classes:
         raise ValueError(
             f"the model has {num_classes} classes, got {len(spec.class_names)} class_names"

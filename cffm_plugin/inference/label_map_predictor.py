@@ -1,25 +1,14 @@
 """Label maps for the evaluator, from a stream or from clips: the same to the last pixel."""
 
 from collections.abc import Sequence
-from typing import Any, TypeGuard
+from typing import Any
 
 import torch
 from detectron2.config import CfgNode, configurable
 from torch import Tensor, nn
 
-from ..modeling import CFFMSegmentor, as_pixel_embedding
+from ..modeling import CFFMSegmentor
 from .streaming import StreamingSegmentor, precision_and_compilation
-
-
-def gives_label_maps(model: nn.Module) -> TypeGuard[CFFMSegmentor]:
-    """Whether ``LabelMapPredictor`` can wrap a model. Others give logits."""
-    if not isinstance(model, CFFMSegmentor):
-        return False
-    try:
-        as_pixel_embedding(model.sem_seg_head)
-    except TypeError:  # a head of another kind, without a temporal module
-        return False
-    return True
 
 
 class LabelMapPredictor(nn.Module):

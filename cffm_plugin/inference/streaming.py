@@ -18,9 +18,7 @@ from detectron2.modeling import build_model
 from torch import Tensor
 
 from ..checkpoint import SegmentorCheckpointer
-from ..core import FrameTokens
-from ..data import inference_clip
-from ..data.augmentation import inference_augmentations
+from ..data import build_test_augmentations, inference_clip
 from ..data.clips import DEFAULT_OFFSETS, check_offsets
 from ..data.images import image_to_tensor
 from ..modeling import CFFMSegmentor, CoarseLogits, EncodedFrames
@@ -39,12 +37,12 @@ class _Stream:
     Attributes:
         size: height and width of its frames, as they are encoded.
         index: of the next frame.
-        kept: past frame -> its tokens in the slots that later frames need.
+        kept: past frame -> its tokens in the slots that later frames need, see ``Tokens``.
     """
 
     size: tuple[int, int]
     index: int = 0
-    kept: dict[int, FrameTokens] = field(default_factory=dict)
+    kept: dict[int, Any] = field(default_factory=dict)
 
 
 class StreamingSegmentor:
@@ -68,7 +66,8 @@ class StreamingSegmentor:
         augmentations: applied to frames that come as arrays.
         image_format: channel order that the model takes, "RGB" or "BGR".
         autocast: a dtype to compute in, such as ``torch.bfloat16``; None for the weights' own.
-        compiled: backbone and CFFM go through ``torch.compile``, once for every size of frames.
+        compiled: backbone and temporal module go through ``torch.compile``, once for every size of
+            frames.
 
     Raises:
         ValueError: ``frame_offsets`` do not fit the model.
@@ -88,7 +87,7 @@ class StreamingSegmentor:
         if image_format not in ("RGB", "BGR"):
             raise ValueError(f'image_format is "RGB" or "BGR", got "{image_format}"')
         check_offsets(frame_offsets)
-        needed = model.temporal.cffm.num_references if model.temporal is not None else 0
+        needed = model.num_references
         if needed and len(frame_offsets) != needed:
             raise ValueError(
                 f"the model takes {needed} reference frames, got frame_offsets {frame_offsets}"
@@ -111,10 +110,7 @@ class StreamingSegmentor:
         return {
             "model": model,
             "frame_offsets": cfg.MODEL.TEMPORAL.FRAME_OFFSETS,
-            "augmentations": inference_augmentations(
-                fit_size=cfg.INPUT.CLIP.FIT_SIZE,
-                divisor=max(1, cfg.INPUT.CLIP.TEST_SIZE_DIVISIBILITY),
-            ),
+            "augmentations": build_test_augmentations(cfg),
             "image_format": cfg.INPUT.FORMAT,
             **precision_and_compilation(cfg),
         }
@@ -202,14 +198,14 @@ class StreamingSegmentor:
         encoded = self.model.encode(list(images.values()))
         references = [self._references_of(stream) for stream in streams]
         if references[0]:
-            batch = [FrameTokens.cat(in_slot) for in_slot in zip(*references, strict=True)]
-            coarse = self.model.video_logits(encoded, batch, items, output_sizes)
+            batch = [type(frames[0]).cat(frames) for frames in zip(*references, strict=True)]
+            logits = self.model.output(encoded, self.model.mine(encoded, batch), items)
         else:
-            coarse = self.model.image_logits(encoded, output_sizes)
+            logits = self.model.classify(encoded)
         self._remember(streams, encoded)
-        return coarse
+        return self.model.coarse(logits, encoded, output_sizes)
 
-    def _references_of(self, stream: _Stream) -> list[FrameTokens]:
+    def _references_of(self, stream: _Stream) -> list[Any]:
         """What a stream's next frame looks at, oldest first; [] where it has no past."""
         *references, _ = inference_clip(stream.index, self.frame_offsets)
         return [stream.kept[index] for index in references]
@@ -218,9 +214,8 @@ class StreamingSegmentor:
         """Keep what later frames need of the frames just seen, and drop what they do not."""
         if not self.frame_offsets:
             return
-        assert self.model.temporal is not None
-        tokens = self.model.temporal.cffm.assemble(encoded.cells).unbind()
-        for stream, of_frame in zip(streams, tokens):
+        tokens = self.model.assemble(encoded).unbind()
+        for stream, of_frame in zip(streams, tokens, strict=True):
             stream.kept[stream.index] = of_frame
             stream.index += 1
             needed = _needed_later(stream.index, self.frame_offsets)
@@ -278,11 +273,10 @@ def precision_and_compilation(cfg: CfgNode) -> dict[str, Any]:
 
 
 def compile_segmentor(model: CFFMSegmentor) -> None:
-    """Put the backbone and the temporal blocks through ``torch.compile``, in place."""
+    """Put the backbone and the temporal module through ``torch.compile``, in place."""
     model.backbone.compile()
     if model.temporal is not None:
-        for block in model.temporal.cffm.blocks:
-            block.compile()
+        model.temporal.module.compile()
 
 
 def _size_of(frame: Frame) -> tuple[int, int]:

@@ -1,23 +1,32 @@
 """What detectron2's registries hold: backbones, heads and the meta-architecture."""
 
 from .backbone import MiT, TimmBackbone
-from .heads.embedding import PixelEmbedding, as_pixel_embedding
-from .heads.segformer import SegFormerHead
+from .encoded import EncodedFrames
+from .heads import HeadEmbedding, SegFormerHead, embedding_of
 from .label_maps import CoarseLogits
 from .normalization import resolve_normalization
-from .temporal.head import PrototypeBranch, TemporalHead
-from .video_segmentor import CFFMSegmentor, EncodedFrames
+from .temporal import (
+    TEMPORAL_REGISTRY,
+    FrameMap,
+    PrototypeBranch,
+    TemporalHead,
+    TemporalModule,
+)
+from .video_segmentor import CFFMSegmentor
 
 __all__ = [
+    "TEMPORAL_REGISTRY",
     "CFFMSegmentor",
     "CoarseLogits",
     "EncodedFrames",
+    "FrameMap",
+    "HeadEmbedding",
     "MiT",
-    "PixelEmbedding",
     "PrototypeBranch",
     "SegFormerHead",
     "TemporalHead",
+    "TemporalModule",
     "TimmBackbone",
-    "as_pixel_embedding",
+    "embedding_of",
     "resolve_normalization",
 ]

@@ -1,5 +1,6 @@
 """The inputs of CFFMSegmentor: clips as lists of frames and labels, checked."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor
@@ -41,6 +42,18 @@ def one_input_per_frame(
         for frame, label in zip(frames, labels_of(item, len(frames)))
         if label is not None
     ]
+
+
+def prototypes_of(items: Sequence[dict[str, Any]]) -> list[Tensor]:
+    """The prototypes of every clip's video, (P, C), for CFFM++."""
+    for item in items:
+        if "prototypes" not in item:
+            raise ValueError(
+                f"CFFM++ needs the prototypes of video {item.get('video_id', 'unknown')} in "
+                'every input, as "prototypes": (P, C). The mapper adds them from '
+                "MODEL.TEMPORAL.PROTOTYPES.FOLDER; tools/make_prototypes.py makes them."
+            )
+    return [item["prototypes"] for item in items]
 
 
 def of_video(item: dict[str, Any]) -> str:

@@ -36,6 +36,12 @@ class CoarseLogits:
     image_size: tuple[int, int]
     output_size: tuple[int, int]
 
+    @property
+    def upsampled_size(self) -> tuple[int, int]:
+        """Rows and columns before the crop: of the padded image, or a little more."""
+        height, width = self.embedding_size
+        return height * self.stride, width * self.stride
+
     def full_resolution(self) -> Tensor:
         """Logits (K, height, width)."""
         logits = resize(self.values[None], self.embedding_size)

@@ -1,38 +1,20 @@
 """CFFMSegmentor: an image segmentor that looks at a few earlier frames."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
-import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.modeling import META_ARCH_REGISTRY, SemanticSegmentor
 from detectron2.structures import ImageList
 from torch import Tensor, nn
 
-from ..core import FrameTokens
-from .clip_inputs import frames_of, labels_of, of_video, one_input_per_frame
-from .heads.embedding import PixelEmbedding, as_pixel_embedding
-from .label_maps import CoarseLogits, resize
-from .losses import pixel_cross_entropy
+from .clip_inputs import frames_of, one_input_per_frame, prototypes_of
+from .clip_losses import clip_losses
+from .encoded import EncodedFrames
+from .heads import HeadEmbedding, embedding_of
+from .label_maps import CoarseLogits
 from .normalization import warn_of_unresolved_normalization
-from .temporal.head import PrototypeBranch, TemporalHead
-
-
-@dataclass(frozen=True)
-class EncodedFrames:
-    """What the image segmentor makes of N frames of one size.
-
-    Attributes:
-        embedding: of every pixel, (N, C, h, w), at the head's stride.
-        cells: the same at the temporal module's width and stride, (N, dim, h', w'): what CFFM works
-            on, and what prototypes are made of. The embedding itself without a temporal module.
-        image_size: height and width of the frames before padding.
-    """
-
-    embedding: Tensor
-    cells: Tensor
-    image_size: tuple[int, int]
+from .temporal import PrototypeBranch, TemporalHead
 
 
 @META_ARCH_REGISTRY.register()
@@ -42,6 +24,10 @@ class CFFMSegmentor(SemanticSegmentor):
     The image segmentor's submodules have the names that detectron2's ``SemanticSegmentor`` gives
     them, so its weights load unchanged; ``temporal`` is what this class adds. Without it, and for
     clips of one frame, this class *is* ``SemanticSegmentor``.
+
+    The forward pass is made of stages, which training, evaluation, streams, export and benchmarks
+    call alike: ``encode``; ``classify`` for the image segmentor's logits; or ``assemble`` the
+    references, ``mine`` them for the target, and ``output`` the video logits; then ``coarse``.
     """
 
     @configurable
@@ -59,15 +45,16 @@ class CFFMSegmentor(SemanticSegmentor):
         prototype_logit_weight: float = 0.5,
         freeze_image_segmentor: bool = False,
         activation_checkpointing: bool = False,
+        head: HeadEmbedding | None = None,
     ):
         """
         Args:
             backbone: follows detectron2's backbone interface.
-            sem_seg_head: any head that ``as_pixel_embedding`` accepts.
+            sem_seg_head: any semantic head.
             pixel_mean, pixel_std: per channel, in the units of the input (0..255).
             temporal: None for the plain image segmentor.
-            image_loss_weight: of the cross entropy of all labelled frames' image logits.
-            video_loss_weight: of the cross entropy of the target's video logits.
+            image_loss_weight: of the head's losses on all labelled frames' image logits.
+            video_loss_weight: of the head's losses on the target's video logits.
             prototype_branch: CFFM++'s. Training then trains it alone: everything else is without
                 gradient and in evaluation mode.
             prototype_logit_weight: of the branch's logits, which are added to the video logits.
@@ -76,6 +63,7 @@ class CFFMSegmentor(SemanticSegmentor):
             activation_checkpointing: training keeps few activations and computes the others again:
                 less memory, a fourth more time, the same gradients. For backbones that offer it by
                 a method ``set_activation_checkpointing`` (MiT and timm's), and for CFFM.
+            head: ``embedding_of(sem_seg_head, backbone)``, where it is known already.
         """
         if freeze_image_segmentor and temporal is None:
             raise ValueError("with the image segmentor frozen and no temporal module, none trains")
@@ -89,8 +77,7 @@ class CFFMSegmentor(SemanticSegmentor):
         self.video_loss_weight = video_loss_weight
         self.prototype_branch = prototype_branch
         self.prototype_logit_weight = prototype_logit_weight
-        if temporal is not None:
-            as_pixel_embedding(sem_seg_head)  # raises now, not at the first clip
+        self.head = head or embedding_of(sem_seg_head, backbone, len(pixel_mean))
         self._frozen_parts: list[str] = []
         if freeze_image_segmentor or prototype_branch is not None:
             self._frozen_parts += ["backbone", "sem_seg_head"]
@@ -101,33 +88,41 @@ class CFFMSegmentor(SemanticSegmentor):
         if activation_checkpointing:
             self._checkpoint_activations()
 
-    @property
-    def pixel_embedding(self) -> PixelEmbedding:
-        """The image head, seen as the embedding that the temporal module works on."""
-        return as_pixel_embedding(self.sem_seg_head)
-
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
         warn_of_unresolved_normalization(cfg)
         arguments = super().from_config(cfg)
-        arguments["activation_checkpointing"] = cfg.MODEL.ACTIVATION_CHECKPOINTING
-        if not cfg.MODEL.TEMPORAL.ENABLED:
-            return arguments
-        head = as_pixel_embedding(arguments["sem_seg_head"])
-        temporal = TemporalHead(
-            cfg, embedding_channels=head.embedding_channels, num_classes=head.num_classes
+        head = embedding_of(
+            arguments["sem_seg_head"], arguments["backbone"], len(cfg.MODEL.PIXEL_MEAN)
         )
-        if cfg.MODEL.TEMPORAL.PROTOTYPES.ENABLED:
+        arguments |= {
+            "head": head,
+            "activation_checkpointing": cfg.MODEL.ACTIVATION_CHECKPOINTING,
+        }
+        node = cfg.MODEL.TEMPORAL
+        if not node.ENABLED:
+            return arguments
+        temporal = TemporalHead(cfg, embedding_channels=head.channels, num_classes=head.num_classes)
+        if node.PROTOTYPES.ENABLED:
             arguments["prototype_branch"] = PrototypeBranch(
-                cfg, dim=temporal.cffm.dim, num_classes=head.num_classes
+                cfg, dim=temporal.module.dim, num_classes=head.num_classes
             )
-            arguments["prototype_logit_weight"] = cfg.MODEL.TEMPORAL.PROTOTYPES.LOGIT_WEIGHT
+            arguments["prototype_logit_weight"] = node.PROTOTYPES.LOGIT_WEIGHT
         return arguments | {
             "temporal": temporal,
-            "image_loss_weight": cfg.MODEL.TEMPORAL.IMAGE_LOSS_WEIGHT,
-            "video_loss_weight": cfg.MODEL.TEMPORAL.VIDEO_LOSS_WEIGHT,
-            "freeze_image_segmentor": cfg.MODEL.TEMPORAL.FREEZE_IMAGE_SEGMENTER,
+            "image_loss_weight": node.IMAGE_LOSS_WEIGHT,
+            "video_loss_weight": node.VIDEO_LOSS_WEIGHT,
+            "freeze_image_segmentor": node.FREEZE_IMAGE_SEGMENTER,
         }
+
+    @property
+    def image_segmentor_is_frozen(self) -> bool:
+        return "sem_seg_head" in self._frozen_parts
+
+    @property
+    def num_references(self) -> int:
+        """Frames that it looks at besides the target."""
+        return 0 if self.temporal is None else self.temporal.module.num_references
 
     def forward(self, batched_inputs: list[dict[str, Any]]) -> Any:
         """
@@ -154,7 +149,7 @@ class CFFMSegmentor(SemanticSegmentor):
         if self.training:
             if self.temporal is None:
                 return super().forward(one_input_per_frame(batched_inputs, clips))
-            return self._video_losses(batched_inputs, clips)
+            return clip_losses(self, batched_inputs, clips)
 
         takes_clip = [self._takes_clip(frames) for frames in clips]
         as_image = [i for i, takes in enumerate(takes_clip) if not takes]
@@ -185,157 +180,103 @@ class CFFMSegmentor(SemanticSegmentor):
         encoded = self.encode([target])
         output_size = item.get("height", target.shape[1]), item.get("width", target.shape[2])
         if not self._takes_clip([*references, target]):
-            return self.image_logits(encoded, [output_size])[0]
-        assert self.temporal is not None
+            return self.coarse(self.classify(encoded), encoded, [output_size])[0]
         tokens = [
-            self.temporal.cffm.assemble(self.encode([frame]).cells, slots=(slot,))
+            self.assemble(self.encode([frame]), slots=(slot,))
             for slot, frame in enumerate(references)
         ]
-        return self.video_logits(encoded, tokens, [item], [output_size])[0]
+        logits = self.output(encoded, self.mine(encoded, tokens), [item])
+        return self.coarse(logits, encoded, [output_size])[0]
 
     def _takes_clip(self, frames: list[Tensor]) -> bool:
         """Whether the temporal module works on a clip, or the image segmentor on its target."""
         if self.temporal is None:
             return False
-        clip_length = self.temporal.cffm.num_references + 1
+        clip_length = self.num_references + 1
         if len(frames) > clip_length:
             raise ValueError(f"a clip of {len(frames)} frames, expected at most {clip_length}")
         return len(frames) == clip_length > 1
 
-    def encode(self, images: list[Tensor]) -> "EncodedFrames":
+    def encode(self, frames: list[Tensor]) -> EncodedFrames:
         """The image segmentor's part of the work, up to the embedding.
 
         Args:
-            images: N frames (3, H, W) of one size, values 0..255.
+            frames: N tensors (3, H, W) of one size, values 0..255.
         """
-        embedding, image_sizes = self._embed(images)
-        cells = embedding if self.temporal is None else self._resample(embedding)
-        return EncodedFrames(embedding, cells, image_sizes[0])
+        padded = self.normalise_and_pad(frames)
+        return self.encode_padded(padded.tensor, padded.image_sizes[0])
 
-    def image_logits(
-        self, encoded: "EncodedFrames", output_sizes: list[tuple[int, int]]
-    ) -> list[CoarseLogits]:
-        """The image segmentor's logits of every encoded frame, for outputs of these sizes."""
-        logits = self.pixel_embedding.classify(encoded.embedding)
-        return self._coarse(logits, encoded, output_sizes)
-
-    def video_logits(
-        self,
-        encoded: "EncodedFrames",
-        references: Sequence[FrameTokens],
-        items: list[dict[str, Any]],
-        output_sizes: list[tuple[int, int]],
-    ) -> list[CoarseLogits]:
-        """CFFM's logits of every encoded frame.
-
-        Args:
-            encoded: N target frames.
-            references: their references' tokens, oldest first, each a batch of N.
-            items: with a prototype branch: N dicts with ``prototypes``.
-            output_sizes: height and width of the N outputs.
-        """
-        assert self.temporal is not None
-        logits = self.temporal.classify(
-            encoded.cells, self.temporal.cffm.mine(encoded.cells, references)
-        )
-        if self.prototype_branch is not None:
-            logits = logits + self.prototype_logit_weight * self.prototype_branch(
-                encoded.cells, self._prototypes_of(items)
-            )
-        return self._coarse(logits, encoded, output_sizes)
-
-    def _coarse(
-        self, logits: Tensor, encoded: "EncodedFrames", output_sizes: list[tuple[int, int]]
-    ) -> list[CoarseLogits]:
-        height, width = encoded.embedding.shape[-2:]
-        stride = self.pixel_embedding.embedding_stride
-        return [
-            CoarseLogits(of_frame, (height, width), stride, encoded.image_size, size)
-            for of_frame, size in zip(logits, output_sizes, strict=True)
-        ]
-
-    def _video_losses(
-        self, batched_inputs: list[dict[str, Any]], clips: list[list[Tensor]]
-    ) -> dict[str, Tensor]:
-        assert self.temporal is not None
-        clip_length = self.temporal.cffm.num_references + 1
-        label_maps: list[Tensor | None] = []  # of all clips, one per frame
-        for frames, item in zip(clips, batched_inputs):
-            if len(frames) != clip_length:
-                raise ValueError(
-                    f"training CFFM takes clips of {clip_length} frames, got {len(frames)}"
-                    f"{of_video(item)}"
-                )
-            label_maps += labels_of(item, clip_length)
-        labelled = [i for i, label in enumerate(label_maps) if label is not None]
-        ignore_value = self.sem_seg_head.ignore_value
-        labels = ImageList.from_tensors(
-            [label.to(self.device) for label in label_maps if label is not None],
-            self.backbone.size_divisibility,
-            ignore_value,
-            self.backbone.padding_constraints,
-        ).tensor  # (labelled frames, H, W)
-        targets = [n for n, i in enumerate(labelled) if (i + 1) % clip_length == 0]
-        image_segmentor_is_frozen = "sem_seg_head" in self._frozen_parts
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not image_segmentor_is_frozen):
-            embedding, _ = self._embed([frame for clip in clips for frame in clip])
-            embedding = embedding.unflatten(0, (len(clips), clip_length))  # (B, T, C, h, w)
-            of_frames = embedding.flatten(0, 1)
-            if len(labelled) < len(of_frames):
-                of_frames = of_frames[labelled]
-            image_logits = self.pixel_embedding.classify(of_frames)
-            losses = {
-                "loss_sem_seg": self.image_loss_weight
-                * pixel_cross_entropy(image_logits, labels, ignore_value)
-            }
-        if self.prototype_branch is None:
-            video_logits = self._video_logits(embedding)
-            name = "loss_video"
-        else:
-            video_logits = self._prototype_logits(embedding, batched_inputs)
-            name = "loss_prototype"
-        losses[name] = self.video_loss_weight * pixel_cross_entropy(
-            video_logits, labels[targets], ignore_value
-        )
-        return losses
-
-    def _embed(self, images: list[Tensor]) -> tuple[Tensor, list[tuple[int, int]]]:
-        """N frames -> embeddings (N, C, h, w), and each frame's size before padding."""
-        padded = ImageList.from_tensors(
-            [(image.to(self.device) - self.pixel_mean) / self.pixel_std for image in images],
+    def normalise_and_pad(self, frames: list[Tensor]) -> ImageList:
+        """Frames (3, H, W), values 0..255 -> a batch as the backbone takes it, and their sizes."""
+        return ImageList.from_tensors(
+            [(frame.to(self.device) - self.pixel_mean) / self.pixel_std for frame in frames],
             self.backbone.size_divisibility,
             padding_constraints=self.backbone.padding_constraints,
         )
-        return self.pixel_embedding.embed(self.backbone(padded.tensor)), padded.image_sizes
 
-    def _video_logits(self, embedding: Tensor) -> Tensor:
-        """Embeddings (B, T, C, h, w) -> CFFM's logits of the targets (B, K, h, w)."""
+    def encode_padded(self, batch: Tensor, image_size: tuple[int, int]) -> EncodedFrames:
+        """As ``encode``, of a batch (N, 3, H, W) that is normalised and padded already."""
+        return self.encoded(*self.head.embed(self.backbone(batch)), image_size)
+
+    def encoded(
+        self, embedding: Tensor, context: Any, image_size: tuple[int, int]
+    ) -> EncodedFrames:
+        """Embeddings (N, C, h, w) with the temporal module's cells."""
+        cells = embedding
+        if self.temporal is not None:
+            cells = self.temporal.resample(embedding, self.head.stride)
+        return EncodedFrames(embedding, context, cells, image_size)
+
+    def classify(self, encoded: EncodedFrames) -> Tensor:
+        """The image segmentor's logits of N frames, (N, K, h, w)."""
+        return self.head.classify(encoded.embedding, encoded.context)
+
+    def assemble(self, encoded: EncodedFrames, slots: Sequence[int] | None = None) -> Any:
+        """What later targets look at, see ``TemporalModule.assemble``."""
         assert self.temporal is not None
-        clip = self._resample(embedding.flatten(0, 1)).unflatten(0, embedding.shape[:2])
-        return resize(self.temporal(clip), embedding.shape[-2:])
+        return self.temporal.module.assemble(encoded.cells, slots)
 
-    def _prototype_logits(self, embedding: Tensor, batched_inputs: list[dict[str, Any]]) -> Tensor:
-        """Embeddings (B, T, C, h, w) -> the global branch's logits of the targets (B, K, h, w)."""
+    def mine(self, target: EncodedFrames, references: Sequence[Any]) -> Tensor:
+        """The refined cells of N targets, (N, dim, h', w').
+
+        Args:
+            target: N frames.
+            references: their references' tokens, oldest first, each a batch of N.
+        """
+        assert self.temporal is not None
+        return self.temporal.module.mine(target.cells, references)
+
+    def output(
+        self, target: EncodedFrames, refined: Tensor, items: Sequence[dict[str, Any]] = ()
+    ) -> Tensor:
+        """The video logits of N targets, (N, K, h', w').
+
+        Args:
+            target: N frames.
+            refined: of ``mine``.
+            items: with a prototype branch: N dicts with ``prototypes``.
+        """
+        assert self.temporal is not None
+        logits = self.temporal.output(target, refined, self.head)
+        if self.prototype_branch is not None:
+            logits = logits + self.prototype_logit_weight * self.prototype_logits(target, items)
+        return logits
+
+    def coarse(
+        self, logits: Tensor, encoded: EncodedFrames, output_sizes: Sequence[tuple[int, int]]
+    ) -> list[CoarseLogits]:
+        """Logits (N, K, ...) of N frames, on their way to outputs of N heights and widths."""
+        height, width = encoded.embedding.shape[-2:]
+        return [
+            CoarseLogits(of_frame, (height, width), self.head.stride, encoded.image_size, size)
+            for of_frame, size in zip(logits, output_sizes, strict=True)
+        ]
+
+    def prototype_logits(self, target: EncodedFrames, items: Sequence[dict[str, Any]]) -> Tensor:
+        """The global branch's logits of N targets, (N, K, h', w')."""
         assert self.prototype_branch is not None
-        logits = self.prototype_branch(
-            self._resample(embedding[:, -1]), self._prototypes_of(batched_inputs)
-        )
-        return resize(logits, embedding.shape[-2:])
-
-    def _prototypes_of(self, items: list[dict[str, Any]]) -> list[Tensor]:
-        for item in items:
-            if "prototypes" not in item:
-                raise ValueError(
-                    f"CFFM++ needs the prototypes of video {item.get('video_id', 'unknown')} in "
-                    'every input, as "prototypes": (P, C). The mapper adds them from '
-                    "MODEL.TEMPORAL.PROTOTYPES.FOLDER; tools/make_prototypes.py makes them."
-                )
-        return [item["prototypes"].to(self.pixel_mean) for item in items]
-
-    def _resample(self, embedding: Tensor) -> Tensor:
-        """Embeddings (N, C, h, w) -> at the temporal module's stride."""
-        assert self.temporal is not None
-        return self.temporal.resample(embedding, self.pixel_embedding.embedding_stride)
+        prototypes = [tensor.to(self.pixel_mean) for tensor in prototypes_of(items)]
+        return self.prototype_branch(target.cells, prototypes)
 
     def _checkpoint_activations(self) -> None:
         if not hasattr(self.backbone, "set_activation_checkpointing"):
@@ -344,8 +285,9 @@ class CFFMSegmentor(SemanticSegmentor):
                 f"{type(self.backbone).__name__} does not offer it; MiT and timm's models do"
             )
         self.backbone.set_activation_checkpointing(True)
-        if self.temporal is not None:
-            self.temporal.cffm.set_activation_checkpointing(True)
+        module: Any = None if self.temporal is None else self.temporal.module
+        if hasattr(module, "set_activation_checkpointing"):
+            module.set_activation_checkpointing(True)
 
     def train(self, mode: bool = True) -> "CFFMSegmentor":
         """As in torch, but frozen parts stay in evaluation mode."""

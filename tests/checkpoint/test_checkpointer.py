@@ -50,11 +50,13 @@ def test_left_out_classifiers_start_anew_in_training_and_that_is_logged(
         assert torch.equal(tensor, (before if is_classifier(name) else weights)[name]), name
     (warning,) = (r.getMessage() for r in caplog.records if r.name.startswith("cffm_plugin"))
     assert "start anew" in warning
-    assert "sem_seg_head.predictor.bias" in warning and "temporal.classifier.weight" in warning
+    assert (
+        "sem_seg_head.predictor.bias" in warning and "temporal.output.classifier.weight" in warning
+    )
 
 
 def test_left_out_classifiers_are_not_evaluated(model, weights, tmp_path):
-    del weights["temporal.classifier.weight"], weights["temporal.classifier.bias"]
+    del weights["temporal.output.classifier.weight"], weights["temporal.output.classifier.bias"]
     torch.save({"model": weights}, tmp_path / "w.pth")
     with pytest.raises(ValueError, match=r"temporal\.classifier\.weight is not in the checkpoint"):
         SegmentorCheckpointer(model, require_all=True).load(str(tmp_path / "w.pth"))

@@ -96,7 +96,11 @@ class TestClassifiers:
 
     NAMES = {
         f"{part}.{kind}"
-        for part in ("sem_seg_head.predictor", "temporal.classifier", "prototype_branch.classifier")
+        for part in (
+            "sem_seg_head.predictor",
+            "temporal.output.classifier",
+            "prototype_branch.classifier",
+        )
         for kind in ("weight", "bias")
     }
 
@@ -128,8 +132,8 @@ class TestClassifiers:
 
     def test_a_hole_elsewhere_is_found_with_a_new_classifier_too(self, official):
         weights = convert(official, new_classifier=True).weights
-        del weights["temporal.cffm.blocks.0.norm1.bias"]
-        with pytest.raises(ValueError, match=r"temporal\.cffm\.blocks\.0\.norm1\.bias"):
+        del weights["temporal.module.blocks.0.norm1.bias"]
+        with pytest.raises(ValueError, match=r"temporal\.module\.blocks\.0\.norm1\.bias"):
             verify_complete(weights, new_classifier=True)
 
     def test_classifiers_of_different_sizes_are_an_error(self, official):

@@ -8,7 +8,7 @@ from cffm_plugin import CFFM
 from cffm_plugin.checkpoint import convert
 
 CASES = ["temporal_layer", "temporal_layer_wide", "temporal_layer_aligned"]
-PREFIX = "temporal.cffm."
+PREFIX = "temporal.module."
 
 
 def convert_names(state_dict):

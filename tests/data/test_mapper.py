@@ -11,7 +11,14 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from PIL import Image
 
 from cffm_plugin.config import load_config
-from cffm_plugin.data import ClipMapper, LabelMapping, read_image, read_mask
+from cffm_plugin.data import (
+    ClipMapper,
+    LabelMapping,
+    draw_training_clip,
+    read_image,
+    read_mask,
+    with_references,
+)
 from cffm_plugin.data.augmentation import inference_augmentations
 
 OFFSETS = (-9, -6, -3)
@@ -30,8 +37,12 @@ def video(tiny_vspw):
 
 @pytest.fixture
 def frames(tiny_vspw):
-    """The test records of a video of 12 frames."""
-    return DatasetCatalog.get(tiny_vspw.val)[:12]
+    """The test records of a video of 12 frames, with references."""
+    return list(with_references(DatasetCatalog.get(tiny_vspw.val)[:12], OFFSETS))
+
+
+def draw(video, offsets=OFFSETS, reverse_prob=0.5):
+    return draw_training_clip(video, offsets, reverse_prob)
 
 
 def plain(is_train=True, **kwargs):
@@ -49,7 +60,7 @@ def as_tensor(file_name):
 
 
 def test_a_training_clip_has_what_the_model_takes(tiny_cfg, video):
-    clip = ClipMapper(tiny_cfg, is_train=True)(video)
+    clip = ClipMapper(tiny_cfg, is_train=True)(draw(video))
     assert set(clip) == {
         "image",
         "sem_seg",
@@ -70,7 +81,7 @@ def test_a_training_clip_has_what_the_model_takes(tiny_cfg, video):
 
 def test_without_augmentation_frames_and_labels_are_those_of_the_files(video):
     for _ in range(5):
-        clip = plain()(video)
+        clip = plain()(draw(video))
         assert abs(clip["frame_indices"][-1] - clip["frame_indices"][0]) == 9
         for index, name, image, labels in zip(
             clip["frame_indices"], clip["file_names"], clip["image"], clip["sem_seg"]
@@ -83,15 +94,15 @@ def test_without_augmentation_frames_and_labels_are_those_of_the_files(video):
 
 
 def test_clips_run_in_both_directions_of_time(video):
-    directions = {np.sign(np.diff(plain()(video)["frame_indices"])).sum() for _ in range(20)}
+    directions = {np.sign(np.diff(plain()(draw(video))["frame_indices"])).sum() for _ in range(20)}
     assert directions == {3, -3}
 
 
 def test_the_channel_order_is_that_of_the_image_format(video):
     random.seed(3)
-    rgb = plain(image_format="RGB")(video)
+    rgb = plain(image_format="RGB")(draw(video))
     random.seed(3)
-    bgr = plain(image_format="BGR")(video)
+    bgr = plain(image_format="BGR")(draw(video))
     assert rgb["frame_indices"] == bgr["frame_indices"]
     for one, other in zip(rgb["image"], bgr["image"]):
         assert torch.equal(one, other.flip(0))
@@ -102,7 +113,7 @@ def test_padding_is_exactly_zero_for_the_model(tiny_cfg, video, image_format):
     tiny_cfg.INPUT.FORMAT = image_format
     tiny_cfg.INPUT.CROP.SIZE = [160, 160]  # larger than any frame of at most 96x128
     mean = torch.tensor(tiny_cfg.MODEL.PIXEL_MEAN).view(3, 1, 1)
-    clip = ClipMapper(tiny_cfg, is_train=True)(video)
+    clip = ClipMapper(tiny_cfg, is_train=True)(draw(video))
     for image, labels in zip(clip["image"], clip["sem_seg"]):
         assert image.shape == (3, 160, 160)
         assert ((image - mean)[:, 96:] == 0).all() and ((image - mean)[:, :, 128:] == 0).all()
@@ -114,7 +125,7 @@ def test_frames_differ_in_colour_but_not_in_geometry(tiny_cfg, video):
     video["frames"] = [video["frames"][0]] * 12
     differing = 0
     for _ in range(10):
-        clip = ClipMapper(tiny_cfg, is_train=True)(video)
+        clip = ClipMapper(tiny_cfg, is_train=True)(draw(video))
         assert all(torch.equal(labels, clip["sem_seg"][-1]) for labels in clip["sem_seg"])
         differing += sum(not torch.equal(image, clip["image"][-1]) for image in clip["image"][:-1])
     assert differing >= 25  # of 30; equal ones need both frames undistorted, 1 in 256
@@ -126,7 +137,7 @@ def test_a_clip_is_a_function_of_the_global_random_state(tiny_cfg, video):
     for _ in range(2):
         random.seed(5)
         np.random.seed(5)
-        clips.append(mapper(video))
+        clips.append(mapper(draw(video)))
     assert clips[0]["frame_indices"] == clips[1]["frame_indices"]
     assert all(torch.equal(a, b) for a, b in zip(clips[0]["image"], clips[1]["image"]))
 
@@ -145,7 +156,7 @@ def test_the_image_baseline_trains_on_the_same_clips(tiny_cfg, video):
 def test_without_a_crop_nothing_is_padded(tiny_cfg, video):
     tiny_cfg.INPUT.CROP.ENABLED = False
     tiny_cfg.INPUT.CLIP.RATIO_RANGE = (1.0, 1.0)
-    clip = ClipMapper(tiny_cfg, is_train=True)(video)
+    clip = ClipMapper(tiny_cfg, is_train=True)(draw(video))
     assert all(image.shape == (3, 48, 64) for image in clip["image"])
 
 
@@ -166,7 +177,7 @@ def add_foreign_values(raw):
 
 def test_foreign_values_become_void(video):
     spoil_masks(video, add_foreign_values)
-    for labels in plain()(video)["sem_seg"]:
+    for labels in plain()(draw(video))["sem_seg"]:
         assert (labels[0, 5:7] == 255).all() and labels[1, 5] == 255
 
 
@@ -186,27 +197,27 @@ def test_foreign_values_are_warned_of_once_per_video_with_file_and_values(tiny_v
 
 
 def test_clean_masks_are_not_warned_of(video, caplog):
-    plain()(video)
+    plain()(draw(video))
     assert not caplog.records
 
 
 def test_a_mask_of_another_size_than_its_frame_is_refused_with_both_files_and_sizes(video):
     spoil_masks(video, lambda raw: raw[:-1, :-2])
     with pytest.raises(ValueError, match=r"origin/.*\.jpg is 64x48 and .*mask/.*\.png is 62x47"):
-        plain()(video)
+        plain()(draw(video))
 
 
 def test_a_colour_mask_is_refused(video):
     spoil_masks(video, lambda raw: np.stack([raw] * 3, axis=-1))
     with pytest.raises(ValueError, match=r"mask/.*\.png: expected an index mask"):
-        plain()(video)
+        plain()(draw(video))
 
 
 def test_a_video_without_masks_cannot_be_trained_on(video):
     for frame in video["frames"]:
         frame["sem_seg_file_name"] = None
     with pytest.raises(ValueError, match=r"Video t0, .*\.jpg: training needs a mask"):
-        plain()(video)
+        plain()(draw(video))
 
 
 def without_masks(video, labelled):
@@ -223,7 +234,7 @@ def test_frames_without_a_mask_have_no_labels_and_are_no_targets(video):
     video = without_masks(video, (0, 3, 6, 9))
     targets = set()
     for _ in range(40):
-        clip = plain(frame_offsets=(-4, -3))(video)
+        clip = plain()(draw(video, (-4, -3)))
         assert [labels is None for labels in clip["sem_seg"]] == [True, False, False]
         for index, labels in zip(clip["frame_indices"], clip["sem_seg"]):
             if labels is not None:
@@ -235,13 +246,12 @@ def test_frames_without_a_mask_have_no_labels_and_are_no_targets(video):
 
 def test_missing_masks_of_references_change_nothing_but_their_labels(tiny_cfg, video):
     # Frame 9 is the one forward target; backward there is none that is labelled.
-    tiny_cfg.MODEL.TEMPORAL.FRAME_OFFSETS = (-9, -6, -3)
-    tiny_cfg.INPUT.CLIP.REVERSE_PROB = 0.0
     clips = []
     for labelled in ((0, 3, 6, 9), (6, 9)):
         random.seed(5)
         np.random.seed(5)
-        clips.append(ClipMapper(tiny_cfg, is_train=True)(without_masks(video, labelled)))
+        clip = draw(without_masks(video, labelled), reverse_prob=0.0)
+        clips.append(ClipMapper(tiny_cfg, is_train=True)(clip))
     full, sparse = clips
     assert full["frame_indices"] == sparse["frame_indices"] == [0, 3, 6, 9]
     assert all(torch.equal(a, b) for a, b in zip(full["image"], sparse["image"]))
@@ -254,7 +264,7 @@ def test_a_truncated_frame_is_named(video):
         path = Path(frame["file_name"])
         path.write_bytes(path.read_bytes()[:-200])
     with pytest.raises(ValueError, match=r"origin/.*\.jpg.*damaged"):
-        plain()(video)
+        plain()(draw(video))
 
 
 # Test
@@ -284,11 +294,9 @@ def test_the_first_frames_of_a_video_come_alone(tiny_cfg, frames):
     assert [len(mapper(record)["image"]) for record in frames[:4]] == [1, 1, 1, 4]
 
 
-def test_at_test_the_image_segmentor_gets_the_target_alone(tiny_cfg, frames):
-    tiny_cfg.MODEL.TEMPORAL.ENABLED = False
-    for reference in frames[11]["reference_file_names"]:
-        Path(reference).unlink()
-    assert len(ClipMapper(tiny_cfg, is_train=False)(frames[11])["image"]) == 1
+def test_a_test_record_without_references_is_the_target_alone(tiny_cfg, tiny_vspw):
+    record = DatasetCatalog.get(tiny_vspw.val)[11]
+    assert len(ClipMapper(tiny_cfg, is_train=False)(record)["image"]) == 1
 
 
 def test_the_size_is_that_of_the_targets_own_file(tiny_cfg, frames):
@@ -329,8 +337,6 @@ def test_impossible_arguments_are_refused():
         plain(image_format="RGBA")
     with pytest.raises(ValueError, match="label_mapping"):
         plain(label_mapping=None)
-    with pytest.raises(ValueError, match="offsets"):
-        plain(frame_offsets=(-3, -6))
 
 
 def test_the_models_number_of_classes_must_be_the_datasets(tiny_cfg, tiny_vspw):

@@ -26,7 +26,7 @@ YAML_RUN = [
 ]
 LAZY_MODEL = ["model.backbone.bottom_up.stages.depth=18", "model.sem_seg_head.conv_dims=32"]
 LAZY_RUN = [
-    *("model.temporal.cffm.dim=32", "max_iter=2", "dataloader.train.total_batch_size=2"),
+    *("model.temporal.module.dim=32", "max_iter=2", "dataloader.train.total_batch_size=2"),
     "dataloader.train.mapper.augmentations.fit_size=[64,48]",
     "dataloader.train.mapper.augmentations.crop_size=[32,32]",
     "dataloader.test.mapper.augmentations.fit_size=[64,48]",

@@ -26,6 +26,13 @@ class Recorder(nn.Module):
 
 @pytest.fixture
 def items(cfg, tiny_vspw):
+    """Clips whose frames are as they are in their files."""
+    cfg.TEST.AUG.ENABLED = True
+    return [batch[0] for batch in build_clip_test_loader(cfg, tiny_vspw.val)]
+
+
+@pytest.fixture
+def resized_items(cfg, tiny_vspw):
     return [batch[0] for batch in build_clip_test_loader(cfg, tiny_vspw.val)]
 
 
@@ -51,13 +58,13 @@ def test_a_flipped_prediction_is_flipped_back(cfg, items):
     torch.testing.assert_close(probabilities.sum(0), torch.ones(probabilities.shape[1:]))
 
 
-def test_one_scale_without_flip_is_the_ordinary_test(cfg, items):
+def test_one_scale_without_flip_is_the_ordinary_test(cfg, resized_items, items):
     cfg.TEST.AUG.SCALES, cfg.TEST.AUG.FLIP = (1.0,), False
     model = CFFMTrainer.build_model(cfg).eval()
     wrapped = ClipSegmentorWithTTA(cfg, model).eval()
     with torch.no_grad():
         for index in (0, 5, 11):  # an image, spread references, a whole clip
-            (expected,), (result,) = model([items[index]]), wrapped([items[index]])
+            (expected,), (result,) = model([resized_items[index]]), wrapped([items[index]])
             assert torch.equal(result["sem_seg"], expected["sem_seg"].softmax(0))
 
 
@@ -70,6 +77,7 @@ def test_evaluation_runs_with_augmentation(cfg, enabled):
     assert 0 <= results["sem_seg"]["mIoU"] <= 100
 
 
-def test_no_scale_is_an_error():
+def test_no_scale_is_an_error(cfg):
+    cfg.TEST.AUG.SCALES = ()
     with pytest.raises(ValueError, match=r"TEST\.AUG\.SCALES"):
-        ClipSegmentorWithTTA(Recorder(), scales=())
+        ClipSegmentorWithTTA(cfg, Recorder())

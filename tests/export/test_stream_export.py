@@ -68,7 +68,7 @@ def test_switches_of_training_do_not_reach_the_graphs(exported, kind):
     programs = []
     for enable in (False, True):
         model.backbone.set_activation_checkpointing(enable)
-        model.temporal.cffm.set_activation_checkpointing(enable)
+        model.temporal.module.set_activation_checkpointing(enable)
         model.train(enable)
         graphs, _ = stream_graphs(model, (32, 32))
         programs.append([export_graph(graphs[name]) for name in ("encode", "refine")])

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from detectron2.layers import ShapeSpec
 
 from cffm_plugin.config import load_config
-from cffm_plugin.modeling import PixelEmbedding, SegFormerHead
+from cffm_plugin.modeling import SegFormerHead
 
 SHAPES = {
     "res2": ShapeSpec(channels=8, stride=4),
@@ -44,7 +44,7 @@ def test_splitting_by_stage_changes_neither_result_nor_gradients():
     head, features = make_head().train(), make_features()
     weights = [head.fuse.weight, *head.projections.parameters()]
     results = []
-    for embed in (head.embed, lambda f: concatenating_embed(head, f)):
+    for embed in (lambda f: head.embed(f)[0], lambda f: concatenating_embed(head, f)):
         embedding = embed(features)
         loss = (embedding * embedding.detach().cos()).sum()
         results.append((embedding, torch.autograd.grad(loss, weights)))
@@ -54,12 +54,12 @@ def test_splitting_by_stage_changes_neither_result_nor_gradients():
         torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=2e-3)
 
 
-def test_head_offers_the_pixel_embedding_contract():
+def test_the_head_embeds_and_classifies():
     head, features = make_head().eval(), make_features()
-    assert isinstance(head, PixelEmbedding)
-    embedding = head.embed(features)
+    embedding, context = head.embed(features)
+    assert context is None
     assert embedding.shape == (2, head.embedding_channels, 25, 33)
-    assert head.classify(embedding).shape == (2, head.num_classes, 25, 33)
+    assert head.classify(embedding, context).shape == (2, head.num_classes, 25, 33)
 
 
 def test_inference_gives_logits_at_the_image_size_and_training_gives_losses():
@@ -76,7 +76,7 @@ def test_training_without_labels_is_an_error():
 
 
 def test_norm_can_be_left_out():
-    assert make_head(norm="").embed(make_features()).min() >= 0
+    assert make_head(norm="").embed(make_features())[0].min() >= 0
 
 
 def test_unknown_features_are_an_error_that_names_config_and_backbone():

@@ -19,7 +19,6 @@ from torch import nn
 
 from cffm_plugin import add_cffm_config
 from cffm_plugin.engine import CFFMTrainer
-from cffm_plugin.modeling import as_pixel_embedding
 
 SIZE = (45, 70)  # of no stride a multiple
 
@@ -177,13 +176,13 @@ def test_deeplab_v3s_head_wraps():
     head.CONVS_DIM = head.ASPP_CHANNELS = 16
     model = build_model(cfg).eval()
 
-    embedding = as_pixel_embedding(model.sem_seg_head)
+    embedding = model.head
     features = {"res5": torch.rand(2, model.backbone.output_shape()["res5"].channels, 5, 7)}
     with torch.no_grad():
         logits, _ = model.sem_seg_head(features)
-        ours = embedding.classify(embedding.embed(features))
+        ours = embedding.classify(*embedding.embed(features))
         (of_clip,) = model([make_clip(SIZE)])
-    assert (embedding.embedding_channels, embedding.embedding_stride) == (16, 16)
+    assert (embedding.channels, embedding.stride) == (16, 16)
     expected = F.interpolate(ours, scale_factor=16, mode="bilinear", align_corners=False)
     assert torch.equal(logits, expected)
     assert of_clip["sem_seg"].shape == (NUM_CLASSES, *SIZE)
@@ -200,7 +199,7 @@ def test_a_strangers_backbone_under_segformers_head():
     cfg.MODEL.SEM_SEG_HEAD.IN_FEATURES = ["early", "middle", "late"]
     cfg.MODEL.SEM_SEG_HEAD.CONVS_DIM = 32
     model = build_model(cfg).eval()
-    assert model.pixel_embedding.embedding_stride == 2
+    assert model.head.stride == 2
     assert model.backbone.output_shape()["early"] == ShapeSpec(channels=6, stride=2)
     with torch.no_grad():
         (result,) = model([make_clip(SIZE)])

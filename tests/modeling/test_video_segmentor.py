@@ -4,7 +4,6 @@ import pytest
 import torch
 from detectron2.modeling import SemanticSegmentor, build_model
 from tiny_models import NUM_CLASSES, make_clip, make_parts
-from torch import nn
 
 from cffm_plugin import CFFM
 from cffm_plugin.config import load_config
@@ -12,7 +11,7 @@ from cffm_plugin.modeling import (
     CFFMSegmentor,
     MiT,
     TemporalHead,
-    as_pixel_embedding,
+    embedding_of,
 )
 from cffm_plugin.modeling.backbone import MIT_VARIANTS
 
@@ -137,21 +136,14 @@ def test_training_on_an_incomplete_clip_is_an_error(frames, labels):
         make_segmentor().train()([clip])
 
 
-def test_a_head_that_offers_nothing_gets_an_error_that_says_what_it_must():
-    class Stranger(nn.Module):
-        pass
-
-    with pytest.raises(TypeError, match=r"Stranger.*embed\(features\).*layers\(features\)"):
-        as_pixel_embedding(Stranger())
-
-
 def test_the_adapter_embeds_what_the_predictor_is_given():
-    head = make_parts("fpn")["sem_seg_head"].eval()
+    parts = make_parts("fpn")
+    head = parts["sem_seg_head"].eval()
     shapes = MiT(MIT_VARIANTS["mit_tiny"]).output_shape()
     features = {n: torch.randn(1, s.channels, *2 * [64 // s.stride]) for n, s in shapes.items()}
-    adapter = as_pixel_embedding(head)
+    embedding = embedding_of(head, parts["backbone"])
     with torch.no_grad():
-        assert torch.equal(adapter.classify(adapter.embed(features)), head.layers(features))
+        assert torch.equal(embedding.classify(*embedding.embed(features)), head.layers(features))
 
 
 @pytest.mark.parametrize(
@@ -169,7 +161,7 @@ def test_a_width_that_heads_do_not_divide_is_projected_to_the_next(
     overrides = ["MODEL.SEM_SEG_HEAD.CONVS_DIM", str(channels), "MODEL.CFFM.NUM_HEADS", str(heads)]
     overrides += ["MODEL.TEMPORAL.PROTOTYPES.ENABLED", str(prototypes), "MODEL.CFFM.DEPTH", "1"]
     model = build_model(tiny_config(overrides))
-    assert model.temporal.cffm.dim == dim
+    assert model.temporal.module.dim == dim
     projection = {n for n in model.state_dict() if "projection." in n and n.startswith("temporal")}
     names = {"temporal.projection.weight", "temporal.projection.bias"}
     assert projection == (names if dim != channels else set())

@@ -10,7 +10,6 @@ from typing import Any
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
-from ..clips import DEFAULT_OFFSETS, inference_clip
 from ..images import IGNORE_LABEL, LabelMapping
 
 SPLITS = ("train", "val", "test")
@@ -141,7 +140,6 @@ def make_test_records(video: dict[str, Any]) -> list[dict[str, Any]]:
     frames = video["frames"]
     records = []
     for index, frame in enumerate(frames):
-        *references, _ = inference_clip(index, DEFAULT_OFFSETS)
         records.append(
             {
                 "video_id": video["video_id"],
@@ -149,7 +147,6 @@ def make_test_records(video: dict[str, Any]) -> list[dict[str, Any]]:
                 "num_frames": len(frames),
                 "file_name": frame["file_name"],
                 "sem_seg_file_name": frame["sem_seg_file_name"],
-                "reference_file_names": [frames[i]["file_name"] for i in references],
                 "height": video["height"],
                 "width": video["width"],
             }

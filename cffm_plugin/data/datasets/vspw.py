@@ -48,9 +48,9 @@ def load_vspw(
     Returns:
         Training: dicts of ``video_id``, ``frames`` (a list of dicts of ``file_name`` and
         ``sem_seg_file_name``), ``height``, ``width``. Test: dicts of ``video_id``,
-        ``frame_index``, ``num_frames``, ``file_name``, ``sem_seg_file_name``,
-        ``reference_file_names`` (for the offsets -9, -6, -3), ``height``, ``width``. The size is
-        that of the video's first frame. Without masks ``sem_seg_file_name`` is None.
+        ``frame_index``, ``num_frames``, ``file_name``, ``sem_seg_file_name``, ``height``,
+        ``width``. The size is that of the video's first frame. Without masks
+        ``sem_seg_file_name`` is None.
 
     Raises:
         FileNotFoundError: the root, the list, a video, its frames or a mask is missing.

@@ -1,96 +1,146 @@
-"""One contract over image heads: what CFFM needs of a segmentor, whatever its head.
+"""One contract over image heads: what a temporal module needs of a segmentor, whatever its head.
 
 A head is seen as two steps, ``embed`` (feature maps to one embedding per pixel) and ``classify``
-(embedding to logits). CFFM refines the embedding between them.
+(embedding to logits). The temporal module refines the embedding between them.
 """
 
-from collections.abc import Mapping
-from typing import Any, Protocol, runtime_checkable
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
 
-from detectron2.projects.deeplab import DeepLabV3Head
+import torch
 from torch import Tensor, nn
 
+from ..losses import pixel_cross_entropy
 
-@runtime_checkable
-class PixelEmbedding(Protocol):
-    """What a head offers for CFFM to work on it.
+Features = Mapping[str, Tensor]
 
-    Attributes:
-        embedding_channels: C.
-        embedding_stride: stride of the embedding and of the logits relative to the image.
-        num_classes: K.
-    """
-
-    embedding_channels: int
-    embedding_stride: int
-    num_classes: int
-
-    def embed(self, features: Mapping[str, Tensor]) -> Tensor:
-        """The backbone's feature maps -> embedding (N, C, h, w)."""
-
-    def classify(self, embedding: Tensor) -> Tensor:
-        """Embedding (N, C, h, w) -> logits (N, K, h, w)."""
+logger = logging.getLogger(__name__)
 
 
-class LayersAndPredictor:
-    """The contract for heads in detectron2's style.
+class HeadEmbedding:
+    """A head that offers the contract itself; the other families are subclasses.
 
-    Such a head has ``layers(features)``, which ends in a convolution ``predictor``, and
-    ``common_stride``. The embedding is what ``predictor`` is given. Not a module, so that the
-    head's parameters keep their names.
-    """
+    Such a head has
+        ``embed(features) -> (embedding, context)``: the backbone's feature maps to embeddings
+        (N, C, h, w), and what else of the frames ``classify`` needs, such as the queries of mask
+        classification: None, or tensors with the frames as their first dimension, in any container;
+        ``classify(embedding, context) -> logits`` (N, K, h, w).
+    It may have
+        ``losses(logits, labels) -> {name: loss}``: what it trains with, for logits (N, K, h, w) and
+        labels (N, H, W) int64, ``ignore_value`` where there is no class. Without it the cross
+        entropy over all pixels is taken;
+        ``embedding_channels`` (C), ``embedding_stride`` (of the embedding and the logits relative
+        to the image) and ``num_classes`` (K): measured where they are missing.
 
-    def __init__(self, head: Any):
-        self.head = head
-        self.embedding_channels: int = head.predictor.in_channels
-        self.embedding_stride: int = head.common_stride
-        self.num_classes: int = head.predictor.out_channels
+    Not a module, so that the head's parameters keep their names.
 
-    def embed(self, features: Mapping[str, Tensor]) -> Tensor:
-        given: list[Tensor] = []
-        hook = self.head.predictor.register_forward_pre_hook(lambda _, args: given.append(args[0]))
-        try:
-            self.head.layers(features)
-        finally:
-            hook.remove()
-        if len(given) != 1:
-            raise RuntimeError(
-                f"{type(self.head).__name__}.layers() called its predictor {len(given)} times, "
-                "expected once"
-            )
-        return given[0]
-
-    def classify(self, embedding: Tensor) -> Tensor:
-        return self.head.predictor(embedding)
-
-
-class DeepLabV3Embedding(LayersAndPredictor):
-    """The contract for detectron2's DeepLabV3Head, which has no ``layers``."""
-
-    def embed(self, features: Mapping[str, Tensor]) -> Tensor:
-        (name,) = self.head.in_features
-        return self.head.aspp(features[name])
-
-
-def as_pixel_embedding(head: nn.Module) -> PixelEmbedding:
-    """See a head as a ``PixelEmbedding``.
+    Args:
+        head: the head.
+        backbone: what feeds it; to measure what the head does not state.
+        image_channels: of the images that the backbone takes.
 
     Raises:
-        TypeError: the head offers neither the contract nor detectron2's style of head.
+        ValueError: the stride that is measured is no whole number.
     """
-    if isinstance(head, PixelEmbedding):
-        return head
-    if isinstance(head, DeepLabV3Head):
-        return DeepLabV3Embedding(head)
-    if (
-        callable(getattr(head, "layers", None))
-        and isinstance(getattr(head, "predictor", None), nn.Conv2d)
-        and hasattr(head, "common_stride")
-    ):
-        return LayersAndPredictor(head)
-    raise TypeError(
-        f"CFFM can't wrap the head {type(head).__name__}. A head must offer either "
-        "embed(features) -> (N, C, h, w), classify(embedding) -> (N, K, h, w) and the attributes "
-        "embedding_channels, embedding_stride and num_classes; or, as detectron2's heads do, "
-        "layers(features) that ends in a torch.nn.Conv2d named `predictor`, and common_stride."
-    )
+
+    def __init__(self, head: Any, backbone: nn.Module, image_channels: int = 3):
+        self.head = head
+        sizes: list[Any] = list(self._stated_sizes())
+        if None in sizes:
+            measured = self._measure(backbone, image_channels)
+            sizes = [m if s is None else s for s, m in zip(sizes, measured)]
+        self.channels, self.stride, self.num_classes = map(int, sizes)
+        if not self._has_losses():
+            logger.info(
+                "%s has no losses(logits, labels): its logits and the temporal module's are "
+                "trained with the cross entropy, averaged over all pixels",
+                type(head).__name__,
+            )
+
+    @property
+    def ignore_value(self) -> int:
+        """Label of pixels without a class."""
+        return getattr(self.head, "ignore_value", 255)
+
+    def embed(self, features: Features) -> tuple[Tensor, Any]:
+        """Feature maps -> embeddings (N, C, h, w), and the frames' context."""
+        return self.head.embed(features)
+
+    def classify(self, embedding: Tensor, context: Any) -> Tensor:
+        """Embeddings (N, C, h, w) and their context -> logits (N, K, h, w)."""
+        return self.head.classify(embedding, context)
+
+    def losses(self, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """The head's own losses.
+
+        Args:
+            logits: (N, K, h, w), of ``classify`` or of the same size.
+            labels: (N, H, W) int64, classes or ``ignore_value``.
+        """
+        if not self._has_losses():
+            return {"loss_sem_seg": pixel_cross_entropy(logits, labels, self.ignore_value)}
+        if not bool((labels != self.ignore_value).any()):  # means over labelled pixels are NaN
+            return {"loss_sem_seg": 0.0 * logits.sum()}
+        return self.head.losses(logits, self._fit_labels(logits, labels))
+
+    def image_losses(
+        self, features: Features, embedding: Tensor, context: Any, labels: Tensor
+    ) -> dict[str, Tensor]:
+        """What the head trains with alone, on frames that are embedded already.
+
+        Args:
+            features, embedding, context: of N frames.
+            labels: (N, H, W).
+        """
+        return self.losses(self.classify(embedding, context), labels)
+
+    def _has_losses(self) -> bool:
+        return callable(getattr(self.head, "losses", None))
+
+    def _fit_labels(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """The labels as the head's own losses expect them."""
+        return labels
+
+    def _stated_sizes(self) -> tuple[int | None, int | None, int | None]:
+        """Channels, stride and classes, None for what the head does not state."""
+        names = ("embedding_channels", "embedding_stride", "num_classes")
+        channels, stride, num_classes = (getattr(self.head, name, None) for name in names)
+        return channels, stride, num_classes
+
+    @torch.no_grad()
+    def _measure(self, backbone: Any, image_channels: int) -> tuple[int, int, int]:
+        """Channels, stride and classes, of a blank image."""
+        side = 64
+        if backbone.size_divisibility > 1:
+            side = -(-side // backbone.size_divisibility) * backbone.size_divisibility
+        parameter = next(iter([*backbone.parameters(), *self.head.parameters()]), None)
+        device = None if parameter is None else parameter.device
+        with evaluating(backbone, self.head):
+            features = backbone(torch.zeros(1, image_channels, side, side, device=device))
+            embedding, context = self.embed(features)
+            num_classes = self.classify(embedding, context).shape[1]
+        strides = {side / cells for cells in embedding.shape[-2:]}
+        stride = round(max(strides))
+        if strides != {stride}:
+            raise ValueError(
+                f"{type(self.head).__name__} makes of an image of {side}x{side} pixels an "
+                f"embedding of {embedding.shape[-2]}x{embedding.shape[-1]} cells. Expected a whole "
+                "number of pixels a cell."
+            )
+        logger.info("%s: a stride of %d was measured", type(self.head).__name__, stride)
+        return embedding.shape[1], stride, num_classes
+
+
+@contextmanager
+def evaluating(*modules: nn.Module) -> Iterator[None]:
+    """Evaluation mode for a while; afterwards every part is in the mode that it was in."""
+    modes = {module: module.training for whole in modules for module in whole.modules()}
+    for module in modes:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode

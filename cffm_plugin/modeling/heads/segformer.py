@@ -26,7 +26,7 @@ def _is_fixed_batch_norm(norm: Any) -> bool:
 class SegFormerHead(nn.Module):
     """Maps every feature map to one width, resizes them to the finest, fuses and classifies.
 
-    Offers the pixel-embedding contract (``PixelEmbedding``) itself: the embedding is what stands
+    Offers the contract of ``HeadEmbedding`` itself: the embedding is what stands
     before the classifier, at the stride of the finest feature map.
     """
 
@@ -99,8 +99,8 @@ class SegFormerHead(nn.Module):
             "loss_weight": head.LOSS_WEIGHT,
         }
 
-    def embed(self, features: Mapping[str, Tensor]) -> Tensor:
-        """Feature maps (N, C_i, h_i, w_i) -> embedding (N, C, h, w), as the finest map.
+    def embed(self, features: Mapping[str, Tensor]) -> tuple[Tensor, None]:
+        """Feature maps (N, C_i, h_i, w_i) -> embedding (N, C, h, w), as the finest map; no context.
 
         The decoder maps each stage to C channels, resizes, concatenates the stages (coarsest
         first) and fuses them by a 1x1 convolution. Linear maps and resizing commute, so the
@@ -129,9 +129,9 @@ class SegFormerHead(nn.Module):
             fused += resize(F.conv2d(features[name], weights[name]), size)
         if norm is not None:
             fused = norm(fused)
-        return F.relu(fused, inplace=True)
+        return F.relu(fused, inplace=True), None
 
-    def classify(self, embedding: Tensor) -> Tensor:
+    def classify(self, embedding: Tensor, context: None = None) -> Tensor:
         """Embedding (N, C, h, w) -> logits (N, K, h, w)."""
         return self.predictor(self.dropout(embedding))
 
@@ -147,7 +147,7 @@ class SegFormerHead(nn.Module):
         Returns:
             logits are (N, K, h * stride, w * stride) with the embedding's stride.
         """
-        logits = self.classify(self.embed(features))
+        logits = self.classify(*self.embed(features))
         if self.training:
             if targets is None:
                 raise ValueError("training needs labels: each input a `sem_seg`")
@@ -155,5 +155,6 @@ class SegFormerHead(nn.Module):
         return upsample(logits, self.embedding_stride), {}
 
     def losses(self, logits: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        """Logits (N, K, h, w) and labels (N, H, W) -> the cross entropy over all pixels."""
         loss = pixel_cross_entropy(logits, targets, self.ignore_value)
         return {"loss_sem_seg": self.loss_weight * loss}

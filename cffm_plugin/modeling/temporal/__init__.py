@@ -1,0 +1,18 @@
+"""Temporal modules, what makes logits of their results, and CFFM++'s branch."""
+
+from .cffm import CFFM
+from .head import TemporalHead
+from .module import TEMPORAL_REGISTRY, FrameMap, TemporalModule, build_temporal_module
+from .output import OUTPUTS
+from .prototype_branch import PrototypeBranch
+
+__all__ = [
+    "CFFM",
+    "OUTPUTS",
+    "TEMPORAL_REGISTRY",
+    "FrameMap",
+    "PrototypeBranch",
+    "TemporalHead",
+    "TemporalModule",
+    "build_temporal_module",
+]

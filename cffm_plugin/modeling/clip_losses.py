@@ -1,0 +1,80 @@
+"""What a video segmentor trains with: its head's own losses, for both of its predictions."""
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from detectron2.structures import ImageList
+from torch import Tensor
+
+from .clip_inputs import labels_of, of_video
+from .label_maps import resize
+from .nested import map_tensors
+
+if TYPE_CHECKING:
+    from .video_segmentor import CFFMSegmentor
+
+
+def clip_losses(
+    model: "CFFMSegmentor", batched_inputs: list[dict[str, Any]], clips: list[list[Tensor]]
+) -> dict[str, Tensor]:
+    """The losses of clips (CFFM, section 3.1).
+
+    The head's losses on the image logits of all labelled frames, under their own names, and the
+    sum of its losses on the targets' video logits: ``loss_video``, or ``loss_prototype`` where
+    CFFM++'s branch is trained.
+
+    Args:
+        model: in training mode, with a temporal module.
+        batched_inputs: as for its ``forward``.
+        clips: their frames.
+
+    Raises:
+        ValueError: a clip with too few or too many frames, or without labels of its target.
+    """
+    length = model.num_references + 1
+    label_maps = _label_maps(batched_inputs, clips, length)  # clip by clip, in time
+    labelled = [i for i, label in enumerate(label_maps) if label is not None]
+    labels = ImageList.from_tensors(
+        [label.to(model.device) for label in label_maps if label is not None],
+        model.backbone.size_divisibility,
+        model.head.ignore_value,
+        model.backbone.padding_constraints,
+    ).tensor  # (labelled frames, H, W)
+    of_targets = [n for n, i in enumerate(labelled) if (i + 1) % length == 0]
+
+    batch = model.normalise_and_pad([frame for clip in clips for frame in clip])
+    with torch.set_grad_enabled(torch.is_grad_enabled() and not model.image_segmentor_is_frozen):
+        features = model.backbone(batch.tensor)
+        embedding, context = model.head.embed(features)
+        of_labelled = (features, embedding, context)
+        if len(labelled) < len(label_maps):
+            of_labelled = map_tensors(of_labelled, lambda tensor: tensor[labelled])
+        image_losses = model.head.image_losses(*of_labelled, labels)
+    losses = {name: model.image_loss_weight * loss for name, loss in image_losses.items()}
+
+    encoded = model.encoded(embedding, context, batch.image_sizes[0])
+    target = encoded[length - 1 :: length]
+    if model.prototype_branch is None:
+        references = [
+            model.assemble(encoded[slot::length], slots=(slot,))
+            for slot in range(model.num_references)
+        ]
+        logits, name = model.output(target, model.mine(target, references)), "loss_video"
+    else:
+        logits, name = model.prototype_logits(target, batched_inputs), "loss_prototype"
+    logits = resize(logits, embedding.shape[-2:])
+    video_losses = model.head.losses(logits, labels[of_targets])
+    losses[name] = model.video_loss_weight * torch.stack([*video_losses.values()]).sum()
+    return losses
+
+
+def _label_maps(
+    batched_inputs: list[dict[str, Any]], clips: list[list[Tensor]], length: int
+) -> list[Tensor | None]:
+    """The label map of every frame of every clip, None where there is none."""
+    for frames, item in zip(clips, batched_inputs):
+        if len(frames) != length:
+            raise ValueError(
+                f"training takes clips of {length} frames, got {len(frames)}{of_video(item)}"
+            )
+    return [label for item in batched_inputs for label in labels_of(item, length)]

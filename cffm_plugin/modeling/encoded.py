@@ -1,0 +1,31 @@
+"""Frames after the image segmentor's part of the work."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from .nested import map_tensors
+
+
+@dataclass(frozen=True)
+class EncodedFrames:
+    """What the image segmentor makes of N frames.
+
+    Attributes:
+        embedding: of every pixel, (N, C, h, w), at the head's stride.
+        context: what else the head needs to classify it, see ``HeadEmbedding``.
+        cells: the embedding at the temporal module's width and stride, (N, dim, h', w'): what it
+            works on, and what prototypes are made of. The embedding itself without a temporal
+            module.
+        image_size: height and width of the frames before padding.
+    """
+
+    embedding: Tensor
+    context: Any
+    cells: Tensor
+    image_size: tuple[int, int]
+
+    def __getitem__(self, frames: slice | list[int]) -> "EncodedFrames":
+        """Some of the frames."""
+        return map_tensors(self, lambda tensor: tensor[frames])

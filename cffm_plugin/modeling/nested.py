@@ -1,0 +1,41 @@
+"""Tensors in containers: what belongs to a batch of frames, whatever holds it."""
+
+from collections.abc import Callable
+from dataclasses import fields, is_dataclass
+from typing import Any, TypeVar
+
+from torch import Tensor
+
+T = TypeVar("T")
+
+
+def map_tensors(value: T, change: Callable[[Tensor], Tensor]) -> T:
+    """The same with ``change(tensor)`` for every tensor, in the order in which they stand.
+
+    Args:
+        value: a tensor; or a dataclass, tuple, list or dict of such. Anything else stays as it is.
+    """
+    result: Any = value
+    if isinstance(value, Tensor):
+        result = change(value)
+    elif is_dataclass(value) and not isinstance(value, type):
+        result = type(value)(
+            **{f.name: map_tensors(getattr(value, f.name), change) for f in fields(value)}
+        )
+    elif isinstance(value, tuple | list):
+        result = type(value)(map_tensors(entry, change) for entry in value)
+    elif isinstance(value, dict):
+        result = {key: map_tensors(entry, change) for key, entry in value.items()}
+    return result
+
+
+def tensors_in(value: Any) -> list[Tensor]:
+    """All tensors in a container, in the order of ``map_tensors``."""
+    found: list[Tensor] = []
+
+    def note(tensor: Tensor) -> Tensor:
+        found.append(tensor)
+        return tensor
+
+    map_tensors(value, note)
+    return found

@@ -1,0 +1,38 @@
+"""CFFM as an entry of the registry of temporal modules."""
+
+from typing import Any
+
+from detectron2.config import CfgNode, configurable
+
+from ... import core
+from .module import TEMPORAL_REGISTRY
+
+
+@TEMPORAL_REGISTRY.register()
+class CFFM(core.CFFM):
+    """``cffm_plugin.CFFM``, with its arguments from MODEL.CFFM."""
+
+    @configurable
+    def __init__(self, dim: int, depth: int = 2, **arguments: Any):
+        super().__init__(dim, depth, **arguments)
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, embedding_channels: int) -> dict[str, Any]:
+        node, offsets = cfg.MODEL.CFFM, cfg.MODEL.TEMPORAL.FRAME_OFFSETS
+        if len(offsets) != len(node.REFERENCE_POOLS):
+            raise ValueError(
+                "MODEL.TEMPORAL.FRAME_OFFSETS, MODEL.CFFM.REFERENCE_POOLS and "
+                "MODEL.CFFM.REFERENCE_KERNELS hold one number per reference frame, got "
+                f"{offsets} and {node.REFERENCE_POOLS}"
+            )
+        return {
+            # Attention heads share the channels evenly: the next width that they can.
+            "dim": -(-embedding_channels // node.NUM_HEADS) * node.NUM_HEADS,
+            "depth": node.DEPTH,
+            "num_heads": node.NUM_HEADS,
+            "window_size": node.WINDOW_SIZE,
+            "reference_pools": node.REFERENCE_POOLS,
+            "reference_kernels": node.REFERENCE_KERNELS,
+            "target_kernel": node.TARGET_KERNEL,
+            "mlp_ratio": node.MLP_RATIO,
+        }
