@@ -54,6 +54,7 @@ class Encode(nn.Module):
         super().__init__()
         self.model = model
         self.size = size
+        self.wanted: set[str] | None = None  # names of the outputs; None for all
         height, width = size
         blank = torch.zeros(len(model.pixel_mean), height, width)
         padded = model.normalise_and_pad([blank]).tensor
@@ -72,7 +73,7 @@ class Encode(nn.Module):
             tokens = self.model.assemble(encoded)
             for slot in range(self.model.num_references):
                 outputs |= token_tensors(tokens.only((slot,)), slot)
-        return outputs
+        return {n: x for n, x in outputs.items() if self.wanted is None or n in self.wanted}
 
 
 class Predict(nn.Module):
@@ -100,6 +101,7 @@ class Predict(nn.Module):
         Args:
             inputs: under the names of ``encoded_tensors`` and of ``token_tensors``, of the
                 reference in that slot; with a prototype branch also ``prototypes``, (1, P, dim).
+                Those that nothing is made of may be left out.
         """
         encoded = with_tensors(self.encoded, inputs, encoded_tensors(self.encoded))
         if self.tokens:
@@ -134,7 +136,7 @@ def token_tensors(tokens: Any, slot: int) -> dict[str, Tensor]:
 
 def with_tensors(example: Any, given: Mapping[str, Tensor], names: Mapping[str, Tensor]) -> Any:
     """An example with the given tensors in place of its own, in the order of the names."""
-    replacing = iter([given[name] for name in names])
+    replacing = iter([given.get(name, own) for name, own in names.items()])
     return map_tensors(example, lambda _: next(replacing))
 
 
@@ -158,15 +160,14 @@ def stream_graphs(
     encode = _run_once(module, {"frame": torch.zeros(1, len(model.pixel_mean), *size)})
     with torch.no_grad():
         encoded = module.encode(encode.inputs["frame"])
-    of_frame = {name: encode.outputs[name] for name in encoded_tensors(encoded)}
-    graphs = {
-        "encode": encode,
-        "classify": _run_once(Predict(model, encoded, [], full_resolution), of_frame),
-    }
+    of_frame = encoded_tensors(encoded)
+    classify = Predict(model, encoded, [], full_resolution)
+    graphs = {"classify": _run_once(classify, _used(classify, of_frame))}
     (coarse,) = model.coarse(graphs["classify"].outputs["logits"], encoded, [size])
     if model.num_references:
         graphs["refine"] = _refine_graph(model, encoded, of_frame, full_resolution)
-    return graphs, coarse
+    module.wanted = {name for graph in graphs.values() for name in graph.inputs}
+    return {"encode": _run_once(module, encode.inputs), **graphs}, coarse
 
 
 def _copy_for_export(model: CFFMSegmentor) -> CFFMSegmentor:
@@ -195,8 +196,18 @@ def _refine_graph(
     if model.prototype_branch is not None:
         inputs["prototypes"] = torch.zeros(1, EXAMPLE_PROTOTYPES, encoded.cells.shape[1])
         dynamic["prototypes"] = {1: "num_prototypes"}
-    graph = _run_once(Predict(model, encoded, in_slots, full_resolution), inputs)
+    refine = Predict(model, encoded, in_slots, full_resolution)
+    graph = _run_once(refine, _used(refine, inputs))
     return replace(graph, dynamic=dynamic, references=references)
+
+
+def _used(module: Predict, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The inputs that the logits are made of: those that they have a gradient for."""
+    with torch.enable_grad():
+        tracked = {name: tensor.detach().requires_grad_() for name, tensor in inputs.items()}
+        logits = module(**tracked)["logits"]
+        gradients = torch.autograd.grad(logits.sum(), list(tracked.values()), allow_unused=True)
+    return {n: x for (n, x), gradient in zip(inputs.items(), gradients) if gradient is not None}
 
 
 @torch.no_grad()

@@ -98,7 +98,7 @@ def test_the_manifest_says_where_every_input_comes_from(exported, kind):
             assert (source["shape"], source["dtype"]) == (item["shape"], item["dtype"])
     tokens = [item for item in graphs["refine"]["inputs"] if item["name"].startswith("tokens_")]
     assert [(item["name"], item["reference"]) for item in tokens] == [
-        (f"tokens_block{block}_slot{slot}", slot) for block in range(2) for slot in range(3)
+        (f"tokens_slot{slot}_{block}", slot) for slot in range(3) for block in range(2)
     ]
 
 

@@ -2,7 +2,6 @@
 
 import copy
 
-import pytest
 import torch
 import torch.nn.functional as F
 from detectron2.config import get_cfg
@@ -147,19 +146,6 @@ def test_a_strangers_segmentor_trains_from_the_config(tiny_cfg, tmp_path):
     for name, parameter in trainer.model.named_parameters():
         assert parameter.isfinite().all(), name
         assert not torch.equal(parameter, before[name]), name
-
-
-def test_a_head_that_can_not_be_wrapped_is_told_what_to_offer():
-    cfg = strangers_config("ClosedHead")
-    with pytest.raises(TypeError, match="ClosedHead") as error:
-        build_model(cfg)
-    for offer in ("embed(features)", "classify(embedding)", "embedding_channels", "num_classes"):
-        assert offer in str(error.value)
-    for offer in ("layers(features)", "`predictor`", "common_stride"):
-        assert offer in str(error.value)
-    cfg.MODEL.TEMPORAL.ENABLED = False
-    losses = build_model(cfg).train()([make_clip(SIZE, labels=True)])
-    assert losses["loss"].isfinite()
 
 
 def test_deeplab_v3s_head_wraps():

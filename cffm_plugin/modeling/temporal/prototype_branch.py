@@ -45,7 +45,7 @@ class PrototypeBranch(nn.Module):
         Returns:
             logits (B, K, h, w).
         """
-        if len({len(of_video) for of_video in prototypes}) == 1:
+        if len(prototypes) == 1 or len({len(of_video) for of_video in prototypes}) == 1:
             refined = self.block(target, torch.stack(list(prototypes)))
         else:
             refined = torch.cat(
