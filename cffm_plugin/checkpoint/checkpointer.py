@@ -8,6 +8,7 @@ from typing import Any
 from detectron2.checkpoint import DetectionCheckpointer
 from torch import nn
 
+from ..modeling.temporal import current_name
 from .conversion import FORMATS, is_classifier, recognise
 from .reading import load_file
 
@@ -83,6 +84,7 @@ class SegmentorCheckpointer(DetectionCheckpointer):
 
     def _load_model(self, checkpoint: Any) -> Any:
         self._by_heuristics = checkpoint.get("matching_heuristics", False)
+        checkpoint["model"] = {_current(name): value for name, value in checkpoint["model"].items()}
         return super()._load_model(checkpoint)
 
     def _log_incompatible_keys(self, incompatible: Any) -> None:
@@ -133,6 +135,12 @@ class SegmentorCheckpointer(DetectionCheckpointer):
                 self._path,
                 ", ".join(sorted(new_classifiers)),
             )
+
+
+def _current(name: str) -> str:
+    """A weight's name, whichever version of this package wrote it."""
+    part, _, rest = name.partition(".")
+    return f"temporal.{current_name(rest)}" if part == "temporal" else name
 
 
 def _by_part(names: Any) -> dict[str, list[str]]:

@@ -58,7 +58,7 @@ def test_left_out_classifiers_start_anew_in_training_and_that_is_logged(
 def test_left_out_classifiers_are_not_evaluated(model, weights, tmp_path):
     del weights["temporal.output.classifier.weight"], weights["temporal.output.classifier.bias"]
     torch.save({"model": weights}, tmp_path / "w.pth")
-    with pytest.raises(ValueError, match=r"temporal\.classifier\.weight is not in the checkpoint"):
+    with pytest.raises(ValueError, match=r"output\.classifier\.weight is not in the checkpoint"):
         SegmentorCheckpointer(model, require_all=True).load(str(tmp_path / "w.pth"))
 
 

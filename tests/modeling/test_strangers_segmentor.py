@@ -1,7 +1,9 @@
 """Backbones and heads that know nothing of this package work through the config alone."""
 
 import copy
+import logging
 
+import pytest
 import torch
 import torch.nn.functional as F
 from detectron2.config import get_cfg
@@ -13,11 +15,14 @@ from detectron2.modeling import (
     SemanticSegmentor,
     build_model,
 )
+from detectron2.projects.point_rend import add_pointrend_config
 from tiny_models import NUM_CLASSES, make_clip
 from torch import nn
 
 from cffm_plugin import add_cffm_config
+from cffm_plugin.data import inference_clip
 from cffm_plugin.engine import CFFMTrainer
+from cffm_plugin.inference import StreamingSegmentor
 
 SIZE = (45, 70)  # of no stride a multiple
 
@@ -68,7 +73,7 @@ class _TwoMaps(nn.Module):
         return self.predictor(F.gelu(self.fuse(torch.cat([finest, *others], dim=1))))
 
     def forward(self, features, targets=None):
-        logits = F.interpolate(self._logits(features), scale_factor=4, mode="nearest")
+        logits = F.interpolate(self._logits(features), scale_factor=4, mode="bilinear")
         if not self.training:
             return logits, {}
         logits = logits[..., : targets.shape[1], : targets.shape[2]]
@@ -80,6 +85,14 @@ class StrangersHead(_TwoMaps):
     """Detectron2's style: ``layers``, ``predictor`` and ``common_stride``."""
 
     common_stride = 4
+
+    def layers(self, features):
+        return self._logits(features)
+
+
+@SEM_SEG_HEADS_REGISTRY.register()
+class StridelessHead(_TwoMaps):
+    """``layers`` and ``predictor``, but it does not say at which stride."""
 
     def layers(self, features):
         return self._logits(features)
@@ -190,3 +203,71 @@ def test_a_strangers_backbone_under_segformers_head():
     with torch.no_grad():
         (result,) = model([make_clip(SIZE)])
     assert result["sem_seg"].shape == (NUM_CLASSES, *SIZE)
+
+
+def pointrend_config():
+    cfg = get_cfg()
+    add_pointrend_config(cfg)
+    add_cffm_config(cfg)
+    configure(cfg, "PointRendSemSegHead")
+    cfg.MODEL.BACKBONE.NAME = "build_mit_backbone"
+    cfg.MODEL.MIT.NAME, cfg.MODEL.MIT.SIZE_DIVISIBILITY = "mit_tiny", 32
+    head = cfg.MODEL.SEM_SEG_HEAD
+    head.IN_FEATURES, head.CONVS_DIM, head.NORM = ["res2", "res3", "res4", "res5"], 32, "GN"
+    head.NUM_CLASSES = cfg.MODEL.POINT_HEAD.NUM_CLASSES = NUM_CLASSES
+    point = cfg.MODEL.POINT_HEAD
+    point.IN_FEATURES, point.FC_DIM, point.SUBDIVISION_STEPS = ["res2"], 16, 2
+    point.TRAIN_NUM_POINTS, point.SUBDIVISION_NUM_POINTS = 40, 60
+    return cfg
+
+
+CLOSED = {
+    "StridelessHead": lambda: strangers_config("StridelessHead"),
+    "ClosedHead": lambda: strangers_config("ClosedHead"),
+    "PointRendSemSegHead": pointrend_config,
+}
+
+
+@pytest.mark.parametrize("head", CLOSED)
+def test_a_head_that_says_less_streams_what_a_clip_gives(head):
+    torch.manual_seed(0)
+    cfg = CLOSED[head]()
+    model = build_model(cfg).eval()
+    stream = StreamingSegmentor(model, frame_offsets=cfg.MODEL.TEMPORAL.FRAME_OFFSETS)
+    frames = [frame for _ in range(3) for frame in make_clip(SIZE)["image"]]
+    image_segmentor = build_model(as_image_segmentor(cfg)).eval()
+    image_segmentor.load_state_dict(model.state_dict(), strict=False)
+    with torch.no_grad():
+        for t, frame in enumerate(frames):
+            streamed = stream.step(frame, output="logits")
+            assert streamed.shape == (NUM_CLASSES, *SIZE)
+            if t < 3:  # too little past: the image segmentor
+                (expected,) = image_segmentor([{"image": frame}])
+            else:
+                clip = [frames[i] for i in inference_clip(t)]
+                (expected,) = model([{"image": clip}])
+            assert torch.equal(streamed, expected["sem_seg"]), t
+
+
+@pytest.mark.parametrize("head", CLOSED)
+def test_a_head_that_says_less_trains_with_its_own_losses(head):
+    torch.manual_seed(0)
+    cfg = CLOSED[head]()
+    model = build_model(cfg).train()
+    image_segmentor = build_model(as_image_segmentor(cfg)).train()
+    own = image_segmentor([{"image": torch.rand(3, 64, 96), "sem_seg": torch.ones(64, 96).long()}])
+    losses = model([make_clip((64, 96), labels=True)])
+    assert set(losses) == {"loss_video"} | (
+        {"loss_sem_seg"} if head == "StridelessHead" else set(own)
+    )
+    sum(losses.values()).backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None and parameter.grad.isfinite().all(), name
+
+
+def test_the_log_says_what_would_be_better_than_logits(caplog):
+    with caplog.at_level(logging.INFO, logger="cffm_plugin"):
+        build_model(strangers_config("ClosedHead"))
+    (warning,) = (r.getMessage() for r in caplog.records if r.levelno == logging.WARNING)
+    assert "ClosedHead offers its logits alone" in warning
+    assert "embed(features)" in warning and "classify(embedding, context)" in warning

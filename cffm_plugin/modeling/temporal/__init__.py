@@ -1,7 +1,7 @@
 """Temporal modules, what makes logits of their results, and CFFM++'s branch."""
 
 from .cffm import CFFM
-from .head import TemporalHead
+from .head import TemporalHead, current_name
 from .module import TEMPORAL_REGISTRY, FrameMap, TemporalModule, build_temporal_module
 from .output import OUTPUTS
 from .prototype_branch import PrototypeBranch
@@ -15,4 +15,5 @@ __all__ = [
     "TemporalHead",
     "TemporalModule",
     "build_temporal_module",
+    "current_name",
 ]

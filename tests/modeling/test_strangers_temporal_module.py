@@ -1,0 +1,116 @@
+"""A temporal module that knows nothing of this package works through the config alone."""
+
+import pytest
+import torch
+from detectron2.modeling import build_model
+from torch import nn
+
+from cffm_plugin.checkpoint import SegmentorCheckpointer
+from cffm_plugin.engine import CFFMTrainer
+from cffm_plugin.export import (
+    StreamSpec,
+    compare,
+    export_stream,
+    load_programs,
+    onnx_runner,
+    random_frames,
+)
+from cffm_plugin.inference import StreamingSegmentor
+from cffm_plugin.modeling import TEMPORAL_REGISTRY, FrameMap
+
+
+@TEMPORAL_REGISTRY.register()
+class MeanOfPast(nn.Module):
+    """Adds a learned map of the mean of two references' embeddings."""
+
+    num_references = 2
+
+    def __init__(self, cfg, embedding_channels):
+        super().__init__()
+        self.dim = embedding_channels
+        self.mix = nn.Conv2d(self.dim, self.dim, kernel_size=1)
+
+    def assemble(self, frame, slots=None):
+        return FrameMap(frame)
+
+    def mine(self, target, references):
+        past = torch.stack([tokens.frame for tokens in references]).mean(dim=0)
+        return target + self.mix(past)
+
+
+@TEMPORAL_REGISTRY.register()
+class OneStep(nn.Module):
+    """Has one step where there should be two."""
+
+    def __init__(self, cfg, embedding_channels):
+        super().__init__()
+
+
+@pytest.fixture
+def cfg(tiny_cffm_cfg, tmp_path):
+    tiny_cffm_cfg.MODEL.TEMPORAL.NAME = "MeanOfPast"
+    tiny_cffm_cfg.MODEL.TEMPORAL.FRAME_OFFSETS = (-4, -2)
+    tiny_cffm_cfg.SOLVER.MAX_ITER = 2
+    tiny_cffm_cfg.SOLVER.WARMUP_ITERS = 0
+    tiny_cffm_cfg.SOLVER.BASE_LR = 0.01
+    tiny_cffm_cfg.OUTPUT_DIR = str(tmp_path / "output")
+    return tiny_cffm_cfg
+
+
+def video_frames(count=8, size=(48, 64)):
+    generator = torch.Generator().manual_seed(0)
+    return [torch.randint(0, 256, (3, *size), generator=generator).float() for _ in range(count)]
+
+
+def test_it_trains_saves_loads_and_evaluates(cfg):
+    trainer = CFFMTrainer(cfg)
+    before = trainer.model.temporal.module.mix.weight.detach().clone()
+    results = trainer.train()
+    assert not torch.equal(trainer.model.temporal.module.mix.weight, before)
+    assert 0 <= results["sem_seg"]["mIoU"] <= 100
+    loaded = build_model(cfg)
+    SegmentorCheckpointer(loaded, require_all=True).load(f"{cfg.OUTPUT_DIR}/model_final.pth")
+    for name, weight in trainer.model.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], weight), name
+    streamed = CFFMTrainer.test(cfg, loaded)
+    cfg.TEST.STREAMING = False
+    assert repr(CFFMTrainer.test(cfg, loaded)) == repr(streamed)
+
+
+def test_a_stream_equals_clips(cfg):
+    model = build_model(cfg).eval()
+    frames = video_frames()
+    stream = StreamingSegmentor(model, frame_offsets=(-4, -2))
+    for t, frame in enumerate(frames):
+        streamed = stream.step(frame, output="logits")
+        references = [t - 4, t - 2] if t >= 4 else [0, -(-t // 2)] if t >= 2 else []
+        with torch.no_grad():
+            (clip,) = model([{"image": [frames[i] for i in (*references, t)]}])
+        assert torch.equal(streamed, clip["sem_seg"]), t
+
+
+def test_it_exports(cfg, tmp_path):
+    model = build_model(cfg).eval()
+    segmentor = StreamingSegmentor(model, frame_offsets=(-4, -2))
+    folder = tmp_path / "exported"
+    export_stream(model, StreamSpec(frame_offsets=(-4, -2)), folder, (48, 64))
+    manifest = onnx_runner.read_manifest(folder)
+    for graphs in (onnx_runner.load_graphs(folder, manifest), load_programs(folder)):
+        stream = onnx_runner.Stream(manifest, graphs)
+        agreement = compare(segmentor, stream, random_frames((48, 64), 8))
+        assert agreement.logits <= 1e-4
+
+
+def test_what_is_no_temporal_module_is_told_what_one_offers(cfg):
+    cfg.MODEL.TEMPORAL.NAME = "OneStep"
+    with pytest.raises(ValueError, match=r"OneStep.*dim, num_references, assemble, mine"):
+        build_model(cfg)
+    cfg.MODEL.TEMPORAL.NAME = "Mean0fPast"
+    with pytest.raises(ValueError, match=r"MODEL\.TEMPORAL\.NAME is Mean0fPast.*MeanOfPast"):
+        build_model(cfg)
+
+
+def test_offsets_of_another_number_than_its_references_are_an_error(cfg):
+    cfg.MODEL.TEMPORAL.FRAME_OFFSETS = (-9, -6, -3)
+    with pytest.raises(ValueError, match=r"MeanOfPast takes 2.*FRAME_OFFSETS"):
+        build_model(cfg)
