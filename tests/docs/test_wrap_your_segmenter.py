@@ -1,20 +1,15 @@
 """docs/wrap-your-segmenter.md: its files are written out as they stand, and run."""
 
-import os
-import re
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 from detectron2.config import LazyConfig, instantiate
 from detectron2.modeling import build_model
+from pages import blocks_of, command_of, lines_of, run
 from tiny_dataset import write_vspw_tree
 
 from cffm_plugin.config import load_config
 
-PAGE = Path(__file__).parents[2] / "docs" / "wrap-your-segmenter.md"
+PAGE = "wrap-your-segmenter.md"
 # What makes the page's models and data tiny, in the two languages of overrides.
 YAML_MODEL = [
     *("MODEL.RESNETS.DEPTH", "18", "MODEL.RESNETS.RES2_OUT_CHANNELS", "64", "MODEL.DEVICE", "cpu"),
@@ -35,10 +30,9 @@ LAZY_RUN = [
 
 @pytest.fixture(scope="module")
 def blocks():
-    """The page's code blocks by the file name that their first line gives."""
-    found = re.findall(r"```(?:yaml|python)\n# (\S+)\n(.*?)```", PAGE.read_text(), re.DOTALL)
-    assert len(found) == len(dict(found)) == 7
-    return dict(found)
+    found = blocks_of(PAGE)
+    assert len(found) == 7
+    return found
 
 
 @pytest.fixture
@@ -58,23 +52,6 @@ def save(image_segmentor, folder):
     torch.save({"model": image_segmentor.state_dict()}, file)
 
 
-def run(folder, script, *arguments):
-    environment = {
-        "DETECTRON2_DATASETS": str(folder / "datasets"),
-        "CUDA_VISIBLE_DEVICES": "",
-        "OMP_NUM_THREADS": "1",
-    }
-    result = subprocess.run(
-        [sys.executable, script, *arguments],
-        cwd=folder,
-        env=os.environ | environment,
-        capture_output=True,
-        text=True,
-    )
-    assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-2000:]
-    return result.stdout + result.stderr
-
-
 def image_part(weights):
     return {name: tensor for name, tensor in weights.items() if not name.startswith("temporal.")}
 
@@ -82,8 +59,7 @@ def image_part(weights):
 def test_the_yaml_way_trains_and_evaluates(folder):
     image_segmentor = build_model(load_config(str(folder / "my_segmentor.yaml"), YAML_MODEL))
     save(image_segmentor, folder)
-    command = re.search(r"```bash\npython (train_net.py .*)\n", PAGE.read_text())[1].split()
-    run(folder, *command, *YAML_MODEL, *YAML_RUN)
+    run(folder, *command_of(PAGE), *YAML_MODEL, *YAML_RUN)
     output = folder / "output" / "my_segmentor_cffm"
     assert (output / "inference" / "vspw_results.json").exists()
     trained = torch.load(output / "model_final.pth", weights_only=False)["model"]
@@ -116,5 +92,4 @@ def test_the_lazy_way_trains_and_evaluates(folder):
     [("my_segmentor_cffm.yaml", "train_net.py"), ("my_segmentor_cffm.py",), ("my_loop.py",)],
 )
 def test_each_way_takes_fewer_than_20_lines(blocks, files):
-    lines = [line for name in files for line in blocks[name].splitlines() if line.strip()]
-    assert len(lines) < 20
+    assert sum(len(lines_of(blocks[name])) for name in files) < 20

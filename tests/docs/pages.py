@@ -1,0 +1,44 @@
+"""The documentation's files, written out as they stand on a page."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def blocks_of(page):
+    """A page's code blocks by the file name that their first line gives."""
+    text = (DOCS / page).read_text()
+    found = re.findall(r"```(?:yaml|python)\n# (\S+)\n(.*?)```", text, re.DOTALL)
+    assert len(found) == len(dict(found))
+    return dict(found)
+
+
+def command_of(page):
+    """The arguments of the page's first command that runs a script of the person's."""
+    return re.search(r"```bash\npython (\S+\.py .*)\n", (DOCS / page).read_text())[1].split()
+
+
+def run(folder, script, *arguments):
+    """Run a script in a person's folder, on the CPU; its output."""
+    environment = {
+        "DETECTRON2_DATASETS": str(folder / "datasets"),
+        "CUDA_VISIBLE_DEVICES": "",
+        "OMP_NUM_THREADS": "1",
+    }
+    result = subprocess.run(
+        [sys.executable, script, *arguments],
+        cwd=folder,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-2000:]
+    return result.stdout + result.stderr
+
+
+def lines_of(text):
+    return [line for line in text.splitlines() if line.strip()]
