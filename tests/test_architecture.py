@@ -11,19 +11,24 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "cffm_plugin"
 
-# Part of the package -> parts that it must not import.
-FORBIDDEN = {
-    "core": {
-        *("modeling", "data", "evaluation", "engine", "checkpoint", "config", "export"),
-        *("detectron2", "fvcore", "timm", "torchvision", "cv2"),
-    },
-    "modeling": {"data", "evaluation", "engine", "checkpoint", "inference", "export"},
-    "data": {"modeling", "evaluation", "engine", "checkpoint", "inference", "core", "export"},
-    "evaluation": {"modeling", "engine", "checkpoint", "inference", "core", "export"},
-    "checkpoint": {"data", "evaluation", "engine", "inference", "export"},
-    "inference": {"evaluation", "engine", "export"},
-    "export": {"evaluation", "engine"},
+# Folder of the package -> the others that it may import.
+MAY_IMPORT = {
+    "core": set(),
+    "modeling": {"core"},
+    "data": set(),
+    "evaluation": {"data"},
+    "checkpoint": {"core", "modeling"},
+    "inference": {"core", "modeling", "data", "checkpoint"},
+    "engine": {"core", "modeling", "data", "evaluation", "checkpoint", "inference"},
+    # Leaves: nothing above imports them.
+    "synthetic": {"data"},
+    "doctor": {"data"},
+    "video": {"data", "modeling", "inference"},
+    "export": {"modeling", "data", "inference"},
+    "benchmark": {"modeling", "data", "inference", "engine", "synthetic"},
 }
+NOT_IN_CORE = {"detectron2", "fvcore", "timm", "torchvision", "cv2", "numpy"}
+FILES_FOR_ALL = {"config", "libraries"}
 
 
 def imports_of(file):
@@ -39,14 +44,48 @@ def imports_of(file):
             yield from (".".join([*base, alias.name]) for alias in node.names)
 
 
-@pytest.mark.parametrize("part", FORBIDDEN)
-def test_parts_import_only_what_the_architecture_allows(part):
-    files = list((PACKAGE / part).rglob("*.py"))
+def test_the_law_speaks_of_every_folder():
+    folders = {f.name for f in PACKAGE.iterdir() if f.is_dir() and f.name != "__pycache__"}
+    assert set(MAY_IMPORT) == folders
+
+
+@pytest.mark.parametrize("folder", MAY_IMPORT)
+def test_a_folder_imports_only_what_the_architecture_allows(folder):
+    files = list((PACKAGE / folder).rglob("*.py"))
     assert files
     for file in files:
         for name in imports_of(file):
-            top = name.removeprefix("cffm_plugin.").split(".")[0]
-            assert top not in FORBIDDEN[part], f"{file} imports {name}"
+            parts = name.split(".")
+            if parts[0] != "cffm_plugin" or len(parts) == 1:
+                continue
+            if folder == "core":
+                assert parts[1] == "core", f"{file} imports {name}"
+            allowed = MAY_IMPORT[folder] | FILES_FOR_ALL | {folder}
+            assert parts[1] in allowed, f"{file} imports {name}"
+            if {folder, parts[1]} == {"data", "evaluation"}:  # not each other's insides
+                assert len(parts) <= 3, f"{file} imports {name}"
+
+
+def test_core_needs_torch_alone():
+    for file in (PACKAGE / "core").rglob("*.py"):
+        for name in imports_of(file):
+            assert name.split(".")[0] not in NOT_IN_CORE, f"{file} imports {name}"
+
+
+def test_tools_do_not_import_one_another():
+    tools = {file.stem for file in (ROOT / "tools").glob("*.py")}
+    for file in (ROOT / "tools").glob("*.py"):
+        assert not {name.split(".")[0] for name in imports_of(file)} & tools, file
+
+
+@pytest.mark.parametrize("folder", ["core", "modeling"])
+def test_files_and_functions_of_the_product_stay_small(folder):
+    for file in (PACKAGE / folder).rglob("*.py"):
+        text = file.read_text()
+        assert len(text.splitlines()) <= 300, file
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef):
+                assert node.end_lineno - node.lineno < 60, f"{file}: {node.name}"
 
 
 def test_nothing_in_the_package_imports_tools_or_projects():
