@@ -3,6 +3,7 @@
 Importing this registers the builtin datasets and touches no disk.
 """
 
+from .. import needs_detectron2  # noqa: F401  (says how to get it)
 from .classes import check_num_classes
 from .clips import inference_clip, is_long_enough, training_clip
 from .datasets import (
