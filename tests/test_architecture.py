@@ -3,12 +3,10 @@
 import ast
 import subprocess
 import sys
-import textwrap
-from pathlib import Path
 
 import pytest
+from fresh_process import ROOT, run_without
 
-ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "cffm_plugin"
 
 # Folder of the package -> the others that it may import.
@@ -28,7 +26,7 @@ MAY_IMPORT = {
     "benchmark": {"modeling", "data", "inference", "engine", "synthetic"},
 }
 NOT_IN_CORE = {"detectron2", "fvcore", "timm", "torchvision", "cv2", "numpy"}
-FILES_FOR_ALL = {"config", "libraries"}
+FILES_FOR_ALL = {"config", "libraries", "needs_detectron2"}
 
 
 def imports_of(file):
@@ -94,24 +92,9 @@ def test_nothing_in_the_package_imports_tools_or_projects():
             assert name.split(".")[0] not in ("tools", "projects", "tests"), f"{file}: {name}"
 
 
-def run_without_detectron2(code):
-    """Run code in a process where importing detectron2 fails as if it were not installed."""
-    blocked = """
-        import sys
-
-        class Block:
-            def find_spec(self, name, path=None, target=None):
-                if name.split(".")[0] == "detectron2":
-                    raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-
-        sys.meta_path.insert(0, Block())
-    """
-    code = textwrap.dedent(blocked) + textwrap.dedent(code)
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
-
-
 def test_cffm_runs_without_detectron2():
-    result = run_without_detectron2(
+    result = run_without(
+        ["detectron2"],
         """
         import torch
         import cffm_plugin
@@ -121,13 +104,13 @@ def test_cffm_runs_without_detectron2():
         out = CFFM(16, 1, num_heads=2)(torch.zeros(1, 4, 16, 5, 5))
         assert out.shape == (1, 16, 5, 5)
         assert not any(name.startswith("detectron2") for name in sys.modules)
-        """
+        """,
     )
     assert result.returncode == 0, result.stderr
 
 
 def test_what_needs_detectron2_says_how_to_get_it():
-    result = run_without_detectron2("from cffm_plugin import add_cffm_config")
+    result = run_without(["detectron2"], "from cffm_plugin import add_cffm_config")
     assert result.returncode != 0
     assert "needs detectron2" in result.stderr and "make setup" in result.stderr
 

@@ -116,6 +116,7 @@ def main() -> None:
     environment.pip_install("-r", str(REQUIREMENTS / "torch.txt"))
     print("Installing the locked dependencies", flush=True)
     environment.pip_install("-r", str(REQUIREMENTS / "lock.txt"))
+    environment.pip_install("--no-deps", "-r", str(REQUIREMENTS / "no-deps.txt"))
     print("Installing detectron2", flush=True)
     install_detectron2(environment, args.detectron2, environment.folder / "detectron2-complete")
     print("Installing cffm_plugin in editable mode", flush=True)

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import cv2
 import torch
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
@@ -15,7 +14,10 @@ from torch import nn
 
 from ..data import ClipMapper, read_image, read_mask, register_vspw
 from ..engine import CFFMTrainer
+from ..libraries import OptionalLibrary
 from ..synthetic import SyntheticConfig, write_synthetic_vspw
+
+cv2 = OptionalLibrary("cv2", "Benchmarks of data and evaluation")
 
 SPLITS = {"train": 2, "val": 3}
 

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from detectron2.config import CfgNode
 from torch import Tensor, nn
 
+from ..libraries import import_library
 from ..modeling.backbone import MIT_VARIANTS
 
 
@@ -13,15 +14,10 @@ def build_peer(cfg: CfgNode) -> nn.Module:
     """An untrained SegFormer of the size of the config's MiT, head and classes.
 
     Raises:
-        ImportError: transformers is not installed.
+        ModuleNotFoundError: transformers is not installed.
         ValueError: the config's backbone is no MiT.
     """
-    try:
-        from transformers import SegformerConfig, SegformerForSemanticSegmentation
-    except ImportError as error:
-        raise ImportError(
-            "--peer needs the library transformers: pip install transformers"
-        ) from error
+    transformers = import_library("transformers", "--peer")
     if cfg.MODEL.BACKBONE.NAME != "build_mit_backbone":
         raise ValueError(
             f"--peer compares with SegFormer, whose backbone is MiT; MODEL.BACKBONE.NAME is "
@@ -35,7 +31,9 @@ def build_peer(cfg: CfgNode) -> nn.Module:
         "decoder_hidden_size": cfg.MODEL.SEM_SEG_HEAD.CONVS_DIM,
         "num_labels": cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES,
     }
-    model: Any = SegformerForSemanticSegmentation(SegformerConfig(**sizes))
+    model: Any = transformers.SegformerForSemanticSegmentation(
+        transformers.SegformerConfig(**sizes)
+    )
     return model.eval().to(cfg.MODEL.DEVICE)
 
 

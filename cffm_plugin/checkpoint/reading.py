@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..libraries import import_library
+
 # What a model's folder on the Hugging Face hub holds, the preferred first.
 HUB_FILES = ("model.safetensors", "pytorch_model.bin")
 
@@ -27,6 +29,8 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     path = _file_of(Path(path))
     try:
         loaded = load_file(path)
+    except ModuleNotFoundError:
+        raise
     except Exception as error:  # torch raises many kinds for files that are not checkpoints
         raise ValueError(_unreadable(path, error)) from error
     for key in ("state_dict", "model"):  # MMCV, detectron2
@@ -40,9 +44,7 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
 def load_file(path: str | Path) -> Any:
     """What a file holds, on the CPU: tensors and plain containers."""
     if Path(path).suffix == ".safetensors":
-        from safetensors.torch import load_file as load_safetensors  # comes with timm
-
-        return load_safetensors(path)
+        return import_library("safetensors.torch", "A .safetensors file").load_file(path)
     return torch.load(path, map_location="cpu", weights_only=True)
 
 

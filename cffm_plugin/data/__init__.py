@@ -3,6 +3,7 @@
 Importing this registers the builtin datasets and touches no disk.
 """
 
+from .. import needs_detectron2  # noqa: F401  (says how to get it)
 from .augmentation import build_test_augmentations
 from .classes import check_num_classes
 from .clip_records import draw_training_clip, with_references

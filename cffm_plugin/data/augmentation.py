@@ -5,17 +5,17 @@ and the transforms that they return are applied to the other frames. ``ColorDist
 it is applied, so every frame gets its own. Images are blue-green-red uint8, labels class indices.
 """
 
-import random
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
 from detectron2.config import CfgNode
 from detectron2.data import transforms as T
-from detectron2.projects.point_rend import ColorAugSSDTransform
 from fvcore.transforms.transform import NoOpTransform, Transform
 
+from ..libraries import OptionalLibrary, import_library
 from .images import IGNORE_LABEL
+
+cv2 = OptionalLibrary("cv2", "Resizing and padding frames")
 
 
 class OpenCVResize(T.ResizeTransform):
@@ -25,11 +25,12 @@ class OpenCVResize(T.ResizeTransform):
     is brought to (new_h, new_w) too.
     """
 
-    def apply_image(self, img: np.ndarray, interp: int = cv2.INTER_LINEAR) -> np.ndarray:
-        """(H, W) or (H, W, C) -> the same with (new_h, new_w)."""
+    def apply_image(self, img: np.ndarray, interp: int | None = None) -> np.ndarray:
+        """(H, W) or (H, W, C) -> the same with (new_h, new_w); ``interp``: by default bilinear."""
         if img.shape[:2] == (self.new_h, self.new_w):
             return img
-        return cv2.resize(img, (self.new_w, self.new_h), interpolation=interp)
+        interpolation = cv2.INTER_LINEAR if interp is None else interp
+        return cv2.resize(img, (self.new_w, self.new_h), interpolation=interpolation)
 
     def apply_segmentation(self, segmentation: np.ndarray) -> np.ndarray:
         """(H, W) labels -> (new_h, new_w), values from ``segmentation`` only."""
@@ -81,21 +82,6 @@ class ResizeToMultiple(T.Augmentation):
             -(-side // self.divisor) * self.divisor for side in (height, width)
         )
         return OpenCVResize(height, width, new_height, new_width)
-
-
-class ColorDistortion(ColorAugSSDTransform):
-    """Brightness, contrast, saturation and hue, drawn anew every time it is applied.
-
-    As detectron2's, but the hue shift is an integer in [-hue_delta, hue_delta - 1].
-    """
-
-    def hue(self, img: np.ndarray) -> np.ndarray:
-        if not random.randrange(2):
-            return img
-        hsv = cv2.cvtColor(img, cv2.COLOR_BGR2HSV)
-        shift = random.randint(-self.hue_delta, self.hue_delta - 1)
-        hsv[:, :, 0] = (hsv[:, :, 0].astype(np.int16) + shift) % 180
-        return cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)
 
 
 class PadBottomRight(Transform):
@@ -183,6 +169,9 @@ def training_augmentations(
             T.RandomFlip(horizontal=flip == "horizontal", vertical=flip == "vertical")
         )
     if color:
+        import_library("cv2", "INPUT.CLIP.COLOR_DISTORTION")
+        from .color_distortion import ColorDistortion  # loads a project that loads OpenCV
+
         augmentations.append(ColorDistortion("BGR"))
     if crop_size is not None and crop_type == "absolute":
         augmentations.append(PadToSize((int(crop_size[0]), int(crop_size[1])), pixel_mean))

@@ -4,10 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from os import PathLike
 
-import cv2
 import numpy as np
 import torch
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+
+from ..libraries import OptionalLibrary
+
+cv2 = OptionalLibrary("cv2", "Reading frames")
 
 IGNORE_LABEL = 255
 _DECODER_ERRORS = (OSError, SyntaxError, ValueError)  # what Pillow's decoders raise

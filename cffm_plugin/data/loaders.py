@@ -12,7 +12,6 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from detectron2.config import CfgNode, configurable
@@ -20,6 +19,7 @@ from detectron2.data import DatasetCatalog, DatasetFromList, MapDataset
 from detectron2.utils import comm
 from torch.utils.data import DataLoader, Dataset
 
+from ..libraries import import_library
 from .clip_records import Record, draw_training_clip, labelled_frames, with_references
 from .clips import DEFAULT_OFFSETS, training_targets
 from .mapper import ClipMapper
@@ -213,6 +213,7 @@ def _keep_as_list(batch: list[Record]) -> list[Record]:
 def _limit_threads(worker_id: int) -> None:
     """One thread per worker: the workers are the parallelism."""
     torch.set_num_threads(1)
+    cv2 = import_library("cv2", "Reading clips")
     cv2.setNumThreads(0)
 
 

@@ -1,5 +1,6 @@
 """Training and evaluation through detectron2's engine."""
 
+from .. import needs_detectron2  # noqa: F401  (says how to get it)
 from .launch import complete_config, launch_job, main, setup
 from .trainer import CFFMTrainer, build_optimizer
 

@@ -14,13 +14,12 @@ import torch
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog
 from detectron2.utils import comm
-from sklearn.cluster import KMeans
-from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from ..checkpoint import SegmentorCheckpointer
 from ..core import prototype_frames
 from ..data import ClipMapper, PrototypeFolder
+from ..libraries import import_library
 from ..modeling import CFFMSegmentor
 from .trainer import CFFMTrainer
 
@@ -45,7 +44,10 @@ def make_prototypes(cfg: CfgNode, dataset_names: Sequence[str], output: str | os
 
     Raises:
         ValueError: the folder holds prototypes of other weights or settings.
+        ModuleNotFoundError: scikit-learn is not installed.
     """
+    _import_kmeans()  # before the number of its threads is limited below
+    threadpoolctl = import_library("threadpoolctl", "Making prototypes")
     cfg = cfg.clone()
     cfg.defrost()
     cfg.MODEL.TEMPORAL.PROTOTYPES.ENABLED = False  # the image part is all that is needed
@@ -69,7 +71,7 @@ def make_prototypes(cfg: CfgNode, dataset_names: Sequence[str], output: str | os
     # One thread, so that sums are made in the same order whatever shares the machine.
     if cfg.MODEL.DEVICE == "cpu":
         torch.set_num_threads(1)
-    with threadpool_limits(1):
+    with threadpoolctl.threadpool_limits(1):
         for video_id in tqdm(missing, unit="video", disable=not comm.is_main_process()):
             vectors = _embeddings(model, mapper, videos[video_id], cfg)
             centers = cluster(
@@ -95,7 +97,7 @@ def cluster(vectors: np.ndarray, num_clusters: int, iterations: int, seed: int =
         (P, C) float32.
     """
     distinct = len(np.unique(vectors, axis=0)) if len(vectors) <= num_clusters else len(vectors)
-    kmeans = KMeans(
+    kmeans = _import_kmeans()(
         min(num_clusters, distinct),
         init="k-means++",
         n_init=1,
@@ -104,6 +106,10 @@ def cluster(vectors: np.ndarray, num_clusters: int, iterations: int, seed: int =
         algorithm="lloyd",
     )
     return kmeans.fit(vectors).cluster_centers_.astype(np.float32)
+
+
+def _import_kmeans() -> Any:
+    return import_library("sklearn.cluster", "Making prototypes").KMeans
 
 
 @torch.no_grad()

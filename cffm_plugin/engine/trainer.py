@@ -10,7 +10,6 @@ from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
 from detectron2.engine import DefaultTrainer, TrainerBase, create_ddp_model
 from detectron2.evaluation import DatasetEvaluator
-from detectron2.modeling import META_ARCH_REGISTRY
 from detectron2.projects.deeplab import build_lr_scheduler
 from detectron2.solver.build import get_default_optimizer_params, maybe_add_gradient_clipping
 from detectron2.utils import comm
@@ -24,7 +23,7 @@ from ..data import (
     check_num_classes,
 )
 from ..evaluation import VSPWEvaluator
-from ..inference import LabelMapPredictor
+from ..inference import ClipsOfFrames, LabelMapPredictor
 from ..modeling import CFFMSegmentor
 from .train_loop import AccumulatingTrainer
 from .tta import ClipSegmentorWithTTA
@@ -114,7 +113,7 @@ class CFFMTrainer(DefaultTrainer):
     def test(cls, cfg: CfgNode, model: nn.Module, evaluators: Any = None) -> Any:
         """As in detectron2; videos as streams (TEST.STREAMING), or with test-time augmentation.
 
-        Models of other meta-architectures get whole clips and give logits.
+        Models that are no CFFMSegmentor get whole clips and give logits.
         """
         check_num_classes(cfg.DATASETS.TEST, cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES)
         segmentor = getattr(model, "module", model)  # of DistributedDataParallel
@@ -123,6 +122,8 @@ class CFFMTrainer(DefaultTrainer):
             model = ClipSegmentorWithTTA(cfg, segmentor)
         elif isinstance(segmentor, CFFMSegmentor):
             model = LabelMapPredictor(cfg, segmentor, streaming=_streams(cfg))
+        elif _streams(cfg):
+            model = ClipsOfFrames(cfg, segmentor)
         return super().test(cfg, model, evaluators)
 
     @classmethod
@@ -135,10 +136,8 @@ class CFFMTrainer(DefaultTrainer):
 
 
 def _streams(cfg: CfgNode) -> bool:
-    """Whether evaluation takes videos frame by frame, which takes a CFFMSegmentor."""
-    model = META_ARCH_REGISTRY.get(cfg.MODEL.META_ARCHITECTURE)
-    can_stream = isinstance(model, type) and issubclass(model, CFFMSegmentor)
-    return can_stream and cfg.TEST.STREAMING and not cfg.TEST.AUG.ENABLED
+    """Whether evaluation reads videos frame by frame."""
+    return cfg.TEST.STREAMING and not cfg.TEST.AUG.ENABLED
 
 
 def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:

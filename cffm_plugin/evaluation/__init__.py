@@ -1,5 +1,6 @@
 """Metrics of VSPW, the evaluator that feeds them, and scoring predictions saved as PNGs."""
 
+from .. import needs_detectron2  # noqa: F401  (says how to get it)
 from .metrics import (
     SegmentationScores,
     VideoConsistency,

@@ -1,5 +1,6 @@
 """Streams outside of this package: the graphs of a model by torch.export and as ONNX."""
 
+from .. import needs_detectron2  # noqa: F401  (says how to get it)
 from .graphs import StreamGraph, stream_graphs
 from .manifest import StreamSpec
 from .parity import Agreement, ExportedStream, compare, random_frames

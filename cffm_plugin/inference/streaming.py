@@ -218,7 +218,7 @@ class StreamingSegmentor:
         for stream, of_frame in zip(streams, tokens, strict=True):
             stream.kept[stream.index] = of_frame
             stream.index += 1
-            needed = _needed_later(stream.index, self.frame_offsets)
+            needed = needed_later(stream.index, self.frame_offsets)
             stream.kept = {
                 index: kept.only(needed[index])
                 for index, kept in stream.kept.items()
@@ -284,10 +284,10 @@ def _size_of(frame: Frame) -> tuple[int, int]:
     return height, width
 
 
-def _needed_later(index: int, offsets: tuple[int, ...]) -> dict[int, set[int]]:
+def needed_later(index: int, offsets: Sequence[int]) -> dict[int, set[int]]:
     """Past frame -> the slots in which frame ``index`` and later ones need it."""
     needed: dict[int, set[int]] = {}
-    for target in range(index, index - min(offsets)):
+    for target in range(index, index - min(offsets, default=0)):
         *references, _ = inference_clip(target, offsets)
         for slot, reference in enumerate(references):
             if reference < index:

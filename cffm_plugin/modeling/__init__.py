@@ -1,5 +1,6 @@
 """What detectron2's registries hold: backbones, heads and the meta-architecture."""
 
+from .. import needs_detectron2  # noqa: F401  (says how to get it)
 from .backbone import MiT, TimmBackbone
 from .encoded import EncodedFrames
 from .heads import HeadEmbedding, SegFormerHead, embedding_of

@@ -4,9 +4,9 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 
+from ..libraries import OptionalLibrary
 from .config import SPLITS, SyntheticConfig
 from .scene import (
     BANDS,
@@ -20,6 +20,8 @@ from .scene import (
     random_stream,
     similarity,
 )
+
+cv2 = OptionalLibrary("cv2", "Rendering videos")
 
 _SUBFRAMES = 5  # renderings averaged for one exposure; odd, so that one is the middle
 _SHUTTER = 0.6  # the exposure, as a fraction of the time between two frames

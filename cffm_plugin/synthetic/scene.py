@@ -3,11 +3,13 @@
 import math
 from dataclasses import dataclass, replace
 
-import cv2
 import numpy as np
 
+from ..libraries import OptionalLibrary
 from .config import SPLITS, SyntheticConfig
 from .textures import PATTERNS, SHAPES, STYLES, Style, draw_texture, smooth_noise
+
+cv2 = OptionalLibrary("cv2", "Rendering videos")
 
 VOID_OBJECT = 0  # raw mask value of things that are no class, and of solid bars
 VOID_BORDER = 255  # raw mask value of the outlines that an annotator would leave out

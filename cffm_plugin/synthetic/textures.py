@@ -4,10 +4,12 @@ import colorsys
 import math
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 
+from ..libraries import OptionalLibrary
 from .config import MAX_CLASSES
+
+cv2 = OptionalLibrary("cv2", "Rendering videos")
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,14 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-import cv2
 from tqdm import tqdm
 
+from ..libraries import OptionalLibrary
 from .config import SPLITS, SyntheticConfig
 from .render import render_video
 from .textures import SYNTHETIC_CLASSES
+
+cv2 = OptionalLibrary("cv2", "Writing a synthetic dataset")
 
 _RENDERER_VERSION = 1  # part of what is stored: raise it when the same config gives other bytes
 _JPEG_QUALITY = 92

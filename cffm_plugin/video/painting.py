@@ -3,9 +3,12 @@
 from collections.abc import Sequence
 from functools import lru_cache
 
-import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+
+from ..libraries import OptionalLibrary
+
+cv2 = OptionalLibrary("cv2", "Painting classes over frames")
 
 VOID_COLOR = (0, 0, 0)
 MARGIN = 6

@@ -11,14 +11,16 @@ from dataclasses import dataclass
 from fractions import Fraction
 from os import PathLike
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Protocol
 
-import cv2
 import numpy as np
 
 from ..data import read_image
 from ..data.datasets.records import natural_order, visible_files
+from ..libraries import OptionalLibrary, import_library
+
+cv2 = OptionalLibrary("cv2", "A camera")
+VIDEO_FILES = "Reading and writing video files"  # what needs PyAV
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm")
 DEFAULT_RATE = Fraction(10)  # frames per second, where nothing says it
@@ -57,21 +59,6 @@ class FrameSource(Protocol):
     files: tuple[Path, ...]
 
     def __iter__(self) -> Iterator[SourceFrame]: ...
-
-
-def import_av() -> ModuleType:
-    """PyAV.
-
-    Raises:
-        ModuleNotFoundError: it is not installed.
-    """
-    try:
-        import av
-    except ModuleNotFoundError:
-        raise ModuleNotFoundError(
-            "Video files are read and written with PyAV, which is not installed: pip install av"
-        ) from None
-    return av
 
 
 class ImageFiles:
@@ -120,7 +107,7 @@ class VideoFile:
     """
 
     def __init__(self, path: str | PathLike):
-        self._av = import_av()
+        self._av = import_library("av", VIDEO_FILES)
         self.path = Path(path).expanduser()
         if not self.path.is_file():
             what = (

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
@@ -19,6 +18,7 @@ from tqdm import tqdm
 from ..data import PrototypeFolder
 from ..data.datasets.vspw_classes import voc_colors
 from ..inference import StreamingSegmentor
+from ..libraries import OptionalLibrary
 from ..modeling import CFFMSegmentor
 from .painting import Legend, add_legend, classes_present, overlay
 from .reading import IMAGE_SUFFIXES, FrameSource
@@ -29,6 +29,8 @@ from .writing import (
     VideoWriter,
     WindowClosedError,
 )
+
+cv2 = OptionalLibrary("cv2", "Painting classes over frames")
 
 logger = logging.getLogger(__name__)
 

@@ -9,12 +9,14 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, Protocol
 
-import cv2
 import numpy as np
 from PIL import Image
 
 from ..data import save_label_map
-from .reading import SourceFrame, import_av
+from ..libraries import OptionalLibrary, import_library
+from .reading import VIDEO_FILES, SourceFrame
+
+cv2 = OptionalLibrary("cv2", "A window")
 
 VIDEO_SUFFIXES = (".mp4", ".mkv")
 
@@ -81,7 +83,7 @@ class VideoWriter:
     """
 
     def __init__(self, path: Path, rate: Fraction | None):
-        self._av = import_av()
+        self._av = import_library("av", VIDEO_FILES)
         if path.is_dir():
             raise ValueError(f"{path} is a folder, but by its suffix it is to be a video file.")
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -10,9 +10,8 @@ import pytest
 import torch
 from detectron2.data import transforms as T
 
-from cffm_plugin.data import augmentation
+from cffm_plugin.data import color_distortion
 from cffm_plugin.data.augmentation import (
-    ColorDistortion,
     OpenCVResize,
     PadToSize,
     ResizeToFit,
@@ -20,6 +19,7 @@ from cffm_plugin.data.augmentation import (
     inference_augmentations,
     training_augmentations,
 )
+from cffm_plugin.data.color_distortion import ColorDistortion
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "test_resize.json"
 MEAN = (103.53, 116.28, 123.675)
@@ -296,8 +296,8 @@ def test_hue_shifts_are_the_integers_from_minus_18_to_17_half_of_the_time():
 
 @pytest.mark.parametrize(("hue", "shift", "expected"), [(5, -18, 167), (170, 17, 7)])
 def test_hue_wraps_at_180(monkeypatch, hue, shift, expected):
-    monkeypatch.setattr(augmentation.random, "randrange", lambda n: 1)
-    monkeypatch.setattr(augmentation.random, "randint", lambda low, high: shift)
+    monkeypatch.setattr(color_distortion.random, "randrange", lambda n: 1)
+    monkeypatch.setattr(color_distortion.random, "randint", lambda low, high: shift)
     shifted = ColorDistortion("BGR").hue(pure_hue(hue))
     np.testing.assert_array_equal(shifted, pure_hue(expected))
 

@@ -56,7 +56,7 @@ def test_any_frame_offsets_train_and_evaluate(
     records = DatasetCatalog.get("cffm_test_long_val")
     mapper, model = ClipMapper(cfg, is_train=False), trainer.model.eval()
     for target in (-offsets[0], 31, 32):  # the first one with all its references, and later ones
-        references = [records[target + offset]["file_name"] for offset in offsets]
+        references = [records[target + offset]["file_name"] for offset in offsets if enabled]
         clip = mapper(records[target] | {"reference_file_names": references})
         assert len(clip["image"]) == (len(offsets) + 1 if enabled else 1)
         with torch.no_grad():

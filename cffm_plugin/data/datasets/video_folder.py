@@ -16,9 +16,9 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-import yaml
 from detectron2.data import DatasetCatalog
 
+from ...libraries import import_library
 from ..images import IGNORE_LABEL, image_size
 from .path_format import Match, PathFormat
 from .records import (
@@ -189,6 +189,7 @@ def _read_yaml(file: Path) -> dict[str, dict[str, Any]]:
     """Dataset name -> arguments."""
     if not file.is_file():
         raise FileNotFoundError(f"{file}: there is no such file of video folders.")
+    yaml = import_library("yaml", "DATASETS.VIDEO_FOLDERS")
     try:
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:

