@@ -67,9 +67,11 @@ def _add_temporal_keys(cfg: CfgNode) -> None:
     cfg.MODEL.TEMPORAL.FRAME_OFFSETS = (-9, -6, -3)
     # Stride of the embedding that the temporal module works on.
     cfg.MODEL.TEMPORAL.STRIDE = 8
-    # How the refined embedding becomes logits: "classifier", the paper's.
+    # How the refined embedding becomes logits. "classifier": the paper's, what the authors' weights
+    # need. "refine": what the module changed goes through the image head's own classifier, so that
+    # the video segmentor starts as the image segmentor.
     cfg.MODEL.TEMPORAL.OUTPUT = "classifier"
-    # Channel dropout before the video classifier.
+    # Channel dropout before the video classifier of "classifier".
     cfg.MODEL.TEMPORAL.DROPOUT = 0.1
     # Weights of the head's two losses: on all frames' image logits, on the target's video logits.
     cfg.MODEL.TEMPORAL.IMAGE_LOSS_WEIGHT = 0.5

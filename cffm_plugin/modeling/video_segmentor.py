@@ -12,7 +12,7 @@ from .clip_inputs import frames_of, one_input_per_frame, prototypes_of
 from .clip_losses import clip_losses
 from .encoded import EncodedFrames
 from .heads import HeadEmbedding, embedding_of
-from .label_maps import CoarseLogits
+from .label_maps import CoarseLogits, resize
 from .normalization import warn_of_unresolved_normalization
 from .temporal import PrototypeBranch, TemporalHead
 
@@ -249,7 +249,7 @@ class CFFMSegmentor(SemanticSegmentor):
     def output(
         self, target: EncodedFrames, refined: Tensor, items: Sequence[dict[str, Any]] = ()
     ) -> Tensor:
-        """The video logits of N targets, (N, K, h', w').
+        """The video logits of N targets, (N, K, ...) at the output's stride.
 
         Args:
             target: N frames.
@@ -259,7 +259,8 @@ class CFFMSegmentor(SemanticSegmentor):
         assert self.temporal is not None
         logits = self.temporal.output(target, refined, self.head)
         if self.prototype_branch is not None:
-            logits = logits + self.prototype_logit_weight * self.prototype_logits(target, items)
+            of_branch = resize(self.prototype_logits(target, items), logits.shape[-2:])
+            logits = logits + self.prototype_logit_weight * of_branch
         return logits
 
     def coarse(

@@ -46,12 +46,15 @@ class TemporalHead(nn.Module):
         embedding_channels: int | None = None,
     ):
         super().__init__()
+        channels = module.dim if embedding_channels is None else embedding_channels
         self.projection: nn.Conv2d | None = None
-        if embedding_channels is not None and embedding_channels != module.dim:
-            self.projection = nn.Conv2d(embedding_channels, module.dim, kernel_size=1)
+        if channels != module.dim:
+            self.projection = nn.Conv2d(channels, module.dim, kernel_size=1)
         self.module = module
         self.stride = stride
-        self.output = build_output(output, module.dim, num_classes=num_classes, dropout=dropout)
+        self.output = build_output(
+            output, module, num_classes=num_classes, dropout=dropout, embedding_channels=channels
+        )
 
     @classmethod
     def from_config(

@@ -38,8 +38,9 @@ class TemporalModule(Protocol):
     """Refines target frames by earlier ones, in two steps, so that a video can be streamed.
 
     What a frame gives to later ones must depend on that frame alone. ``cffm_plugin.CFFM`` is one.
-    A module may have ``set_activation_checkpointing(enable)``, and a ``compile()`` that puts what
-    it spends its time on through ``torch.compile``.
+    A module may have ``start_as_identity()``, after which targets come out as they are (until it is
+    trained); ``set_activation_checkpointing(enable)``; and a ``compile()`` that puts what it spends
+    its time on through ``torch.compile``.
 
     Attributes:
         dim: channels of the embeddings that it takes and gives. Where the image head's have
