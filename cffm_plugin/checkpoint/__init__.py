@@ -1,6 +1,5 @@
 """Loading checkpoints safely and strictly, and converting those of others."""
 
-from . import huggingface, mmseg, official, segformer  # noqa: F401  (they fill FORMATS)
 from .checkpointer import SegmentorCheckpointer
 from .conversion import FORMATS, Conversion, convert, find_rule, is_classifier, recognise
 from .reading import read_state_dict

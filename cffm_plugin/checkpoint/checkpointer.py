@@ -77,7 +77,7 @@ class SegmentorCheckpointer(DetectionCheckpointer):
             return loaded
         raise ValueError(
             f"{self._path} is a checkpoint in another format ({source}; known: "
-            f"{', '.join(FORMATS)}). Convert it first: "
+            f"{', '.join(known.name for known in FORMATS)}). Convert it first: "
             f"python tools/convert_checkpoint.py {self._path} converted.pth"
         )
 

@@ -12,31 +12,25 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from .rules import Drop, Piece, Refuse, Rule, Split
+from .efficientnet_lite0 import EFFICIENTNET_LITE0
+from .huggingface import HUGGING_FACE
+from .mmseg import MMSEG
+from .official import OFFICIAL_CFFM, OFFICIAL_CFFM_PLUS
+from .rules import ENCODER, Drop, Format, Piece, Refuse, Rule, Split
+from .segformer import MIT_ENCODER, SEGFORMER
 
-ENCODER = r"(patch_embed[1-4]|block[1-4]\.\d+|norm[1-4])\.(.+)"
+FORMATS: tuple[Format, ...] = (
+    OFFICIAL_CFFM,
+    OFFICIAL_CFFM_PLUS,
+    SEGFORMER,
+    MIT_ENCODER,
+    HUGGING_FACE,
+    MMSEG,
+    EFFICIENTNET_LITE0,
+)
 OUR_HEADS = ("sem_seg_head.", "temporal.", "prototype_branch.")
+OUR_ENCODERS = rf"backbone\.({ENCODER}|extractor\..+)"
 THEIR_HEADS = ("decode_head.", "auxiliary_head.")
-
-
-@dataclass(frozen=True)
-class Format:
-    """A kind of checkpoint.
-
-    Attributes:
-        name: what it is called to the user.
-        signature: pattern of a key that tells the format.
-        rules: the first whose pattern matches a key is applied.
-        unless: pattern of a key with which it is another format in spite of the signature.
-    """
-
-    name: str
-    signature: str
-    rules: tuple[Rule, ...]
-    unless: str = ""
-
-
-FORMATS: dict[str, Format] = {}  # filled by the modules of the formats
 
 
 @dataclass
@@ -66,10 +60,6 @@ class Conversion:
                     self.weights.pop(name, None)
 
 
-def register_format(new: Format) -> None:
-    FORMATS[new.name] = new
-
-
 def is_classifier(name: str) -> bool:
     """Whether a weight's name, ours, is that of a classifier: its shape starts with K."""
     return name.split(".")[-2:-1] in (["predictor"], ["classifier"])
@@ -83,28 +73,24 @@ def recognise(keys: Iterable[str]) -> str:
     """
     keys = list(keys)
     if any(key.startswith(OUR_HEADS) for key in keys) or (
-        keys and all(re.fullmatch(r"backbone\." + ENCODER, key) for key in keys)
+        keys and all(re.fullmatch(OUR_ENCODERS, key) for key in keys)
     ):
         raise ValueError(
             "this checkpoint has this package's own names already: use it as MODEL.WEIGHTS"
         )
-
-    def any_is(pattern: str) -> bool:
-        return any(re.fullmatch(pattern, key) for key in keys)
-
-    for name, candidate in FORMATS.items():
-        if any_is(candidate.signature) and not (candidate.unless and any_is(candidate.unless)):
-            return name
+    for candidate in FORMATS:
+        if candidate.fits(keys):
+            return candidate.name
     some = ", ".join(keys[:3])
     raise ValueError(
         f"can't tell what kind of checkpoint this is; its keys are like: {some}. "
-        f"Known formats: {'; '.join(FORMATS)}."
+        f"Known formats: {'; '.join(known.name for known in FORMATS)}."
     )
 
 
 def find_rule(key: str, source: str) -> tuple[Rule, tuple[str, ...]] | None:
     """What the table of a format says of a key: the rule, and our names (none if left out)."""
-    found = _match(key, source)
+    found = _format(source).find(key)
     return None if found is None else (found[0], found[0].names(found[1]))
 
 
@@ -128,11 +114,12 @@ def convert(
             another number of classes.
     """
     conversion = Conversion(recognise(state_dict))
+    table = _format(conversion.source)
     pieces: dict[str, list[tuple[str, Piece]]] = defaultdict(list)
     left_over: list[str] = []
     refused: dict[str, str] = {}
     for key, tensor in state_dict.items():
-        found = _match(key, conversion.source)
+        found = table.find(key)
         if encoder_only and _is_of_a_head(key, found):
             conversion.dropped[key] = "not of the encoder, as asked"
             continue
@@ -156,12 +143,8 @@ def convert(
     return conversion
 
 
-def _match(key: str, source: str) -> tuple[Rule, re.Match] | None:
-    for rule in FORMATS[source].rules:
-        match = re.fullmatch(rule.pattern, key)
-        if match is not None:
-            return rule, match
-    return None
+def _format(name: str) -> Format:
+    return next(known for known in FORMATS if known.name == name)
 
 
 def _is_of_a_head(key: str, found: tuple[Rule, re.Match] | None) -> bool:

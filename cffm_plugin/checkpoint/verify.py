@@ -6,7 +6,14 @@ import torch
 from torch import Tensor, nn
 
 from ..core import CFFM
-from ..modeling import CFFMSegmentor, MiT, PrototypeBranch, SegFormerHead, TemporalHead
+from ..modeling import (
+    CFFMSegmentor,
+    MiT,
+    PrototypeBranch,
+    SegFormerHead,
+    TemporalHead,
+    TimmBackbone,
+)
 from ..modeling.backbone import MIT_VARIANTS
 from .conversion import is_classifier
 from .sizes import Sizes, sizes_of
@@ -23,7 +30,8 @@ def verify_complete(weights: Mapping[str, Tensor], *, new_classifier: bool = Fal
         the number of parameters in the weights.
 
     Raises:
-        ValueError: the encoder is none of MiT's variants, or weights are missing or left over.
+        ValueError: the encoder is none that a format has, or weights are missing, left over or of
+            another shape.
     """
     with torch.device("meta"):  # sizes only: nothing is allocated or initialised
         model = _model_of(sizes_of(weights))
@@ -42,6 +50,8 @@ def verify_complete(weights: Mapping[str, Tensor], *, new_classifier: bool = Fal
 
 
 def _model_of(sizes: Sizes) -> nn.Module:
+    if sizes.variant not in MIT_VARIANTS:
+        return nn.ModuleDict({"backbone": TimmBackbone(sizes.variant)})
     backbone = MiT(MIT_VARIANTS[sizes.variant])
     if sizes.embedding_channels is None:
         return nn.ModuleDict({"backbone": backbone})
