@@ -6,7 +6,7 @@ a reason that stands in the table, or is an error that names it.
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -50,14 +50,6 @@ class Conversion:
     used: dict[str, tuple[str, ...]] = field(default_factory=dict)
     dropped: dict[str, str] = field(default_factory=dict)
     num_classes: int | None = None
-
-    def leave_out(self, leaves_out: Callable[[str], bool], reason: str) -> None:
-        """Take out the weights whose names (ours) ``leaves_out`` says, for a reason."""
-        for key, names in list(self.used.items()):
-            if all(leaves_out(name) for name in names):
-                self.dropped[key] = reason
-                for name in self.used.pop(key):
-                    self.weights.pop(name, None)
 
 
 def is_classifier(name: str) -> bool:
@@ -178,9 +170,8 @@ def _assemble(name: str, parts: list[tuple[str, Piece]]) -> Tensor:
     expected = parts[0][1].parts
     if len(parts) < expected:
         raise ValueError(f"{name} is made of {expected} tensors, the checkpoint has only {keys}")
-    if expected == 1:
-        return parts[0][1].tensor
-    return torch.cat([by_index[i].tensor for i in range(expected)])
+    tensors = [by_index[part].tensor for part in range(expected)]
+    return tensors[0] if expected == 1 else torch.cat(tensors)
 
 
 def _settle_classifiers(
@@ -195,7 +186,10 @@ def _settle_classifiers(
     conversion.num_classes = next(iter(sizes.values()))
     if new_classifier:
         reason = f"a classifier of {conversion.num_classes} classes; training starts it anew"
-        conversion.leave_out(is_classifier, reason)
+        for key in [key for key, names in conversion.used.items() if is_classifier(names[0])]:
+            conversion.dropped[key] = reason
+            for name in conversion.used.pop(key):
+                del conversion.weights[name]
     elif num_classes is not None and num_classes != conversion.num_classes:
         raise ValueError(
             f"the classifiers are for {conversion.num_classes} classes, not {num_classes}. "

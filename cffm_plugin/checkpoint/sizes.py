@@ -41,20 +41,20 @@ def sizes_of(weights: Mapping[str, Tensor]) -> Sizes:
         ValueError: the encoder is none that a format has, or a weight that tells a size is missing.
     """
     variant = encoder_variant(weights)
-    if not any(name.startswith("sem_seg_head.") for name in weights):
+    parts = {name.split(".")[0] for name in weights}
+    if "sem_seg_head" not in parts:
         return Sizes(variant)
     predictor = weights.get("sem_seg_head.predictor.weight")
-    depth = sum(name.endswith(".mining.window_bias") for name in weights)
-    has_temporal = any(name.startswith("temporal.") for name in weights)
+    num_heads = 0
+    if "temporal" in parts:
+        num_heads = _rows(weights, "temporal.cffm.blocks.0.mining.window_bias")
     return Sizes(
         variant,
-        embedding_channels=_shape(weights, "sem_seg_head.projections.res2.weight")[0],
-        num_classes=None if predictor is None else predictor.shape[0],
-        temporal_depth=depth,
-        num_heads=(
-            _shape(weights, "temporal.cffm.blocks.0.mining.window_bias")[0] if has_temporal else 0
-        ),
-        has_prototype_branch=any(name.startswith("prototype_branch.") for name in weights),
+        embedding_channels=_rows(weights, "sem_seg_head.projections.res2.weight"),
+        num_classes=None if predictor is None else len(predictor),
+        temporal_depth=sum(name.endswith(".mining.window_bias") for name in weights),
+        num_heads=num_heads,
+        has_prototype_branch="prototype_branch" in parts,
     )
 
 
@@ -64,10 +64,7 @@ def encoder_variant(weights: Mapping[str, Tensor]) -> str:
         return efficientnet_lite0.TIMM_NAME
     dims, depths = [], []
     for stage in range(1, 5):
-        embed = weights.get(f"backbone.patch_embed{stage}.proj.weight")
-        if embed is None:
-            raise ValueError(f"no backbone.patch_embed{stage}.proj.weight: this is no MiT encoder")
-        dims.append(embed.shape[0])
+        dims.append(_rows(weights, f"backbone.patch_embed{stage}.proj.weight"))
         prefix = f"backbone.block{stage}."
         depths.append(len({k.split(".")[2] for k in weights if k.startswith(prefix)}))
     for name, variant in MIT_VARIANTS.items():
@@ -107,7 +104,7 @@ def overrides_for(sizes: Sizes, cfg: CfgNode) -> list[str]:
     return overrides
 
 
-def _shape(weights: Mapping[str, Tensor], name: str) -> tuple[int, ...]:
+def _rows(weights: Mapping[str, Tensor], name: str) -> int:
     if name not in weights:
         raise ValueError(f"no {name}: weights are missing")
-    return tuple(weights[name].shape)
+    return len(weights[name])

@@ -106,8 +106,9 @@ class Stream:
         encoded = self.graphs["encode"]({"frame": image[None]}, [this_frame, *tokens])
         inputs = {this_frame: encoded[this_frame]}
         if references:
-            of_past = {name: self.kept[references[i], name] for name, i in self.reference_of.items()}
-            inputs |= of_past | of_video
+            inputs |= of_video
+            for name, reference in self.reference_of.items():
+                inputs[name] = self.kept[references[reference], name]
         results = self.graphs["refine" if references else "classify"](inputs, outputs)
         self.kept.update({(self.index, name): encoded[name] for name in tokens})
         self.kept = {key: value for key, value in self.kept.items() if key in needed}

@@ -1,5 +1,6 @@
 """ImageNet's EfficientNet-Lite0 from PyPI: what training starts from in configs/camvid."""
 
+import importlib.metadata
 import importlib.util
 import subprocess
 import sys
@@ -78,7 +79,10 @@ assert not any("efficientnet_lite0_pytorch" in name for name in sys.modules)
 
 
 def test_without_the_package_the_error_says_what_to_install(monkeypatch):
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    def files(name):
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "files", files)
     with pytest.raises(FileNotFoundError, match=f"pip install {PACKAGE}==0.1.0"):
         read_state_dict(PACKAGE)
 
