@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from numpy.random import Generator
 
 from .config import SPLITS, SyntheticConfig
 from .scene import (
@@ -79,7 +80,7 @@ class _Band:
     grey: float
 
     @classmethod
-    def draw(cls, start: float, width: int, rng: np.random.Generator) -> "_Band":
+    def draw(cls, start: float, width: int, rng: Generator) -> "_Band":
         solid = bool(rng.random() < 0.25)
         return cls(
             start=start,
@@ -108,7 +109,7 @@ class _Band:
 
 
 def _light(
-    image: np.ndarray, scene: Scene, config: SyntheticConfig, time: int, rng: np.random.Generator
+    image: np.ndarray, scene: Scene, config: SyntheticConfig, time: int, rng: Generator
 ) -> np.ndarray:
     """Flicker (gain, gamma, tint, new in each frame) and the wandering shadow."""
     gamma = math.exp(0.10 * config.flicker * rng.standard_normal())
@@ -122,7 +123,7 @@ def _light(
     return image * dimming[..., None].astype(np.float32) * gain.astype(np.float32)
 
 
-def _sensor_noise(config: SyntheticConfig, rng: np.random.Generator) -> np.ndarray:
+def _sensor_noise(config: SyntheticConfig, rng: Generator) -> np.ndarray:
     """(H, W, 3) float32: grain per pixel, plus blotches of some 3 % and 10 % of the width."""
     size = (config.width, config.height)
     noise = rng.standard_normal((config.height, config.width, 3), dtype=np.float32)
@@ -168,7 +169,7 @@ def render_video(
 
 
 def _expose(
-    scene: Scene, config: SyntheticConfig, time: int, rng: np.random.Generator
+    scene: Scene, config: SyntheticConfig, time: int, rng: Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """A frame with motion blur, (H, W, 3) float32, and the raw labels of its middle instant."""
     size = (config.width, config.height)
