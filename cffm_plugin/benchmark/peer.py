@@ -19,9 +19,8 @@ def build_peer(cfg: CfgNode) -> nn.Module:
     try:
         from transformers import SegformerConfig, SegformerForSemanticSegmentation
     except ImportError as error:
-        raise ImportError(
-            "--peer needs the library transformers: pip install transformers"
-        ) from error
+        message = "--peer needs the library transformers: pip install transformers"
+        raise ImportError(message) from error
     if cfg.MODEL.BACKBONE.NAME != "build_mit_backbone":
         raise ValueError(
             f"--peer compares with SegFormer, whose backbone is MiT; MODEL.BACKBONE.NAME is "
