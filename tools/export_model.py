@@ -14,7 +14,6 @@ from pathlib import Path
 
 import torch
 from detectron2.utils.logger import setup_logger
-from run_onnx_stream import Stream, load_graphs, read_manifest
 
 from cffm_plugin.config import load_config
 from cffm_plugin.engine import complete_config
@@ -26,6 +25,7 @@ from cffm_plugin.export import (
     load_programs,
     random_frames,
 )
+from cffm_plugin.export.onnx_runner import Stream, load_graphs, read_manifest
 from cffm_plugin.inference import StreamingSegmentor
 
 TOLERANCE = 1e-3

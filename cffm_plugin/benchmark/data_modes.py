@@ -1,10 +1,11 @@
 """Reading clips for training, and whole evaluations, measured on a generated dataset."""
 
 import contextlib
+import itertools
+import statistics
 import tempfile
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,40 +16,36 @@ from torch import nn
 from ..data import ClipMapper, read_image, read_mask, register_vspw
 from ..engine import CFFMTrainer
 from ..libraries import OptionalLibrary
-from ..synthetic import SyntheticConfig, write_synthetic_vspw
+from ..synthetic import SYNTHETIC_CLASSES, SyntheticConfig, write_synthetic_vspw
 
 cv2 = OptionalLibrary("cv2", "Benchmarks of data and evaluation")
-
-SPLITS = {"train": 2, "val": 3}
 
 
 @contextlib.contextmanager
 def generated_dataset(cfg: CfgNode, size: tuple[int, int], frames: int) -> Iterator[CfgNode]:
     """A config for a dataset of two training and three validation videos, written meanwhile."""
-    classes = cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES
-    names = {split: f"benchmark_{split}" for split in SPLITS}
+    config = SyntheticConfig(
+        height=size[0],
+        width=size[1],
+        frames_per_video=frames,
+        num_videos={"train": 2, "val": 3},
+        num_classes=cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES,
+    )
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.DATASETS.TRAIN, cfg.DATASETS.TEST = ("benchmark_train",), ("benchmark_val",)
     with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder) / "dataset"
-        config = SyntheticConfig(
-            height=size[0],
-            width=size[1],
-            frames_per_video=frames,
-            num_videos=SPLITS,
-            num_classes=classes,
-        )
-        write_synthetic_vspw(root, config)
-        for split, name in names.items():
-            register_vspw(name, root, split, classes=[f"class {k}" for k in range(classes)])
-        cfg = cfg.clone()
-        cfg.defrost()
-        cfg.DATASETS.TRAIN, cfg.DATASETS.TEST = (names["train"],), (names["val"],)
-        cfg.OUTPUT_DIR = str(Path(folder) / "output")
+        cfg.OUTPUT_DIR = f"{folder}/output"
+        root = write_synthetic_vspw(f"{folder}/dataset", config)
+        for split in config.num_videos:
+            classes = SYNTHETIC_CLASSES[: config.num_classes]
+            register_vspw(f"benchmark_{split}", root, split, classes=classes)
         try:
             yield cfg
         finally:
-            for name in names.values():
-                DatasetCatalog.remove(name)
-                MetadataCatalog.remove(name)
+            for split in config.num_videos:
+                DatasetCatalog.remove(f"benchmark_{split}")
+                MetadataCatalog.remove(f"benchmark_{split}")
 
 
 def measure_dataloader(cfg: CfgNode, clips: int) -> dict[str, Any]:
@@ -59,11 +56,10 @@ def measure_dataloader(cfg: CfgNode, clips: int) -> dict[str, Any]:
     torch.set_num_threads(1)  # as in a worker
     cv2.setNumThreads(0)
     try:
-        mapper(records[0])
-        start = time.perf_counter()
-        mapped = [mapper(records[i % len(records)]) for i in range(clips)]
-        whole = (time.perf_counter() - start) / clips
-        files = [records[0]["frames"][i] for i in range(len(mapped[0]["image"]))]
+        frames = len(mapper(records[0])["image"])
+        turns = itertools.cycle(records)
+        whole = _seconds(lambda: mapper(next(turns)), clips)
+        files = records[0]["frames"][:frames]
         images = _seconds(lambda: [read_image(file["file_name"]) for file in files], clips)
         masks = _seconds(lambda: [read_mask(file["sem_seg_file_name"]) for file in files], clips)
     finally:
@@ -89,12 +85,12 @@ def measure_evaluation(cfg: CfgNode, model: nn.Module, repeats: int) -> dict[str
         start = time.perf_counter()
         scores[streaming] = CFFMTrainer.test(cfg, model)
         seconds[streaming].append(time.perf_counter() - start)
-    stream, clip = (frames / sorted(seconds[s])[len(seconds[s]) // 2] for s in (True, False))
+    stream, clips = (statistics.median(seconds[streaming]) for streaming in (True, False))
     return {
         "frames": frames,
-        "median_s": frames / stream,
-        "streaming_frames_per_s": stream,
-        "clips_frames_per_s": clip,
+        "median_s": stream,
+        "streaming_frames_per_s": frames / stream,
+        "clips_frames_per_s": frames / clips,
         "same_scores": repr(scores[True]) == repr(scores[False]),  # NaN is not equal to itself
     }
 

@@ -1,6 +1,7 @@
 """Timing several things side by side, so that a busy or slow machine is the same for all."""
 
 import gc
+import itertools
 import resource
 import statistics
 import sys
@@ -25,14 +26,10 @@ class Measurement:
     seconds: list[float] = field(default_factory=list)
     peak_bytes: int = 0
 
-    @property
-    def median(self) -> float:
-        return statistics.median(self.seconds)
-
     def summary(self) -> dict[str, float]:
         """``median_s``, ``min_s``, ``max_s``, ``repeats`` and ``peak_gb`` (10^9 bytes)."""
         return {
-            "median_s": self.median,
+            "median_s": statistics.median(self.seconds),
             "min_s": min(self.seconds),
             "max_s": max(self.seconds),
             "repeats": len(self.seconds),
@@ -51,18 +48,17 @@ def measure(
         device: what to wait for.
         warmup: uncounted calls of each.
     """
+    for _, step in itertools.product(range(warmup), steps.values()):
+        step()
     measurements = {name: Measurement() for name in steps}
-    for turn in range(-warmup, repeats):
-        for name, step in steps.items():
-            gc.collect()
-            _reset_peak(device)
-            start = _now(device)
-            step()
-            seconds = _now(device) - start
-            if turn >= 0:
-                measurements[name].seconds.append(seconds)
-                peak = _peak(device)
-                measurements[name].peak_bytes = max(measurements[name].peak_bytes, peak)
+    for _, (name, step) in itertools.product(range(repeats), steps.items()):
+        gc.collect()
+        _reset_peak(device)
+        start = _now(device)
+        step()
+        of_step = measurements[name]
+        of_step.seconds.append(_now(device) - start)
+        of_step.peak_bytes = max(of_step.peak_bytes, _peak(device))
     return measurements
 
 

@@ -1,7 +1,6 @@
 """Loading checkpoints safely and strictly, and converting those of others."""
 
 from .. import needs_detectron2  # noqa: F401  (says how to get it)
-from . import huggingface, mmseg, official, segformer  # noqa: F401  (they fill FORMATS)
 from .checkpointer import SegmentorCheckpointer
 from .conversion import FORMATS, Conversion, convert, find_rule, is_classifier, recognise
 from .reading import read_state_dict

@@ -78,7 +78,7 @@ class SegmentorCheckpointer(DetectionCheckpointer):
             return loaded
         raise ValueError(
             f"{self._path} is a checkpoint in another format ({source}; known: "
-            f"{', '.join(FORMATS)}). Convert it first: "
+            f"{', '.join(known.name for known in FORMATS)}). Convert it first: "
             f"python tools/convert_checkpoint.py {self._path} converted.pth"
         )
 
@@ -93,33 +93,32 @@ class SegmentorCheckpointer(DetectionCheckpointer):
         # Counters of BatchNorm are never reported missing: old checkpoints lack them.
         names = (n for n in self.model.state_dict() if not n.endswith("num_batches_tracked"))
         ours = _by_part(names)
-        loaded_parts = [p for p in ours if len(missing.get(p, ())) < len(ours[p])]
+        loaded_parts = [p for p in ours if len(missing[p]) < len(ours[p])]
+        new_classifiers = set()
+        if not self.require_all:
+            new_classifiers |= {
+                name
+                for name, theirs, mine in incompatible.incorrect_shapes
+                if is_classifier(name) and tuple(theirs[1:]) == tuple(mine[1:])
+            }
+            for part in loaded_parts:  # a whole part but for its classifier
+                classifiers = set(filter(is_classifier, ours[part]))
+                new_classifiers |= classifiers if classifiers == set(missing[part]) else set()
         problems = [
             f"{name} has shape {theirs} in the checkpoint, {mine} in the model"
             for name, theirs, mine in incompatible.incorrect_shapes
-            if self.require_all or not _differs_in_classes_only(name, theirs, mine)
+            if name not in new_classifiers
         ]
-        new_classifiers = {
-            name
-            for name, theirs, mine in incompatible.incorrect_shapes
-            if _differs_in_classes_only(name, theirs, mine)
-        }
-        if not self.require_all:
-            for part in loaded_parts:
-                new_classifiers |= _left_out_classifiers(ours[part], missing.get(part, ()))
         for part in loaded_parts:
-            lacking = [name for name in missing.get(part, ()) if name not in new_classifiers]
+            lacking = [name for name in missing[part] if name not in new_classifiers]
             problems += [f"{name} is not in the checkpoint" for name in lacking]
-            problems += [f"{name} is not in the model" for name in unexpected.get(part, ())]
+            problems += [f"{name} is not in the model" for name in unexpected[part]]
         if not loaded_parts:
             some = ", ".join([*incompatible.unexpected_keys][:3])
             problems.append(f"none of the model's weights is in the checkpoint, which has {some}")
         if self.require_all:
-            problems += [
-                f"the whole of {part} is not in the checkpoint"
-                for part in ours
-                if part not in loaded_parts
-            ]
+            absent = [part for part in ours if part not in loaded_parts]
+            problems += [f"the whole of {part} is not in the checkpoint" for part in absent]
         if problems and not (self._by_heuristics and loaded_parts and not self.require_all):
             listed = "\n  ".join(problems[:6])
             more = f"\n  ... and {len(problems) - 6} more" if len(problems) > 6 else ""
@@ -129,7 +128,7 @@ class SegmentorCheckpointer(DetectionCheckpointer):
                 "output folder), or another checkpoint in MODEL.WEIGHTS."
             )
         super()._log_incompatible_keys(incompatible)
-        if new_classifiers and not self.require_all:
+        if new_classifiers:
             logger.warning(
                 "%s holds no classifier of this number of classes; these start anew: %s",
                 self._path,
@@ -143,18 +142,8 @@ def _current(name: str) -> str:
     return f"temporal.{current_name(rest)}" if part == "temporal" else name
 
 
-def _by_part(names: Any) -> dict[str, list[str]]:
+def _by_part(names: Iterable[str]) -> dict[str, list[str]]:
     parts: dict[str, list[str]] = defaultdict(list)
     for name in names:
         parts[name.split(".")[0]].append(name)
-    return dict(parts)
-
-
-def _differs_in_classes_only(name: str, theirs: tuple[int, ...], mine: tuple[int, ...]) -> bool:
-    return is_classifier(name) and tuple(theirs[1:]) == tuple(mine[1:])
-
-
-def _left_out_classifiers(ours: Iterable[str], missing: Iterable[str]) -> set[str]:
-    """The classifier's weights of a part, where they are all that the checkpoint lacks of it."""
-    classifiers = {name for name in ours if is_classifier(name)}
-    return classifiers if classifiers == set(missing) else set()
+    return parts

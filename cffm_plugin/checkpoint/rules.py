@@ -5,13 +5,17 @@ A rule fits a key whose whole text its pattern matches. Targets are our names: t
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 Target = str | Callable[[re.Match], str]
+
+# Of the encoder as its authors spell it, which is how we do: part and rest of a name.
+ENCODER = r"(patch_embed[1-4]|block[1-4]\.\d+|norm[1-4])\.(.+)"
+TENSOR = r"\.(weight|bias)"
 
 
 @dataclass(frozen=True)
@@ -26,33 +30,20 @@ class Piece:
 
 @dataclass(frozen=True)
 class Rename:
-    """One tensor of theirs is one of ours."""
+    """One tensor of theirs is one of ours, or the ``part``-th of the ``parts`` of its rows."""
 
     pattern: str
     target: Target
     transform: Callable[[Tensor], Tensor] = lambda tensor: tensor
+    part: int = 0
+    parts: int = 1
 
     def names(self, match: re.Match) -> tuple[str, ...]:
         return (expand(self.target, match),)
 
     def pieces(self, match: re.Match, tensor: Tensor) -> list[Piece]:
-        return [Piece(expand(self.target, match), self.transform(tensor))]
-
-
-@dataclass(frozen=True)
-class Merge:
-    """One tensor of theirs is the ``part``-th of the ``parts`` that ours has along its rows."""
-
-    pattern: str
-    target: Target
-    part: int
-    parts: int
-
-    def names(self, match: re.Match) -> tuple[str, ...]:
-        return (expand(self.target, match),)
-
-    def pieces(self, match: re.Match, tensor: Tensor) -> list[Piece]:
-        return [Piece(expand(self.target, match), tensor, self.part, self.parts)]
+        name = expand(self.target, match)
+        return [Piece(name, self.transform(tensor), self.part, self.parts)]
 
 
 @dataclass(frozen=True)
@@ -73,7 +64,7 @@ class Split:
 
     def pieces(self, match: re.Match, tensor: Tensor) -> list[Piece]:
         targets = [expand(target, match) if target else None for target in self.targets]
-        parts = self._parts(match, tensor)
+        parts = tensor.split(self._rows(match, tensor))
         return [
             Piece(name, torch.cat([part for part, target in zip(parts, targets) if target == name]))
             for name in self.names(match)
@@ -81,42 +72,69 @@ class Split:
 
     def left_out(self, match: re.Match, tensor: Tensor) -> list[str]:
         """The rows that are left out, as ``key[first:last + 1]``."""
-        rows = len(self._parts(match, tensor)[0])
+        rows = self._rows(match, tensor)
         indices = [i for i, target in enumerate(self.targets) if target is None]
         return [f"{match[0]}[{i * rows}:{(i + 1) * rows}]" for i in indices]
 
-    def _parts(self, match: re.Match, tensor: Tensor) -> tuple[Tensor, ...]:
+    def _rows(self, match: re.Match, tensor: Tensor) -> int:
+        """How many rows a part has."""
         parts = len(self.targets)
         if tensor.dim() == 0 or tensor.shape[0] % parts:
             raise ValueError(
                 f"{match[0]} has shape {tuple(tensor.shape)}; expected rows in {parts} equal parts"
             )
-        return tensor.split(tensor.shape[0] // parts)
+        return tensor.shape[0] // parts
 
 
 @dataclass(frozen=True)
-class Drop:
+class _NothingOfOurs:
+    pattern: str
+    reason: str
+
+    def names(self, match: re.Match) -> tuple[str, ...]:
+        return ()
+
+
+class Drop(_NothingOfOurs):
     """A key that is knowingly left out."""
 
-    pattern: str
-    reason: str
 
-    def names(self, match: re.Match) -> tuple[str, ...]:
-        return ()
+class Refuse(_NothingOfOurs):
+    """A key that the source needs and that our model can't represent: an error."""
+
+
+Rule = Rename | Split | Drop | Refuse
 
 
 @dataclass(frozen=True)
-class Refuse:
-    """A key that the source needs and that our model can't represent: an error."""
+class Format:
+    """A kind of checkpoint.
 
-    pattern: str
-    reason: str
+    Attributes:
+        name: what it is called to the user.
+        signature: pattern of a key that tells the format.
+        rules: the first whose pattern matches a key is applied.
+        unless: pattern of a key with which it is another format in spite of the signature.
+    """
 
-    def names(self, match: re.Match) -> tuple[str, ...]:
-        return ()
+    name: str
+    signature: str
+    rules: tuple[Rule, ...]
+    unless: str = ""
 
+    def fits(self, keys: Collection[str]) -> bool:
+        def any_is(pattern: str) -> bool:
+            return any(re.fullmatch(pattern, key) for key in keys)
 
-Rule = Rename | Merge | Split | Drop | Refuse
+        return any_is(self.signature) and not (self.unless and any_is(self.unless))
+
+    def find(self, key: str) -> tuple[Rule, re.Match] | None:
+        """The rule for a key, with the match of its pattern."""
+        for rule in self.rules:
+            match = re.fullmatch(rule.pattern, key)
+            if match is not None:
+                return rule, match
+        return None
 
 
 def expand(target: Target, match: re.Match) -> str:
@@ -133,3 +151,8 @@ def numbered(template: str, offset: int) -> Callable[[re.Match], str]:
         return match.expand(template.replace("{stage}", str(int(match[1]) + offset)))
 
     return target
+
+
+def in_block(name: str) -> Target:
+    """A layer of MiT's blocks, for matches of stage (from 0), block and kind of tensor."""
+    return numbered(rf"backbone.block{{stage}}.\2.{name}.\3", +1)

@@ -7,6 +7,7 @@ from detectron2.config import CfgNode
 from torch import Tensor
 
 from ..modeling.backbone import MIT_VARIANTS
+from . import efficientnet_lite0
 
 # Variants that configs/vspw has no config for -> the one to start from.
 _NEAREST_CONFIG = {"mit_tiny": "mit_b0", "mit_b3": "mit_b5", "mit_b4": "mit_b5"}
@@ -17,7 +18,7 @@ class Sizes:
     """Sizes of a model.
 
     Attributes:
-        variant: of the encoder, a key of ``MIT_VARIANTS``.
+        variant: of the encoder: a key of ``MIT_VARIANTS``, or timm's name of EfficientNet-Lite0.
         embedding_channels: C; None for an encoder alone.
         num_classes: K; None without classifiers.
         temporal_depth: number of CFFM's blocks; 0 without a temporal part.
@@ -37,34 +38,33 @@ def sizes_of(weights: Mapping[str, Tensor]) -> Sizes:
     """Sizes of the model that weights in our names are of.
 
     Raises:
-        ValueError: the encoder is none of MiT's variants, or a weight that tells a size is missing.
+        ValueError: the encoder is none that a format has, or a weight that tells a size is missing.
     """
-    variant = mit_variant(weights)
-    if not any(name.startswith("sem_seg_head.") for name in weights):
+    variant = encoder_variant(weights)
+    parts = {name.split(".")[0] for name in weights}
+    if "sem_seg_head" not in parts:
         return Sizes(variant)
     predictor = weights.get("sem_seg_head.predictor.weight")
-    depth = sum(name.endswith(".mining.window_bias") for name in weights)
-    has_temporal = any(name.startswith("temporal.") for name in weights)
+    num_heads = 0
+    if "temporal" in parts:
+        num_heads = _rows(weights, "temporal.module.blocks.0.mining.window_bias")
     return Sizes(
         variant,
-        embedding_channels=_shape(weights, "sem_seg_head.projections.res2.weight")[0],
-        num_classes=None if predictor is None else predictor.shape[0],
-        temporal_depth=depth,
-        num_heads=(
-            _shape(weights, "temporal.module.blocks.0.mining.window_bias")[0] if has_temporal else 0
-        ),
-        has_prototype_branch=any(name.startswith("prototype_branch.") for name in weights),
+        embedding_channels=_rows(weights, "sem_seg_head.projections.res2.weight"),
+        num_classes=None if predictor is None else len(predictor),
+        temporal_depth=sum(name.endswith(".mining.window_bias") for name in weights),
+        num_heads=num_heads,
+        has_prototype_branch="prototype_branch" in parts,
     )
 
 
-def mit_variant(weights: Mapping[str, Tensor]) -> str:
-    """Name of the MiT whose sizes the encoder's weights have."""
+def encoder_variant(weights: Mapping[str, Tensor]) -> str:
+    """Name of the EfficientNet-Lite0, or of the MiT whose sizes the encoder's weights have."""
+    if efficientnet_lite0.TELLING in weights:
+        return efficientnet_lite0.TIMM_NAME
     dims, depths = [], []
     for stage in range(1, 5):
-        embed = weights.get(f"backbone.patch_embed{stage}.proj.weight")
-        if embed is None:
-            raise ValueError(f"no backbone.patch_embed{stage}.proj.weight: this is no MiT encoder")
-        dims.append(embed.shape[0])
+        dims.append(_rows(weights, f"backbone.patch_embed{stage}.proj.weight"))
         prefix = f"backbone.block{stage}."
         depths.append(len({k.split(".")[2] for k in weights if k.startswith(prefix)}))
     for name, variant in MIT_VARIANTS.items():
@@ -75,6 +75,8 @@ def mit_variant(weights: Mapping[str, Tensor]) -> str:
 
 def config_for(sizes: Sizes) -> str:
     """The shipped config that is nearest to a model, relative to the repository's root."""
+    if sizes.variant == efficientnet_lite0.TIMM_NAME:
+        return "configs/camvid/cffm_efficientnet_lite0.yaml"
     variant = _NEAREST_CONFIG.get(sizes.variant, sizes.variant)
     if sizes.has_prototype_branch:
         return f"configs/vspw/cffm_plus_{variant}.yaml"
@@ -86,7 +88,7 @@ def config_for(sizes: Sizes) -> str:
 def overrides_for(sizes: Sizes, cfg: CfgNode) -> list[str]:
     """``KEY VALUE`` pairs with which a config fits a model; none where it fits as it is."""
     wanted: dict[str, str | int | None] = {
-        "MODEL.MIT.NAME": sizes.variant,
+        "MODEL.MIT.NAME": sizes.variant if sizes.variant in MIT_VARIANTS else None,
         "MODEL.SEM_SEG_HEAD.CONVS_DIM": sizes.embedding_channels,
         "MODEL.SEM_SEG_HEAD.NUM_CLASSES": sizes.num_classes,
         "MODEL.CFFM.DEPTH": sizes.temporal_depth or None,
@@ -102,7 +104,7 @@ def overrides_for(sizes: Sizes, cfg: CfgNode) -> list[str]:
     return overrides
 
 
-def _shape(weights: Mapping[str, Tensor], name: str) -> tuple[int, ...]:
+def _rows(weights: Mapping[str, Tensor], name: str) -> int:
     if name not in weights:
         raise ValueError(f"no {name}: weights are missing")
-    return tuple(weights[name].shape)
+    return len(weights[name])

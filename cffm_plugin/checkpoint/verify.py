@@ -6,7 +6,14 @@ import torch
 from torch import Tensor, nn
 
 from ..core import CFFM
-from ..modeling import CFFMSegmentor, MiT, PrototypeBranch, SegFormerHead, TemporalHead
+from ..modeling import (
+    CFFMSegmentor,
+    MiT,
+    PrototypeBranch,
+    SegFormerHead,
+    TemporalHead,
+    TimmBackbone,
+)
 from ..modeling.backbone import MIT_VARIANTS
 from .conversion import is_classifier
 from .sizes import Sizes, sizes_of
@@ -23,17 +30,16 @@ def verify_complete(weights: Mapping[str, Tensor], *, new_classifier: bool = Fal
         the number of parameters in the weights.
 
     Raises:
-        ValueError: the encoder is none of MiT's variants, or weights are missing or left over.
+        ValueError: the encoder is none that a format has, or weights are missing, left over or of
+            another shape.
     """
     with torch.device("meta"):  # sizes only: nothing is allocated or initialised
         model = _model_of(sizes_of(weights))
-    ignored: dict[str, Tensor] = {}
-    if new_classifier:
-        ignored = {
-            name: tensor
-            for name, tensor in model.state_dict().items()
-            if is_classifier(name) and name not in weights
-        }
+    ignored = {
+        name: tensor
+        for name, tensor in model.state_dict().items()
+        if new_classifier and is_classifier(name) and name not in weights
+    }
     try:
         model.load_state_dict({**weights, **ignored}, assign=True)
     except RuntimeError as error:
@@ -42,19 +48,19 @@ def verify_complete(weights: Mapping[str, Tensor], *, new_classifier: bool = Fal
 
 
 def _model_of(sizes: Sizes) -> nn.Module:
+    if sizes.variant not in MIT_VARIANTS:
+        return nn.ModuleDict({"backbone": TimmBackbone(sizes.variant)})
     backbone = MiT(MIT_VARIANTS[sizes.variant])
     if sizes.embedding_channels is None:
         return nn.ModuleDict({"backbone": backbone})
     dim = sizes.embedding_channels
     num_classes = sizes.num_classes or 1  # 1: the classifiers were left out, so any number does
-    temporal, prototype_branch = None, None
+    temporal, branch = None, None
     if sizes.temporal_depth:
         cffm = CFFM(dim, sizes.temporal_depth, num_heads=sizes.num_heads)
         temporal = TemporalHead(cffm, num_classes=num_classes)
     if sizes.has_prototype_branch:
-        prototype_branch = PrototypeBranch(
-            dim, num_classes=num_classes, num_heads=sizes.num_heads or 8
-        )
+        branch = PrototypeBranch(dim, num_classes=num_classes, num_heads=sizes.num_heads or 8)
     return CFFMSegmentor(
         backbone=backbone,
         sem_seg_head=SegFormerHead(
@@ -63,5 +69,5 @@ def _model_of(sizes: Sizes) -> nn.Module:
         pixel_mean=(0.0, 0.0, 0.0),
         pixel_std=(1.0, 1.0, 1.0),
         temporal=temporal,
-        prototype_branch=prototype_branch,
+        prototype_branch=branch,
     )

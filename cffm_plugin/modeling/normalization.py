@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from detectron2.config import CfgNode, get_cfg
 
 from .backbone import pixel_statistics
-from .backbone.efficientnet_lite0 import EFFICIENTNET_LITE0
 
 _IMAGENET = ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
 
@@ -95,8 +94,6 @@ def _of_pretraining(cfg: CfgNode) -> tuple[Normalization | None, str]:
         own, source = _rounded(*_IMAGENET), f"the pretraining of {mit}"
     elif backbone != "build_timm_backbone":
         return None, ""
-    elif cfg.MODEL.TIMM.CHECKPOINT == EFFICIENTNET_LITE0:
-        own, source = _rounded([127] * 3, [128] * 3), f"the pretraining of {EFFICIENTNET_LITE0}"
     else:
         try:
             own = _rounded(*pixel_statistics(model))

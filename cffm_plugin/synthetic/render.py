@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.random import Generator
 
 from ..libraries import OptionalLibrary
 from .config import SPLITS, SyntheticConfig
@@ -81,7 +82,7 @@ class _Band:
     grey: float
 
     @classmethod
-    def draw(cls, start: float, width: int, rng: np.random.Generator) -> "_Band":
+    def draw(cls, start: float, width: int, rng: Generator) -> "_Band":
         solid = bool(rng.random() < 0.25)
         return cls(
             start=start,
@@ -110,7 +111,7 @@ class _Band:
 
 
 def _light(
-    image: np.ndarray, scene: Scene, config: SyntheticConfig, time: int, rng: np.random.Generator
+    image: np.ndarray, scene: Scene, config: SyntheticConfig, time: int, rng: Generator
 ) -> np.ndarray:
     """Flicker (gain, gamma, tint, new in each frame) and the wandering shadow."""
     gamma = math.exp(0.10 * config.flicker * rng.standard_normal())
@@ -124,7 +125,7 @@ def _light(
     return image * dimming[..., None].astype(np.float32) * gain.astype(np.float32)
 
 
-def _sensor_noise(config: SyntheticConfig, rng: np.random.Generator) -> np.ndarray:
+def _sensor_noise(config: SyntheticConfig, rng: Generator) -> np.ndarray:
     """(H, W, 3) float32: grain per pixel, plus blotches of some 3 % and 10 % of the width."""
     size = (config.width, config.height)
     noise = rng.standard_normal((config.height, config.width, 3), dtype=np.float32)
@@ -170,7 +171,7 @@ def render_video(
 
 
 def _expose(
-    scene: Scene, config: SyntheticConfig, time: int, rng: np.random.Generator
+    scene: Scene, config: SyntheticConfig, time: int, rng: Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """A frame with motion blur, (H, W, 3) float32, and the raw labels of its middle instant."""
     size = (config.width, config.height)

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.random import Generator
 
 from ..libraries import OptionalLibrary
 from .config import SPLITS, SyntheticConfig
@@ -33,9 +34,7 @@ class _Orbit:
     phase: float
 
     @classmethod
-    def draw(
-        cls, center: np.ndarray, radius: float, speed: float, rng: np.random.Generator
-    ) -> "_Orbit":
+    def draw(cls, center: np.ndarray, radius: float, speed: float, rng: Generator) -> "_Orbit":
         """An orbit whose highest speed is ``speed`` pixels per frame."""
         rate = speed / radius * rng.choice((-1, 1))
         tilt, phase = rng.uniform(0, 2 * np.pi, 2)
@@ -61,20 +60,16 @@ class _Swing:
         return self.mean + self.amplitude * math.sin(self.rate * time + self.phase)
 
     @classmethod
-    def draw(
-        cls, mean: float, amplitude: float, motion: float, rng: np.random.Generator
-    ) -> "_Swing":
+    def draw(cls, mean: float, amplitude: float, motion: float, rng: Generator) -> "_Swing":
         period = rng.uniform(60, 140)
         return cls(mean, amplitude, motion * 2 * np.pi / period, rng.uniform(0, 2 * np.pi))
 
 
-def similarity(
-    scale: float, angle: float, source: np.ndarray, destination: np.ndarray
-) -> np.ndarray:
-    """(3, 3) map that scales and turns around ``source`` and puts it at ``destination``."""
+def similarity(scale: float, angle: float, source: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """(3, 3) map that scales and turns around ``source`` and puts it at ``target``."""
     c, s = scale * math.cos(angle), scale * math.sin(angle)
     matrix = np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])
-    matrix[:2, 2] = destination - matrix[:2, :2] @ source
+    matrix[:2, 2] = target - matrix[:2, :2] @ source
     return matrix
 
 
@@ -141,15 +136,13 @@ def draw_scene(config: SyntheticConfig, split: str, index: int) -> Scene:
     )
 
 
-def random_stream(
-    config: SyntheticConfig, split: str, index: int, stream: int
-) -> np.random.Generator:
+def random_stream(config: SyntheticConfig, split: str, index: int, stream: int) -> Generator:
     key = (SPLITS.index(split), index, stream)
     return np.random.default_rng(np.random.SeedSequence(config.seed, spawn_key=key))
 
 
 def _choose_classes(
-    config: SyntheticConfig, split: str, index: int, rng: np.random.Generator
+    config: SyntheticConfig, split: str, index: int, rng: Generator
 ) -> tuple[list[int], list[int | None]]:
     """Classes of a video's stuff and things; None is a void thing.
 
@@ -171,7 +164,7 @@ def _choose_classes(
 
 
 def _draw_stuff(
-    config: SyntheticConfig, classes: list[int], rng: np.random.Generator
+    config: SyntheticConfig, classes: list[int], rng: Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """The plane behind the things: image (h, w, 3) float32 and raw labels (h, w) uint8.
 
@@ -201,7 +194,7 @@ def _draw_stuff(
     return image, (owner + 1).astype(np.uint8)
 
 
-def _scattered_points(count: int, rng: np.random.Generator) -> np.ndarray:
+def _scattered_points(count: int, rng: Generator) -> np.ndarray:
     """(count, 2) points in -1..1 that keep apart: each is the best of some candidates."""
     points = rng.uniform(-1, 1, (1, 2))
     for _ in range(count - 1):
@@ -211,7 +204,7 @@ def _scattered_points(count: int, rng: np.random.Generator) -> np.ndarray:
     return points
 
 
-def _draw_thing(config: SyntheticConfig, k: int | None, rng: np.random.Generator) -> Thing:
+def _draw_thing(config: SyntheticConfig, k: int | None, rng: Generator) -> Thing:
     """One object of class ``k``, or of none if ``k`` is None."""
     style = _void_style(rng) if k is None else STYLES[k]
     radius = max(config.width * rng.uniform(0.085, 0.185), 2.0)
@@ -236,7 +229,7 @@ def _draw_thing(config: SyntheticConfig, k: int | None, rng: np.random.Generator
     )
 
 
-def _void_style(rng: np.random.Generator) -> Style:
+def _void_style(rng: Generator) -> Style:
     """Something that is no class: any colour, pattern and shape."""
     red, green, blue = (float(c) for c in rng.uniform(90, 170, 3))
     return replace(

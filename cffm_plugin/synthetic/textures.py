@@ -2,9 +2,11 @@
 
 import colorsys
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.random import Generator
 
 from ..libraries import OptionalLibrary
 from .config import MAX_CLASSES
@@ -56,60 +58,35 @@ def _generated_style(k: int) -> Style:
     )
 
 
-def _palette() -> tuple[tuple[int, int, int], ...]:
-    """Saturated colours to draw labels with; unlike the mean colours, easy to tell apart."""
-    colors = []
-    for k in range(MAX_CLASSES):
-        hue, saturation, value = (
-            k * 0.618034 % 1.0,
-            (0.9, 0.55)[k // 3 % 2],
-            (0.95, 0.75, 0.5)[k % 3],
-        )
-        red, green, blue = (round(255 * c) for c in colorsys.hsv_to_rgb(hue, saturation, value))
-        colors.append((red, green, blue))
-    return tuple(colors)
+def _label_color(k: int) -> tuple[int, int, int]:
+    """A saturated RGB to draw labels with; unlike the mean colours, easy to tell apart."""
+    saturation, value = (0.9, 0.55)[k // 3 % 2], (0.95, 0.75, 0.5)[k % 3]
+    red, green, blue = colorsys.hsv_to_rgb(k * 0.618034 % 1.0, saturation, value)
+    return round(255 * red), round(255 * green), round(255 * blue)
 
 
-def smooth_noise(u: np.ndarray, v: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def smooth_noise(u: np.ndarray, v: np.ndarray, rng: Generator) -> np.ndarray:
     """Smooth random field at coordinates u, v in wavelengths, about zero mean, unit deviation."""
     lattice = rng.standard_normal((64, 64), dtype=np.float32) * 1.4
     u, v = ((c % 64).astype(np.float32) for c in (u + 32, v + 32))
     return cv2.remap(lattice, u, v, cv2.INTER_CUBIC, borderMode=cv2.BORDER_WRAP)
 
 
-def _stripes(u: np.ndarray, v: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    return np.sin(2 * np.pi * u + 1.2 * smooth_noise(u / 3, v / 3, rng))
-
-
-def _checks(u: np.ndarray, v: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _checks(u: np.ndarray, v: np.ndarray, rng: Generator) -> np.ndarray:
     bend = 0.5 * smooth_noise(u / 3, v / 3, rng)
     return np.sin(2 * np.pi * u + bend) * np.sin(2 * np.pi * v + bend)
 
 
-def _spots(u: np.ndarray, v: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    return np.tanh(4 * (smooth_noise(1.7 * u, 1.7 * v, rng) - 0.6))
-
-
-def _streaks(u: np.ndarray, v: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    return smooth_noise(u / 3, 2 * v, rng)
-
-
-def _grain(u: np.ndarray, v: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    return smooth_noise(2 * u, 2 * v, rng)
-
-
-PATTERNS = {
-    "stripes": _stripes,
+PATTERNS: dict[str, Callable[[np.ndarray, np.ndarray, Generator], np.ndarray]] = {
+    "stripes": lambda u, v, rng: np.sin(2 * np.pi * u + 1.2 * smooth_noise(u / 3, v / 3, rng)),
     "checks": _checks,
-    "spots": _spots,
-    "streaks": _streaks,
-    "grain": _grain,
+    "spots": lambda u, v, rng: np.tanh(4 * (smooth_noise(1.7 * u, 1.7 * v, rng) - 0.6)),
+    "streaks": lambda u, v, rng: smooth_noise(u / 3, 2 * v, rng),
+    "grain": lambda u, v, rng: smooth_noise(2 * u, 2 * v, rng),
 }
 
 
-def draw_texture(
-    style: Style, height: int, width: int, unit: float, rng: np.random.Generator
-) -> np.ndarray:
+def draw_texture(style: Style, height: int, width: int, unit: float, rng: Generator) -> np.ndarray:
     """One instance of a class's texture, (height, width, 3) float32 BGR."""
     wavelength = max(style.wavelength * unit, 3.0) * rng.uniform(0.85, 1.18)
     angle = math.radians(style.angle + rng.normal(0, 9))
@@ -133,32 +110,29 @@ def _outline(radii: np.ndarray, aspect: float) -> np.ndarray:
     return points * (radii / radii.max())[:, None]
 
 
-def _ellipse(rng: np.random.Generator) -> np.ndarray:
-    return _outline(np.ones(48), rng.uniform(0.45, 1.0))
-
-
-def _polygon(rng: np.random.Generator) -> np.ndarray:
-    return _outline(rng.uniform(0.75, 1.0, rng.integers(4, 6)), rng.uniform(0.7, 1.0))
-
-
-def _waves(count: int, depth: float, rng: np.random.Generator) -> np.ndarray:
+def _waves(count: int, depth: float, rng: Generator) -> np.ndarray:
     angles = np.linspace(0, 2 * np.pi, 64, endpoint=False)
     return depth * np.sin(count * angles + rng.uniform(0, 2 * np.pi))
 
 
-def _star(rng: np.random.Generator) -> np.ndarray:
-    return _outline(1 + _waves(int(rng.integers(4, 8)), 0.35, rng), rng.uniform(0.8, 1.0))
-
-
-def _blob(rng: np.random.Generator) -> np.ndarray:
+def _blob(rng: Generator) -> np.ndarray:
     lobes = sum(_waves(n, rng.uniform(0.05, 0.22), rng) for n in (2, 3, 4))
     return _outline(1 + np.asarray(lobes), rng.uniform(0.6, 1.0))
 
 
-SHAPES = {"ellipse": _ellipse, "polygon": _polygon, "star": _star, "blob": _blob}
+SHAPES: dict[str, Callable[[Generator], np.ndarray]] = {
+    "ellipse": lambda rng: _outline(np.ones(48), rng.uniform(0.45, 1.0)),
+    "polygon": lambda rng: _outline(
+        rng.uniform(0.75, 1.0, rng.integers(4, 6)), rng.uniform(0.7, 1.0)
+    ),
+    "star": lambda rng: _outline(
+        1 + _waves(int(rng.integers(4, 8)), 0.35, rng), rng.uniform(0.8, 1.0)
+    ),
+    "blob": _blob,
+}
 
 STYLES = _NAMED_STYLES + tuple(_generated_style(k) for k in range(len(_NAMED_STYLES), MAX_CLASSES))
 SYNTHETIC_CLASSES = tuple(style.name for style in STYLES)
 """Names of all 124 classes; a dataset of K classes uses the first K."""
-SYNTHETIC_COLORS = _palette()
+SYNTHETIC_COLORS = tuple(_label_color(k) for k in range(MAX_CLASSES))
 """RGB to draw each class's label with."""

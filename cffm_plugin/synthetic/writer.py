@@ -4,9 +4,9 @@ import json
 import logging
 import multiprocessing
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from os import PathLike
 from pathlib import Path
@@ -72,19 +72,17 @@ def write_synthetic_vspw(
         names = [_video_id(s, i) for s, i in config.videos() if s == split]
         (root / f"{split}.txt").write_text("".join(f"{name}\n" for name in names))
     (root / "data").mkdir(exist_ok=True)
-    write = partial(_write_video, root, config)
     videos = config.videos()
-    with tqdm(total=len(videos), desc="videos", unit="video", disable=not progress) as bar:
-        if jobs == 1:
-            for video in videos:
-                write(video)
-                bar.update()
-        else:
+    with ExitStack() as stack:
+        run: Callable = map
+        if jobs > 1:
             # Not fork: OpenCV's threads do not survive it.
             context = multiprocessing.get_context("spawn")
-            with ProcessPoolExecutor(min(jobs, len(videos) or 1), context) as pool:
-                for _ in pool.map(write, videos):
-                    bar.update()
+            pool = ProcessPoolExecutor(min(jobs, len(videos) or 1), context)
+            run = stack.enter_context(pool).map
+        written = run(partial(_write_video, root, config), videos)
+        for _ in tqdm(written, "videos", len(videos), unit="video", disable=not progress):
+            pass
     os.replace(root / _PARTIAL, root / _COMPLETE)
     return root
 
@@ -126,13 +124,12 @@ def _one_opencv_thread() -> Iterator[None]:
 
 
 def _description(config: SyntheticConfig) -> dict[str, Any]:
-    description = {
+    return {
         "written_by": _AUTHOR,
         "version": _RENDERER_VERSION,
         "config": {**vars(config), "num_videos": {s: config.num_videos.get(s, 0) for s in SPLITS}},
         "classes": list(SYNTHETIC_CLASSES[: config.num_classes]),
     }
-    return json.loads(json.dumps(description))
 
 
 def _claim(root: Path, config: SyntheticConfig, overwrite: bool) -> bool:

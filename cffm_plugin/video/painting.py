@@ -89,15 +89,13 @@ def add_legend(picture: np.ndarray, legend: Legend) -> np.ndarray:
         return picture.copy()
     height, width = picture.shape[:2]
     font = _font(max(9, round(height / 32)))
-    scale = font.size / FONT_SIZE
-    places = _place_legend(legend, font, width, scale)
-    lines = places[-1][1] + 1
-    strip_height = min(height, round((lines * TEXT_HEIGHT + MARGIN / 2) * scale))
-    top = height - strip_height
+    places = _place_legend(legend, font, width)
+    strip_height = (_lines(places) * TEXT_HEIGHT + MARGIN / 2) * font.size / FONT_SIZE
+    top = height - min(height, round(strip_height))
     darkened = picture.copy()
     darkened[top:] = darkened[top:] * 0.35
     image = Image.fromarray(darkened)
-    _draw_legend(ImageDraw.Draw(image), legend, places, font, top=top, scale=scale, ink="white")
+    _draw_legend(ImageDraw.Draw(image), legend, places, font, top=top, ink="white")
     return np.array(image)
 
 
@@ -125,10 +123,9 @@ def comparison_sheet(
     font = _font(FONT_SIZE)
     left = MARGIN + max(int(font.getlength(title)) for title in row_titles) + MARGIN
     sheet_width = left + len(column_titles) * (width + MARGIN)
-    entries = _place_legend(legend, font, sheet_width)
+    places = _place_legend(legend, font, sheet_width)
     legend_top = TEXT_HEIGHT + len(rows) * (height + MARGIN)
-    legend_lines = entries[-1][1] + 1 if entries else 0
-    size = (sheet_width, legend_top + legend_lines * TEXT_HEIGHT + MARGIN)
+    size = (sheet_width, legend_top + _lines(places) * TEXT_HEIGHT + MARGIN)
     sheet = Image.new("RGB", size, "white")
     draw = ImageDraw.Draw(sheet)
     for column, title in enumerate(column_titles):
@@ -139,7 +136,7 @@ def comparison_sheet(
         for column, picture in enumerate(row):
             image = Image.fromarray(np.ascontiguousarray(picture))
             sheet.paste(image, (left + column * (width + MARGIN), top))
-    _draw_legend(draw, legend, entries, font, top=legend_top)
+    _draw_legend(draw, legend, places, font, top=legend_top)
     return sheet
 
 
@@ -150,11 +147,10 @@ def _font(size: int) -> Font:
     return font
 
 
-def _place_legend(
-    legend: Legend, font: Font, width: int, scale: float = 1.0
-) -> list[tuple[float, int]]:
-    """(x, line) of every entry, wrapped to the picture's width; ``scale`` goes with the font's."""
+def _place_legend(legend: Legend, font: Font, width: int) -> list[tuple[float, int]]:
+    """(x, line) of every entry, wrapped to the picture's width, in proportion to the font."""
     places = []
+    scale = font.size / FONT_SIZE
     margin = MARGIN * scale
     x, line = margin, 0
     for name, _ in legend:
@@ -166,6 +162,10 @@ def _place_legend(
     return places
 
 
+def _lines(places: Sequence[tuple[float, int]]) -> int:
+    return places[-1][1] + 1 if places else 0
+
+
 def _draw_legend(
     draw: ImageDraw.ImageDraw,
     legend: Legend,
@@ -173,10 +173,10 @@ def _draw_legend(
     font: Font,
     *,
     top: float,
-    scale: float = 1.0,
     ink: str = "black",
 ) -> None:
     """Squares and names, at places of ``_place_legend``."""
+    scale = font.size / FONT_SIZE
     for (name, color), (x, line) in zip(legend, places):
         y = top + line * TEXT_HEIGHT * scale
         square = (x, y + 4 * scale, x + SWATCH * scale, y + (4 + SWATCH) * scale)

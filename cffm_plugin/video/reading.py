@@ -4,6 +4,7 @@ Video files are read with PyAV, which knows a file's frame rate exactly and whic
 """
 
 import glob
+import itertools
 import logging
 import time
 from collections.abc import Iterator, Sequence
@@ -109,11 +110,10 @@ class VideoFile:
     def __init__(self, path: str | PathLike):
         self._av = import_library("av", VIDEO_FILES)
         self.path = Path(path).expanduser()
+        if self.path.is_dir():
+            raise FileNotFoundError(f"{self.path}: is a folder, not a video file.")
         if not self.path.is_file():
-            what = (
-                "is a folder, not a video file" if self.path.is_dir() else "there is no such file"
-            )
-            raise FileNotFoundError(f"{self.path}: {what}.")
+            raise FileNotFoundError(f"{self.path}: there is no such file.")
         if not self.path.stat().st_size:
             raise ValueError(f"{self.path}: the file is empty, expected a video.")
         self.files = (self.path,)
@@ -142,8 +142,7 @@ class VideoFile:
                     seconds = frame.time
                     if seconds is None:
                         seconds = index / (self.rate or DEFAULT_RATE)
-                    if index == 0:
-                        start = seconds
+                    start = start if index else seconds
                     yield SourceFrame(f"{index:08d}", _upright(frame), float(seconds - start))
         except self._av.FFmpegError as error:
             raise ValueError(
@@ -192,16 +191,15 @@ class Webcam:
         self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # no queue of old frames
 
     def __iter__(self) -> Iterator[SourceFrame]:
-        index, start = 0, time.monotonic()
+        start = None
         try:
-            while True:
+            for index in itertools.count():
                 there, image = self._capture.read()
                 if not there:
                     raise OSError(f"Camera {self.camera_id} gives no more frames.")
-                if index == 0:
-                    start = time.monotonic()
-                yield SourceFrame(f"{index:08d}", image, time.monotonic() - start)
-                index += 1
+                now = time.monotonic()
+                start = now if start is None else start
+                yield SourceFrame(f"{index:08d}", image, now - start)
         finally:
             self._capture.release()
 

@@ -5,6 +5,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -122,12 +123,10 @@ class VideoDemo:
             its classes, (H, W) uint8; and where their probability reaches the threshold, (H, W)
             bool, None for everywhere.
         """
+        step = partial(self.segmentor.step, image, prototypes=self.prototypes)
         if not self.confidence_threshold:
-            return self.segmentor.step(image, prototypes=self.prototypes).cpu().numpy(), None
-        probabilities = self.segmentor.step(
-            image, output="probabilities", prototypes=self.prototypes
-        )
-        confidence, labels = probabilities.max(dim=0)
+            return step().cpu().numpy(), None
+        confidence, labels = step(output="probabilities").max(dim=0)
         kind = np.uint8 if len(self.classes) <= 256 else np.int64
         shown = confidence >= self.confidence_threshold
         return labels.cpu().numpy().astype(kind), shown.cpu().numpy()
@@ -218,12 +217,12 @@ def load_prototypes(cfg: CfgNode, file: str | None) -> Tensor | None:
             holds something else.
     """
     enabled = cfg.MODEL.TEMPORAL.ENABLED and cfg.MODEL.TEMPORAL.PROTOTYPES.ENABLED
+    if not enabled and file is not None:
+        raise ValueError(
+            "Prototypes are for CFFM++, and MODEL.TEMPORAL.PROTOTYPES.ENABLED is False. Leave "
+            "--prototypes out, or give CFFM++'s config and weights."
+        )
     if not enabled:
-        if file is not None:
-            raise ValueError(
-                "Prototypes are for CFFM++, and MODEL.TEMPORAL.PROTOTYPES.ENABLED is False. Leave "
-                "--prototypes out, or give CFFM++'s config and weights."
-            )
         return None
     if file is None:
         raise ValueError(
@@ -247,18 +246,14 @@ def check_overwrites(
     Raises:
         ValueError: an output is an input, or both outputs are one folder.
     """
-    written: set[Path] = set()
     read = {file.resolve() for file in source.files}
     image_folders = {file.parent for file in read if file.suffix.lower() in IMAGE_SUFFIXES}
-    for sink in (pictures, label_maps):
-        if not isinstance(sink, VideoWriter | PictureFolder):
-            continue
-        output = sink.path.resolve()
-        if output in (read if isinstance(sink, VideoWriter) else image_folders):
-            raise ValueError(f"{sink.path} is what is read: name another output.")
-        if output in written:
-            raise ValueError(f"{sink.path}: pictures and label maps need a folder each.")
-        written.add(output)
+    outputs = [s for s in (pictures, label_maps) if isinstance(s, VideoWriter | PictureFolder)]
+    for output in outputs:
+        if output.path.resolve() in (read if isinstance(output, VideoWriter) else image_folders):
+            raise ValueError(f"{output.path} is what is read: name another output.")
+    if len({output.path.resolve() for output in outputs}) < len(outputs):
+        raise ValueError(f"{outputs[0].path}: pictures and label maps need a folder each.")
 
 
 @contextmanager

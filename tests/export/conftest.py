@@ -1,6 +1,5 @@
 """Tiny streams, exported once for all tests."""
 
-import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from tiny_models import NUM_CLASSES, PIXELS, make_parts
 
 from cffm_plugin import CFFM
 from cffm_plugin.export import StreamSpec, export_stream
+from cffm_plugin.export.onnx_runner import Stream, load_graphs, read_manifest
 from cffm_plugin.inference import StreamingSegmentor
 from cffm_plugin.modeling import (
     CFFMSegmentor,
@@ -19,7 +19,6 @@ from cffm_plugin.modeling import (
     TimmBackbone,
 )
 
-ROOT = Path(__file__).parents[2]
 OFFSETS = (-9, -6, -3)
 SIZES = {  # of the graphs' frames
     "mit": (64, 96),
@@ -107,24 +106,13 @@ def exported(tmp_path_factory):
     return export
 
 
-@pytest.fixture(scope="session")
-def runner():
-    """tools/run_onnx_stream.py as a module."""
-    spec = importlib.util.spec_from_file_location(
-        "run_onnx_stream", ROOT / "tools" / "run_onnx_stream.py"
-    )
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture
-def onnx_stream(runner, exported):
+def onnx_stream(exported):
     """``onnx_stream(kind)`` -> the runner's Stream."""
 
     def make(kind):
         folder = exported(kind).folder
-        manifest = runner.read_manifest(folder)
-        return runner.Stream(manifest, runner.load_graphs(folder, manifest))
+        manifest = read_manifest(folder)
+        return Stream(manifest, load_graphs(folder, manifest))
 
     return make

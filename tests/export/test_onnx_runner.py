@@ -1,5 +1,6 @@
-"""tools/run_onnx_stream.py: the package's streams without the package."""
+"""The runner in one file: the package's streams without the package."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,9 +13,11 @@ from detectron2.data import transforms as T
 from cffm_plugin.data import inference_clip
 from cffm_plugin.data.augmentation import inference_augmentations
 from cffm_plugin.data.images import image_to_tensor
+from cffm_plugin.export import onnx_runner
 
 ROOT = Path(__file__).parents[2]
 TOOL = ROOT / "tools" / "run_onnx_stream.py"
+NOT_THERE = ("torch", "torchvision", "detectron2", "cffm_plugin", "onnx", "onnxscript")
 
 
 def make_frames(count, size, seed=0):
@@ -22,8 +25,8 @@ def make_frames(count, size, seed=0):
     return [generator.integers(0, 256, (*size, 3), dtype=np.uint8) for _ in range(count)]
 
 
-def run_tool(*arguments, blocked=()):
-    """Run the tool in a process where importing ``blocked`` packages fails."""
+def run_tool(*arguments, script=TOOL, blocked=()):
+    """Run a script in a process where importing ``blocked`` packages fails."""
     code = f"""
 import runpy, sys
 
@@ -33,8 +36,8 @@ class Block:
             raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
 
 sys.meta_path.insert(0, Block())
-sys.argv = {[str(TOOL), *map(str, arguments)]!r}
-runpy.run_path({str(TOOL)!r}, run_name="__main__")
+sys.argv = {[str(script), *map(str, arguments)]!r}
+runpy.run_path({str(script)!r}, run_name="__main__")
 loaded = sorted({{name.split(".")[0] for name in sys.modules}} & set({tuple(blocked)!r}))
 assert not loaded, loaded
 """
@@ -52,13 +55,22 @@ def image_folder(tmp_path):
     return folder
 
 
-def test_it_runs_with_onnxruntime_numpy_and_opencv_alone(exported, onnx_stream, image_folder):
+@pytest.mark.parametrize("copied", [False, True], ids=["tool", "copied file"])
+def test_it_runs_with_onnxruntime_numpy_and_opencv_alone(
+    exported, onnx_stream, image_folder, copied
+):
+    script = TOOL
+    if copied:
+        script = image_folder.parent / "somewhere" / "runner.py"
+        script.parent.mkdir()
+        shutil.copy(onnx_runner.__file__, script)
     folder, prototypes = exported("plus").folder, exported("plus").prototypes.numpy()
     output, file = image_folder.parent / "masks", image_folder.parent / "prototypes.npy"
     np.save(file, prototypes)
     result = run_tool(
         *("--model", folder, "--input", image_folder, "--output", output, "--prototypes", file),
-        blocked=("torch", "torchvision", "detectron2", "cffm_plugin", "onnx", "onnxscript"),
+        script=script,
+        blocked=NOT_THERE,
     )
     assert result.returncode == 0, result.stderr
     assert "5 frames" in result.stdout
@@ -102,10 +114,10 @@ def test_the_runner_in_the_docs_gives_what_the_tool_gives(exported, onnx_stream)
     assert np.array_equal(namespace["logits"][0], logits)
 
 
-def test_images_come_in_natural_order(runner, tmp_path):
+def test_images_come_in_natural_order(tmp_path):
     for name in ("frame10.png", "frame9.png", "frame_b.png", "frame1.png", "2.png"):
         cv2.imwrite(str(tmp_path / name), np.zeros((4, 4, 3), dtype=np.uint8))
-    names = [name for name, _ in runner.read_frames(tmp_path)]
+    names = [name for name, _ in onnx_runner.read_frames(tmp_path)]
     assert names == ["2", "frame1", "frame9", "frame10", "frame_b"]
 
 
@@ -128,7 +140,7 @@ def test_label_maps_have_the_size_of_the_frame(onnx_stream, kind):
 @pytest.mark.parametrize("size", [(48, 64), (60, 107), (97, 55), (200, 301)])
 @pytest.mark.parametrize("fit_size, divisor", [((107, 60), 32), ((64, 48), 1)])
 @pytest.mark.parametrize("image_format", ["RGB", "BGR"])
-def test_frames_are_resized_as_for_evaluation(runner, size, fit_size, divisor, image_format):
+def test_frames_are_resized_as_for_evaluation(size, fit_size, divisor, image_format):
     (frame,) = make_frames(1, size)
     expected = T.AugInput(frame)
     T.AugmentationList(inference_augmentations(fit_size=fit_size, divisor=divisor))(expected)
@@ -140,12 +152,12 @@ def test_frames_are_resized_as_for_evaluation(runner, size, fit_size, divisor, i
         "fit_size": fit_size,
         "size_divisibility": divisor,
     }
-    image = make_stream(runner, frame=described).prepare(frame)
+    image = make_stream(frame=described).prepare(frame)
     assert image.dtype == np.float32
     assert np.array_equal(image, image_to_tensor(expected.image, image_format).float().numpy())
 
 
-def test_frames_of_another_shape_are_resized_straight_to_the_graphs_size(runner):
+def test_frames_of_another_shape_are_resized_straight_to_the_graphs_size():
     (frame,) = make_frames(1, (50, 50))
     described = {
         "height": 32,
@@ -154,11 +166,11 @@ def test_frames_of_another_shape_are_resized_straight_to_the_graphs_size(runner)
         "fit_size": (64, 48),
         "size_divisibility": 32,
     }
-    image = make_stream(runner, frame=described).prepare(frame)
+    image = make_stream(frame=described).prepare(frame)
     assert np.array_equal(image.transpose(1, 2, 0), cv2.resize(frame, (64, 32)))
 
 
-def make_stream(runner, offsets=(-9, -6, -3), frame=None):
+def make_stream(offsets=(-9, -6, -3), frame=None):
     """A stream with graphs that give nothing."""
     first_frames = [inference_clip(t, offsets)[:-1] for t in range(-min(offsets))]
     manifest = {
@@ -176,19 +188,19 @@ def make_stream(runner, offsets=(-9, -6, -3), frame=None):
             },
         },
     }
-    return runner.Stream(manifest, {})
+    return onnx_runner.Stream(manifest, {})
 
 
 @pytest.mark.parametrize("offsets", [(-9, -6, -3), (-2, -1), (-1,), (-30, -2), (-7, -5, -4, -1)])
-def test_references_are_those_of_a_clip(runner, offsets):
-    stream = make_stream(runner, offsets)
+def test_references_are_those_of_a_clip(offsets):
+    stream = make_stream(offsets)
     for target in range(70):
         assert stream.references(target) == inference_clip(target, offsets)[:-1]
 
 
 @pytest.mark.parametrize("offsets", [(-9, -6, -3), (-2, -1), (-30, -2), (-7, -5, -4, -1)])
-def test_every_frame_finds_its_references_in_bounded_memory(runner, offsets):
-    stream = make_stream(runner, offsets)
+def test_every_frame_finds_its_references_in_bounded_memory(offsets):
+    stream = make_stream(offsets)
     asked = []
 
     def encode(inputs, names):
@@ -246,6 +258,6 @@ def test_mistakes_are_errors_that_name_the_file(exported, tmp_path, what):
     assert named in result.stderr and "Traceback" not in result.stderr
 
 
-def test_a_folder_of_another_format_version_is_an_error(runner):
+def test_a_folder_of_another_format_version_is_an_error():
     with pytest.raises(ValueError, match="format version 2"):
-        runner.Stream({"format_version": 2}, {})
+        onnx_runner.Stream({"format_version": 2}, {})

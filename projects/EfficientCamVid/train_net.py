@@ -1,9 +1,0 @@
-#!/usr/bin/env python3
-"""EfficientNet-Lite0 of timm and SegFormer's head under CFFM, on CamVid."""
-
-from detectron2.engine import default_argument_parser
-
-from cffm_plugin.engine import launch_job, main
-
-if __name__ == "__main__":
-    launch_job(main, default_argument_parser().parse_args())
