@@ -42,9 +42,9 @@ def test_the_tool_reports_corrects_and_exits_with_1_on_errors(root, tmp_path):
         timeout=120,
     )
     assert result.returncode == 1, result.stderr
-    for part in ("mask_16_bit", "mask_foreign_values", "mask_size", "252 (3 pixels in 1 mask)"):
+    for part in ("mode I;16", "mask_foreign_values", "mask_size", "252 (3 pixels in 1 masks)"):
         assert part in result.stdout
-    for part in ("images per second", "2 corrected masks", "1 mask could not be corrected"):
+    for part in ("images per second", "2 corrected mask", "1 mask(s) could not be corrected"):
         assert part in result.stdout
     content = json.loads((tmp_path / "report" / "r.json").read_text())
     assert len(content["findings"]) == 3
@@ -73,6 +73,8 @@ def test_warnings_exit_with_1_only_when_strict_and_infos_never(root, run_tool):
         (("--fix", "corrected"), "never written in place"),
         (("--jobs", "0"), "at least 1"),
         (("--what",), "unrecognized"),
+        (("--dataset", "camvid_val"), "takes no --root"),
+        (("--video-folders", "a.yaml"), "name those to check with --dataset"),
     ],
 )
 def test_wrong_usage_exits_with_2(root, run_tool, capsys, monkeypatch, arguments, message):

@@ -106,6 +106,15 @@ def register_vspw(
     )
 
 
+def unlisted_videos(root: str | PathLike) -> list[Path]:
+    """The folders of videos that no list in the root names, in order."""
+    root = Path(root).expanduser()
+    lists = [read_list(file, note=lambda problem: None) for file in root.glob("*.txt")]
+    listed = {video_id for lines in lists for video_id in lines.values()}
+    folders = [path for path in (root / "data").glob("[!.]*") if path.is_dir()]
+    return sorted(folder for folder in folders if folder.name not in listed)
+
+
 def _load_builtin(
     folder: str, how_to_get: str, split: str, note: Note = stop_at
 ) -> list[dict[str, Any]]:
