@@ -35,7 +35,6 @@ from cffm_plugin.doctor import (
 )
 
 SHOWN = 3  # findings of each kind
-VSPW = datasets_folder() / "vspw" / "VSPW_480p"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -45,7 +44,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--root",
         type=Path,
-        help=f"a folder in VSPW's layout ({VSPW})",
+        help="a folder in VSPW's layout ($DETECTRON2_DATASETS/vspw/VSPW_480p)",
     )
     parser.add_argument("--splits", nargs="+", help="its lists to check (train val test)")
     parser.add_argument("--num-classes", type=int, help="its number of classes (124)")
@@ -95,7 +94,7 @@ def main() -> int:
                 register_video_folder_from_yaml(file)
             report = check_dataset(args.dataset, **common)
         else:
-            of_folder.setdefault("root", VSPW)
+            of_folder.setdefault("root", datasets_folder() / "vspw" / "VSPW_480p")
             if args.fix is not None:
                 check_correction_folder(of_folder["root"], args.fix)  # before the long check
             report = check_vspw(**of_folder, **common)
