@@ -20,9 +20,13 @@ import json
 import os
 import sys
 from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
-from cffm_plugin.data import datasets_folder, register_video_folder_from_yaml
+from detectron2.data import DatasetCatalog, MetadataCatalog
+
+from cffm_plugin.data import datasets_folder, register_video_folder_from_yaml, register_vspw
 from cffm_plugin.data.clips import DEFAULT_OFFSETS
 from cffm_plugin.doctor import (
     Finding,
@@ -30,7 +34,6 @@ from cffm_plugin.doctor import (
     Severity,
     check_correction_folder,
     check_dataset,
-    check_vspw,
     write_corrected_masks,
 )
 
@@ -47,7 +50,7 @@ def parser() -> argparse.ArgumentParser:
         help="a folder in VSPW's layout ($DETECTRON2_DATASETS/vspw/VSPW_480p)",
     )
     parser.add_argument("--splits", nargs="+", help="its lists to check (train val test)")
-    parser.add_argument("--num-classes", type=int, help="its number of classes (124)")
+    parser.add_argument("--num-classes", type=int, help="its number of classes, 1 to 254 (124)")
     parser.add_argument(
         "--dataset", nargs="+", metavar="NAME", help="check registered datasets, not a folder"
     )
@@ -81,23 +84,25 @@ def main() -> int:
     args = arguments.parse_args()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # file names may be anything
-    of_folder = {"root": args.root, "splits": args.splits, "num_classes": args.num_classes}
-    of_folder = {key: value for key, value in of_folder.items() if value is not None}
-    if args.dataset and of_folder:
+    of_folder = (args.root, args.splits, args.num_classes)
+    if args.dataset and of_folder != (None, None, None):
         arguments.error("--dataset takes no --root, --splits or --num-classes: registration did.")
     if args.video_folders and not args.dataset:
         arguments.error("--video-folders registers datasets; name those to check with --dataset.")
-    common = {"jobs": args.jobs, "offsets": args.offsets, "progress": True}
+    options = {"jobs": args.jobs, "offsets": args.offsets, "progress": True}
     try:
         if args.dataset:
             for file in args.video_folders:
                 register_video_folder_from_yaml(file)
-            report = check_dataset(args.dataset, **common)
+            report = check_dataset(args.dataset, **options)
         else:
-            of_folder.setdefault("root", datasets_folder() / "vspw" / "VSPW_480p")
+            root = (args.root or datasets_folder() / "vspw" / "VSPW_480p").expanduser()
             if args.fix is not None:
-                check_correction_folder(of_folder["root"], args.fix)  # before the long check
-            report = check_vspw(**of_folder, **common)
+                check_correction_folder(root, args.fix)  # before the long check
+            splits = args.splits or ["train", "val", "test"]
+            num_classes = 124 if args.num_classes is None else args.num_classes
+            with registered(root, splits, num_classes):
+                report = check_dataset(splits, root=root, **options)
         print_report(report)
         if args.json is not None:
             args.json.parent.mkdir(parents=True, exist_ok=True)
@@ -111,6 +116,24 @@ def main() -> int:
     if args.strict:
         failing += report.count(Severity.WARNING)
     return 1 if failing else 0
+
+
+@contextmanager
+def registered(root: Path, splits: Sequence[str], num_classes: int) -> Iterator[None]:
+    """The lists of a folder in VSPW's layout are registered under their own names meanwhile."""
+    if not root.is_dir():
+        raise FileNotFoundError(f"{root}: there is no such folder; see datasets/README.md.")
+    if not 1 <= num_classes < 255:
+        raise ValueError(f"The number of classes is 1 to 254, got {num_classes}.")
+    names = dict.fromkeys(splits)
+    for split in names:
+        register_vspw(split, root, split, classes=[f"class {k}" for k in range(num_classes)])
+    try:
+        yield
+    finally:
+        for split in names:
+            DatasetCatalog.remove(split)
+            MetadataCatalog.remove(split)
 
 
 def print_report(report: Report) -> None:

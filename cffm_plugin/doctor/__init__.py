@@ -1,11 +1,10 @@
 """A doctor for datasets: reads every frame and mask and says what is amiss.
 
-``check_dataset`` checks registered datasets, ``check_vspw`` a folder in VSPW's layout; neither
-stops at a fault, neither writes. ``write_corrected_masks`` writes what can be corrected into
-another folder. ``tools/check_vspw.py`` is the command line.
+``check_dataset`` never stops at a fault and never writes. ``write_corrected_masks`` writes what can
+be corrected into another folder. ``tools/check_vspw.py`` is the command line.
 """
 
-from .check import check_dataset, check_vspw
+from .check import check_dataset
 from .correction import check_correction_folder, write_corrected_masks
 from .findings import Finding, Report, Severity
 
@@ -15,6 +14,5 @@ __all__ = [
     "Severity",
     "check_correction_folder",
     "check_dataset",
-    "check_vspw",
     "write_corrected_masks",
 ]

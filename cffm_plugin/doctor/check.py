@@ -1,34 +1,29 @@
 """Checking datasets, many videos at a time."""
 
-import inspect
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import Any
 
 import cv2
 from tqdm import tqdm
 
-from ..data import IGNORE_LABEL, LabelMapping, load_vspw
 from ..data.classes import common_label_mapping
 from ..data.clips import DEFAULT_OFFSETS, check_offsets
-from ..data.datasets.records import Problem, loader_of, videos_of
-from ..data.datasets.vspw import unlisted_videos
+from ..data.datasets.records import Problem, load_noting, videos_of
 from .findings import Finding, Report, Severity
 from .video import Video
-
-Loaders = list[tuple[str, Callable[..., list[dict[str, Any]]]]]
 
 
 def check_dataset(
     names: str | Sequence[str],
     *,
     offsets: Sequence[int] = DEFAULT_OFFSETS,
+    root: str | PathLike | None = None,
     jobs: int | None = None,
     progress: bool = False,
 ) -> Report:
@@ -42,134 +37,83 @@ def check_dataset(
         names: a dataset or several. Those with records of videos are trained on, those with records
             of frames are evaluated. Their masks' values mean the same.
         offsets: of a training clip's references, relative to its target.
+        root: what files are named relative to; by default the folder that holds them all.
         jobs: processes, by default as many as there are cores. The findings do not depend on it.
         progress: show a bar.
 
     Raises:
         ValueError: a name is that of no dataset of videos, or an argument is out of range.
     """
-    names = [names] if isinstance(names, str) else names
-    loaders = [(name, loader_of(name)) for name in names]
-    return _check(loaders, common_label_mapping(names), offsets, jobs, progress)
-
-
-def check_vspw(
-    root: str | PathLike,
-    *,
-    splits: Sequence[str] = ("train", "val", "test"),
-    num_classes: int = 124,
-    offsets: Sequence[int] = DEFAULT_OFFSETS,
-    jobs: int | None = None,
-    progress: bool = False,
-) -> Report:
-    """As ``check_dataset``, of the lists of a folder in VSPW's layout; see ``load_vspw``.
-
-    Raises:
-        FileNotFoundError: there is no such folder.
-        ValueError: an argument is out of range.
-    """
-    root = Path(root).expanduser()
-    if not root.is_dir():
-        raise FileNotFoundError(f"{root}: there is no such folder; see datasets/README.md.")
-    if not 1 <= num_classes < IGNORE_LABEL:
-        raise ValueError(f"The number of classes is 1 to {IGNORE_LABEL - 1}, got {num_classes}.")
-    loaders: Loaders = [(split, partial(load_vspw, root, split)) for split in splits]
-    mapping = LabelMapping.shifted_by_one(num_classes)
-    report = _check(loaders, mapping, offsets, jobs, progress, root)
-    if any(finding.kind.startswith("list_") for finding in report.findings):
-        return report  # nobody knows what the lists would name
-    unlisted = [
-        Finding(Severity.INFO, "video_unlisted", (f"data/{path.name}",), "no list names it")
-        for path in unlisted_videos(root)
-    ]
-    return replace(report, findings=(*report.findings, *unlisted))
-
-
-def _check(
-    loaders: Loaders,
-    mapping: LabelMapping,
-    offsets: Sequence[int],
-    jobs: int | None,
-    progress: bool,
-    root: Path | None = None,
-) -> Report:
-    """``root``: what files are named relative to; by default the folder that holds them all."""
-    jobs = (os.cpu_count() or 1) if jobs is None else jobs
-    splits = tuple(name for name, _ in loaders)
-    if not splits or len(set(splits)) < len(splits):
-        raise ValueError(f"Name at least one split or dataset, and none twice; got {splits}.")
-    if jobs < 1:
+    names = (names,) if isinstance(names, str) else tuple(names)
+    if not names or len(set(names)) < len(names):
+        raise ValueError(f"Name at least one dataset, and none twice; got {names}.")
+    if jobs is not None and jobs < 1:
         raise ValueError(f"jobs must be at least 1, got {jobs}.")
     check_offsets(offsets)
     start = time.perf_counter()
-    findings, videos = _load(loaders)
+    findings, videos = _load(names)
+    findings += _check_clips([video for video in videos if video.trains], offsets)
     unreadable = ("mask_missing", "frame_unreadable")
     known = {file for found in findings if found.kind in unreadable for file in found.files}
     files = {file for video in videos for file in video.files()} - known
-    findings += _check_clips([video for video in videos if video.trains], offsets)
+    mapping = common_label_mapping(names)
     check = partial(Video.check, mapping=mapping, offsets=tuple(offsets), known=known)
     # OpenCV's threads do not survive a fork, so the processes go without.
     with ProcessPoolExecutor(jobs, initializer=cv2.setNumThreads, initargs=(0,)) as pool:
-        results = (map if jobs == 1 else pool.map)(check, videos)
-        for of_video in tqdm(results, "videos", len(videos), disable=not progress):
-            findings += of_video
+        checked = (map if jobs == 1 else pool.map)(check, videos)
+        for video in tqdm(checked, "videos", len(videos), disable=not progress):
+            findings += video.findings
     if root is None:
-        root = Path(os.path.commonpath([Path(file).absolute().parent for file in files or "."]))
+        root = os.path.commonpath([Path(file).absolute().parent for file in files or "."])
     findings = [
         replace(found, files=tuple(os.path.relpath(file, root) for file in found.files))
         for found in findings
     ]
-    severities = list(Severity)
     return Report(
         root=str(root),
-        splits=splits,
+        splits=names,
         label_mapping=mapping,
         offsets=tuple(offsets),
         num_videos=len(videos),
         num_images=len(files),
         seconds=time.perf_counter() - start,
-        findings=tuple(
-            sorted(findings, key=lambda f: (severities.index(f.severity), f.kind, f.files))
-        ),
+        findings=tuple(sorted(findings, key=Finding.order)),
     )
 
 
-def _load(loaders: Loaders) -> tuple[list[Finding], list[Video]]:
+def _load(names: Sequence[str]) -> tuple[list[Finding], list[Video]]:
     """The videos of all datasets, and what is amiss with lists, folders and names of files."""
     problems: dict[tuple, tuple[Problem, list[str]]] = {}  # what several datasets have is one
     videos: dict[str, Video] = {}  # by their first frame
-    for name, load in loaders:
-        noted: list[Problem] = []
-        goes_on = "note" in inspect.signature(load).parameters
-        try:
-            records = load(note=noted.append) if goes_on else load()
-        except (OSError, ValueError) as error:
-            records = []
-            noted.append(Problem("loading_failed", (), error))
+    for name in names:
+        records, noted = load_noting(name)
         for problem in noted:
             problems.setdefault((problem.kind, problem.files), (problem, []))[1].append(name)
         for record in videos_of(name, records):
-            frames = record["frames"]
-            video = videos.setdefault(frames[0]["file_name"], Video(record["video_id"], frames))
-            video.splits.append(name)
+            video = videos.setdefault(record["frames"][0]["file_name"], Video(record))
+            video.datasets.append(name)
             video.trains |= "frames" in records[0]
             video.evaluates |= "frames" not in records[0]
-    for first, video in videos.items():
-        if video.evaluates and len(video.splits) > 1:
-            scored = "after training on it" if video.trains else "in each of them"
-            detail = f"{video.video_id} is in {', '.join(video.splits)}, and scored {scored}."
-            video.add("video_in_two_datasets", [first], detail)
-    return [_of_loader(problem, splits) for problem, splits in problems.values()], [
-        *videos.values()
+    if any(kind.startswith("list_") for kind, _ in problems):  # nobody knows what it would name
+        problems = {key: found for key, found in problems.items() if key[0] != "video_unlisted"}
+    findings = [
+        Finding(
+            problem.kind,
+            tuple(map(str, problem.files)),
+            str(problem.error),
+            stops=("loading",) * problem.stops,
+            severity=Severity.INFO if problem.kind == "video_unlisted" else Severity.WARNING,
+            splits=tuple(having),
+            video=problem.video,
+        )
+        for problem, having in problems.values()
     ]
-
-
-def _of_loader(problem: Problem, splits: list[str]) -> Finding:
-    severity, stops = (Severity.ERROR, ("loading",)) if problem.stops else (Severity.WARNING, ())
-    files = tuple(map(str, problem.files))
-    return Finding(
-        severity, problem.kind, files, str(problem.error), stops, tuple(splits), problem.video
-    )
+    for first, video in videos.items():
+        if video.evaluates and len(video.datasets) > 1:
+            scored = "after training on it" if video.trains else "in each of them"
+            detail = f"it is in {', '.join(video.datasets)}, and scored {scored}."
+            video.add("video_in_two_datasets", [first], detail)
+    return findings, list(videos.values())
 
 
 def _check_clips(training: list[Video], offsets: Sequence[int]) -> list[Finding]:
@@ -180,5 +124,5 @@ def _check_clips(training: list[Video], offsets: Sequence[int]) -> list[Finding]
         f"No training video has a clip. The longest has {max(len(v.frames) for v in training)} "
         f"frames; frame offsets {tuple(offsets)} take {1 - min(offsets, default=0)}."
     )
-    splits = dict.fromkeys(split for video in training for split in video.splits)
-    return [Finding(Severity.ERROR, "no_clip", (), detail, ("training",), tuple(splits))]
+    splits = dict.fromkeys(name for video in training for name in video.datasets)
+    return [Finding("no_clip", (), detail, ("training",), splits=tuple(splits))]

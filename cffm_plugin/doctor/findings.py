@@ -21,24 +21,32 @@ class Finding:
     """One fault of a file, a video or a dataset.
 
     Attributes:
-        severity: how bad it is.
         kind: what it is, such as "mask_size".
         files: the files or folders concerned, relative to the report's root.
         detail: the particulars and what to do; the words of the loader or reader, if it has any.
         stops: what it stops with an error: "loading", "training", "evaluation".
+        severity: how bad it is; an error wherever it stops something.
+        correctable: whether ``write_corrected_masks`` can correct the files.
         splits: the lists or registered datasets that are concerned.
         video: the video's id, None for a fault of no single video.
-        correctable: whether ``write_corrected_masks`` can correct the files.
     """
 
-    severity: Severity
     kind: str
     files: tuple[str, ...]
     detail: str
     stops: tuple[str, ...] = ()
+    severity: Severity = Severity.WARNING
+    correctable: bool = False
     splits: tuple[str, ...] = ()
     video: str | None = None
-    correctable: bool = False
+
+    def __post_init__(self) -> None:
+        if self.stops:
+            object.__setattr__(self, "severity", Severity.ERROR)
+
+    def order(self) -> tuple[int, str, tuple[str, ...]]:
+        """A sort key: the worst first, then by kind and file."""
+        return list(Severity).index(self.severity), self.kind, self.files
 
 
 @dataclass(frozen=True)

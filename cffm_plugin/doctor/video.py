@@ -1,5 +1,6 @@
 """Checking one video: its frames and masks, by the readers and the clip rules of training."""
 
+import contextlib
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -12,6 +13,7 @@ from ..data import LabelMapping, image_size, read_image, read_mask
 from ..data.clips import training_frames
 from ..data.datasets.records import some
 from ..data.images import is_whole
+from ..data.mapper import labelled_frames
 from ..evaluation.metrics import OFFICIAL_LONGEST_LEFT_OUT
 from .correction import index_values
 from .findings import Finding, Severity
@@ -21,41 +23,43 @@ Size = tuple[int, ...]  # height, width
 
 @dataclass
 class Video:
-    """A video: its frames as in records, the datasets (or lists) that it is in, what is amiss."""
+    """A video, the datasets that it is in, and what is amiss; ``record`` is as for training."""
 
-    video_id: str
-    frames: list[dict[str, Any]]
-    splits: list[str] = field(default_factory=list)
+    record: dict[str, Any]
+    datasets: list[str] = field(default_factory=list)
     trains: bool = False
     evaluates: bool = False
     findings: list[Finding] = field(default_factory=list)
 
-    def labelled(self) -> list[int]:
-        """Indices of the frames with a mask."""
-        return [i for i, frame in enumerate(self.frames) if frame["sem_seg_file_name"] is not None]
-
-    def drawn(self, offsets: Sequence[int]) -> set[int]:
-        """Indices of the frames that training reads, given the offsets of a clip's references."""
-        frames = training_frames(len(self.frames), offsets, labelled=self.labelled())
-        return frames if self.trains else set()
+    def __post_init__(self) -> None:
+        self.frames = self.record["frames"]
+        self.labelled = labelled_frames(self.record)
 
     def files(self) -> set[str]:
         """All frames and masks."""
         return {f[k] for f in self.frames for k in ("file_name", "sem_seg_file_name") if f[k]}
 
-    def check(
-        self, mapping: LabelMapping, offsets: Sequence[int], known: set[str]
-    ) -> list[Finding]:
-        """Read all files but those in ``known``, whose faults are; returns what is amiss."""
+    def drawn(self, offsets: Sequence[int]) -> set[int]:
+        """Indices of the frames that training reads, given the offsets of a clip's references."""
+        frames = training_frames(len(self.frames), offsets, labelled=self.labelled)
+        return frames if self.trains else set()
+
+    def add(self, kind: str, files: Iterable[str], detail: str, **more: Any) -> None:
+        """Note a finding; ``more`` of it: ``stops``, ``severity``, ``correctable``."""
+        where = {"splits": tuple(self.datasets), "video": self.record["video_id"]}
+        self.findings.append(Finding(kind, tuple(files), detail, **where, **more))
+
+    def check(self, mapping: LabelMapping, offsets: Sequence[int], known: set[str]) -> "Video":
+        """Read all files but those in ``known``, whose faults are; returns itself."""
         drawn = self.drawn(offsets)
         sizes: dict[int, Size] = {}  # of the frames that can be read
         foreign: dict[str, dict[int, int]] = {}  # mask -> value of no class -> pixels
         read = set(known)
-        for index, record in enumerate(self.frames):
-            stops = ["training"] * (index in drawn) + ["evaluation"] * self.evaluates
-            frame, mask = record["file_name"], record["sem_seg_file_name"]
-            if frame not in read and (image := self._read(frame, read_image, stops)) is not None:
-                sizes[index] = image.shape[:2]
+        for index, frame in enumerate(self.frames):
+            image, mask = frame["file_name"], frame["sem_seg_file_name"]
+            stops = ("training",) * (index in drawn) + ("evaluation",) * self.evaluates
+            if image not in read and (pixels := self._read(image, read_image, stops)) is not None:
+                sizes[index] = pixels.shape[:2]
             if mask is None or mask in read:  # several files of one frame have one mask
                 continue
             read.add(mask)
@@ -67,25 +71,10 @@ class Video:
         self._check_length(drawn)
         self._check_frame_sizes(sizes)
         self._check_values(foreign)
-        return self.findings
-
-    def add(
-        self,
-        kind: str,
-        files: Iterable[str],
-        detail: str,
-        stops: Sequence[str] = (),
-        severity: Severity = Severity.WARNING,
-        correctable: bool = False,
-    ) -> None:
-        """Note a finding; one that stops something is an error."""
-        severity = Severity.ERROR if stops else severity
-        where = tuple(self.splits), self.video_id
-        finding = Finding(severity, kind, tuple(files), detail, tuple(stops), *where, correctable)
-        self.findings.append(finding)
+        return self
 
     def _read(
-        self, file: str, read: Callable[[str], np.ndarray], stops: list[str]
+        self, file: str, read: Callable[[str], np.ndarray], stops: tuple[str, ...]
     ) -> np.ndarray | None:
         """What a file holds; None where that can't be trusted. ``stops``: if it can't be read."""
         role = "mask" if read is read_mask else "frame"
@@ -95,8 +84,10 @@ class Video:
                 pixels = read(file)
         except Exception as error:  # damaged files make decoders raise all sorts of things
             detail = str(error) + ("" if stops else " Nothing reads it: no training clip takes it.")
-            correctable = role == "mask" and is_correctable(file)
-            self.add(f"{role}_unreadable", [file], detail, stops, correctable=correctable)
+            correctable = False
+            with contextlib.suppress(Exception):  # as above
+                correctable = role == "mask" and len(index_values(file)) > 0
+            self.add(f"{role}_unreadable", [file], detail, stops=stops, correctable=correctable)
             return None
         if is_whole(file):
             return pixels
@@ -104,34 +95,31 @@ class Video:
         self.add(f"{role}_incomplete", [file], detail, severity=Severity.ERROR)
         return None
 
-    def _compare_sizes(self, mask: str, frame_size: Size, stops: list[str]) -> None:
-        try:
-            size = image_size(mask)
-        except Exception:  # it is known as unreadable
-            return
-        if size != frame_size:
-            detail = f"the mask is {_shown(size)}, its frame {_shown(frame_size)}: one is wrong."
-            self.add("mask_size", [mask], detail, stops)
+    def _compare_sizes(self, mask: str, frame_size: Size, stops: tuple[str, ...]) -> None:
+        with contextlib.suppress(Exception):  # of a mask that is known as unreadable
+            if (size := image_size(mask)) != frame_size:
+                detail = f"the mask is {_shown(size)}, its frame {_shown(frame_size)}: mend one."
+                self.add("mask_size", [mask], detail, stops=stops)
 
     def _check_length(self, drawn: set[int]) -> None:
-        first = [self.frames[0]["file_name"]]
-        length = f"{self.video_id}: {len(self.frames)} frames, {len(self.labelled())} labelled"
+        first, num_frames = self.frames[0]["file_name"], len(self.frames)
+        length = f"{self.record['video_id']}: {num_frames} frames, {len(self.labelled)} labelled"
         if self.trains and not drawn:
             detail = f"{length}. Training leaves it out: no clip has all its references."
-            self.add("video_without_clip", first, detail)
-        if self.evaluates and self.labelled() and len(self.frames) <= OFFICIAL_LONGEST_LEFT_OUT:
+            self.add("video_without_clip", [first], detail)
+        if self.evaluates and self.labelled and num_frames <= OFFICIAL_LONGEST_LEFT_OUT:
             detail = f"{length}. It counts in mIoU, but not in VC."
-            self.add("video_too_short_for_vc", first, detail, severity=Severity.INFO)
+            self.add("video_too_short_for_vc", [first], detail, severity=Severity.INFO)
 
     def _check_frame_sizes(self, sizes: dict[int, Size]) -> None:
         counts = Counter(sizes.values()).most_common()
         if len(counts) > 1:
-            scored = sizes.keys() & self.labelled() if self.evaluates else set()
+            scored = sizes.keys() & self.labelled if self.evaluates else set()
             changes = any(i + 1 in scored and sizes[i] != sizes[i + 1] for i in scored)
             files = [self.frames[i]["file_name"] for i in sizes if sizes[i] != counts[0][0]]
             detail = ", ".join(f"{number} frame(s) of {_shown(size)}" for size, number in counts)
             detail += ". A clip's frames are stretched to its target's size."
-            self.add("frame_sizes_differ", files, detail, ["evaluation"] * changes)
+            self.add("frame_sizes_differ", files, detail, stops=("evaluation",) * changes)
 
     def _check_values(self, foreign: dict[str, dict[int, int]]) -> None:
         pixels: Counter[int] = Counter()
@@ -142,15 +130,6 @@ class Video:
             named = [f"{v} ({n} pixels in {masks[v]} masks)" for v, n in pixels.most_common()]
             detail = f"{some(named)} stand for no class and count as void. Is the mapping right?"
             self.add("mask_foreign_values", foreign, detail, correctable=True)
-
-
-def is_correctable(file: str) -> bool:
-    """Whether a mask that ``read_mask`` refuses holds class numbers all the same."""
-    try:
-        index_values(file)
-    except Exception:  # damaged files make decoders raise all sorts of things
-        return False
-    return True
 
 
 def _shown(size: Size) -> str:

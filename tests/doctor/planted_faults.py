@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from detectron2.data import DatasetCatalog, MetadataCatalog
 from PIL import Image
 
-from cffm_plugin.data import read_mask
-from cffm_plugin.doctor import Severity, check_vspw
+from cffm_plugin.data import read_mask, register_vspw
+from cffm_plugin.doctor import Severity, check_dataset
 
 K = 4
 OFFSETS = (-9, -6, -3)
@@ -20,8 +21,16 @@ SOUND = {"train": {"t0": 12, "t1": 10}, "val": {"v0": 17}, "test": {"e0": 17}}
 T0_MASK = "data/t0/mask/00000002.png"  # mask(root)
 
 
-def check(root, **kwargs):
-    return check_vspw(root, **{"num_classes": K, "jobs": 1, "offsets": OFFSETS} | kwargs)
+def check(root, splits=("train", "val", "test"), num_classes=K, **kwargs):
+    """Check the lists of a root under their own names, which are registered meanwhile."""
+    for split in splits:
+        register_vspw(split, root, split, classes=[f"class {k}" for k in range(num_classes)])
+    try:
+        return check_dataset(splits, **{"jobs": 1, "offsets": OFFSETS, "root": root} | kwargs)
+    finally:
+        for split in splits:
+            DatasetCatalog.remove(split)
+            MetadataCatalog.remove(split)
 
 
 def snapshot(folder):

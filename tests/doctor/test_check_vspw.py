@@ -70,6 +70,8 @@ def test_warnings_exit_with_1_only_when_strict_and_infos_never(root, run_tool):
     [
         (("--root", "/nowhere/at/all"), "no such folder"),
         (("--num-classes", "255"), "1 to 254"),
+        (("--num-classes", "0"), "1 to 254"),
+        (("--splits", "val", "val"), "none twice"),
         (("--fix", "corrected"), "never written in place"),
         (("--jobs", "0"), "at least 1"),
         (("--what",), "unrecognized"),

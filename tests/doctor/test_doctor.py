@@ -21,7 +21,7 @@ from planted_faults import (
 
 from cffm_plugin.data import build_clip_train_loader, load_vspw, read_image, read_mask
 from cffm_plugin.data.images import image_size, is_whole
-from cffm_plugin.doctor import Severity
+from cffm_plugin.doctor import Severity, check_dataset
 
 planted = pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
 
@@ -124,11 +124,8 @@ def test_the_lists_are_read_as_load_vspw_reads_them(root):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"num_classes": 255}, "1 to 254, got 255"),
-        ({"num_classes": 0}, "1 to 254, got 0"),
         ({"jobs": 0}, "jobs must be at least 1"),
-        ({"splits": ()}, "at least one split"),
-        ({"splits": ("val", "val")}, "twice"),
+        ({"splits": ()}, "at least one dataset"),
         ({"offsets": (-3, -6)}, "strictly increasing"),
     ],
 )
@@ -137,9 +134,15 @@ def test_wrong_arguments_are_refused(sound, arguments, message):
         check(sound, **arguments)
 
 
-def test_a_missing_folder_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"nowhere.*no such folder.*README"):
-        check(tmp_path / "nowhere")
+def test_a_name_given_twice_is_refused():
+    with pytest.raises(ValueError, match="none twice"):
+        check_dataset(["vspw_val", "vspw_val"])
+
+
+def test_a_missing_folder_is_named_in_the_loaders_words(tmp_path):
+    (finding,) = check(tmp_path / "nowhere", splits=("val",)).findings
+    assert (finding.kind, finding.stops) == ("loading_failed", ("loading",))
+    assert "nowhere: there is no such folder" in finding.detail
 
 
 # JSON

@@ -71,6 +71,8 @@ def load_vspw(
         )
     video_ids = _read_list(root, split, note)
     scan = functools.partial(_scan_video, root, needs_masks=split != "test", note=note)
+    if note is not stop_at:
+        _note_unlisted(root, note)
     with ThreadPoolExecutor(_SCAN_THREADS) as pool:
         videos = [video for video in pool.map(scan, video_ids) if video is not None]
     return records_of(videos, split == "train" if is_train is None else is_train)
@@ -106,15 +108,6 @@ def register_vspw(
     )
 
 
-def unlisted_videos(root: str | PathLike) -> list[Path]:
-    """The folders of videos that no list in the root names, in order."""
-    root = Path(root).expanduser()
-    lists = [read_list(file, note=lambda problem: None) for file in root.glob("*.txt")]
-    listed = {video_id for lines in lists for video_id in lines.values()}
-    folders = [path for path in (root / "data").glob("[!.]*") if path.is_dir()]
-    return sorted(folder for folder in folders if folder.name not in listed)
-
-
 def _load_builtin(
     folder: str, how_to_get: str, split: str, note: Note = stop_at
 ) -> list[dict[str, Any]]:
@@ -143,6 +136,16 @@ def _read_list(root: Path, split: str, note: Note) -> list[str]:
         files = tuple(root / "data" / video_id for video_id in missing.values())
         note(Problem("video_missing", files, error))
     return [v for v in dict.fromkeys(lines.values()) if v not in missing.values()]
+
+
+def _note_unlisted(root: Path, note: Note) -> None:
+    """Note the folders of videos that no list in the root names."""
+    lists = [read_list(file, note=lambda problem: None) for file in root.glob("*.txt")]
+    listed = {video_id for lines in lists for video_id in lines.values()}
+    for folder in (root / "data").glob("[!.]*"):
+        if folder.name not in listed and folder.is_dir():
+            unlisted = ValueError(f"{folder}: no list names this video, so it is never read.")
+            note(Problem("video_unlisted", (folder,), unlisted, folder.name, stops=False))
 
 
 def _scan_video(root: Path, video_id: str, needs_masks: bool, note: Note) -> dict[str, Any] | None:
