@@ -1,22 +1,13 @@
 """Reading frames and index masks, with errors that name the file and say what to do."""
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from os import PathLike
-from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
-from PIL import (
-    ExifTags,
-    Image,
-    ImageOps,
-    JpegImagePlugin,
-    PngImagePlugin,
-    UnidentifiedImageError,
-)
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 IGNORE_LABEL = 255
 _DECODER_ERRORS = (OSError, SyntaxError, ValueError)  # what Pillow's decoders raise
@@ -169,22 +160,3 @@ def _damaged(file_name: str | PathLike, expected: str, error: Exception) -> str:
         f"{file_name}: expected {expected}, but it can't be decoded ({error}). The file is "
         "damaged; restore it from the dataset's archive."
     )
-
-
-def is_whole(file_name: str | PathLike) -> bool:
-    """Whether a JPEG or PNG file that can be read has its end and, a PNG, the right checksums.
-
-    Pillow is content when every pixel has a value, as in many an unfinished download.
-    """
-    content = Path(file_name).read_bytes()
-    file = io.BytesIO(content)
-    if content.startswith(b"\xff\xd8"):
-        JpegImagePlugin.JpegImageFile(file)  # reads up to the pixels, past any thumbnail
-        return content.find(b"\xff\xd9", file.tell()) >= 0  # end of image
-    if content.startswith(b"\x89PNG"):
-        try:
-            PngImagePlugin.PngImageFile(file).verify()
-        except (OSError, SyntaxError):
-            return False
-        return b"IEND\xaeB`\x82" in content  # whose checksum `verify` does not look at
-    return True

@@ -12,6 +12,7 @@ from pathlib import Path
 import cv2
 from tqdm import tqdm
 
+from ..data import build_clip_train_loader
 from ..data.classes import common_label_mapping
 from ..data.clips import DEFAULT_OFFSETS, check_offsets
 from ..data.datasets.records import Problem, load_noting, videos_of
@@ -52,7 +53,13 @@ def check_dataset(
     check_offsets(offsets)
     start = time.perf_counter()
     findings, videos = _load(names)
-    findings += _check_clips([video for video in videos if video.trains], offsets)
+    if training := [video.record for video in videos if video.trains]:
+        try:
+            build_clip_train_loader(
+                training, mapper=dict, total_batch_size=1, seed=0, frame_offsets=offsets
+            )
+        except ValueError as error:  # no video has a clip
+            findings.append(Finding("no_clip", (), str(error), ("training",)))
     unreadable = ("mask_missing", "frame_unreadable")
     known = {file for found in findings if found.kind in unreadable for file in found.files}
     files = {file for video in videos for file in video.files()} - known
@@ -61,14 +68,15 @@ def check_dataset(
     # OpenCV's threads do not survive a fork, so the processes go without.
     with ProcessPoolExecutor(jobs, initializer=cv2.setNumThreads, initargs=(0,)) as pool:
         checked = (map if jobs == 1 else pool.map)(check, videos)
-        for video in tqdm(checked, "videos", len(videos), disable=not progress):
-            findings += video.findings
+        for of_video in tqdm(checked, "videos", len(videos), disable=not progress):
+            findings += of_video
     if root is None:
         root = os.path.commonpath([Path(file).absolute().parent for file in files or "."])
     findings = [
         replace(found, files=tuple(os.path.relpath(file, root) for file in found.files))
         for found in findings
     ]
+    worst = list(Severity)
     return Report(
         root=str(root),
         splits=names,
@@ -77,18 +85,20 @@ def check_dataset(
         num_videos=len(videos),
         num_images=len(files),
         seconds=time.perf_counter() - start,
-        findings=tuple(sorted(findings, key=Finding.order)),
+        findings=tuple(sorted(findings, key=lambda f: (worst.index(f.severity), f.kind, f.files))),
     )
 
 
 def _load(names: Sequence[str]) -> tuple[list[Finding], list[Video]]:
     """The videos of all datasets, and what is amiss with lists, folders and names of files."""
-    problems: dict[tuple, tuple[Problem, list[str]]] = {}  # what several datasets have is one
+    problems: dict[
+        tuple[str, str], tuple[Problem, list[str]]
+    ] = {}  # what several datasets have is one
     videos: dict[str, Video] = {}  # by their first frame
     for name in names:
         records, noted = load_noting(name)
         for problem in noted:
-            problems.setdefault((problem.kind, problem.files), (problem, []))[1].append(name)
+            problems.setdefault((problem.kind, str(problem.error)), (problem, []))[1].append(name)
         for record in videos_of(name, records):
             video = videos.setdefault(record["frames"][0]["file_name"], Video(record))
             video.datasets.append(name)
@@ -114,15 +124,3 @@ def _load(names: Sequence[str]) -> tuple[list[Finding], list[Video]]:
             detail = f"it is in {', '.join(video.datasets)}, and scored {scored}."
             video.add("video_in_two_datasets", [first], detail)
     return findings, list(videos.values())
-
-
-def _check_clips(training: list[Video], offsets: Sequence[int]) -> list[Finding]:
-    """Whether some training video has a clip, if there is any."""
-    if not training or any(video.drawn(offsets) for video in training):
-        return []
-    detail = (
-        f"No training video has a clip. The longest has {max(len(v.frames) for v in training)} "
-        f"frames; frame offsets {tuple(offsets)} take {1 - min(offsets, default=0)}."
-    )
-    splits = dict.fromkeys(name for video in training for name in video.datasets)
-    return [Finding("no_clip", (), detail, ("training",), splits=tuple(splits))]

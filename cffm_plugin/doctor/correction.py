@@ -8,10 +8,11 @@ from os import PathLike
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 from tqdm import tqdm
 
 from ..data import IGNORE_LABEL, LabelMapping
+from ..data.image_files import read_mask_of_any_format
 from .findings import Report
 
 
@@ -57,32 +58,9 @@ def write_corrected_masks(
     return masks, left
 
 
-def index_values(file: str | PathLike) -> tuple[np.ndarray, list[int] | None]:
-    """The values of a mask of any format, (H, W) uint8, and its palette.
-
-    Raises:
-        ValueError: the file does not hold one class number a pixel for certain.
-    """
-    with Image.open(file) as image:
-        ImageOps.exif_transpose(image, in_place=True)
-        pixels, mode, is_png = np.array(image), image.mode, image.format == "PNG"
-    if mode in ("L", "P", "1"):
-        return pixels.astype(np.uint8), image.getpalette()
-    channels = np.atleast_3d(pixels)
-    is_opaque = True
-    if mode in ("RGBA", "LA"):
-        is_opaque, channels = (channels[..., -1] == 255).all(), channels[..., :-1]
-    # Of 16-bit pictures with several channels Pillow gives the high bytes; the header tells.
-    is_cut = pixels.ndim == 3 and Path(file).read_bytes()[24] > 8
-    is_one_channel = is_png and is_opaque and not is_cut and (channels == channels[..., :1]).all()
-    if not is_one_channel or channels.min() < 0 or channels.max() > 255:
-        raise ValueError(f"{file} does not hold one number from 0 to 255 a pixel.")
-    return channels[..., 0].astype(np.uint8), None
-
-
 def _write_corrected(root: Path, folder: Path, mapping: LabelMapping, name: str) -> None:
     """Write the corrected copy of a mask, unless it is there already."""
-    values, palette = index_values(root / name)
+    values, palette = read_mask_of_any_format(root / name)
     values[np.isin(values, mapping.foreign_values(values))] = IGNORE_LABEL
     image = Image.fromarray(values)
     if palette is not None:

@@ -44,10 +44,6 @@ class Finding:
         if self.stops:
             object.__setattr__(self, "severity", Severity.ERROR)
 
-    def order(self) -> tuple[int, str, tuple[str, ...]]:
-        """A sort key: the worst first, then by kind and file."""
-        return list(Severity).index(self.severity), self.kind, self.files
-
 
 @dataclass(frozen=True)
 class Report:

@@ -12,10 +12,9 @@ import numpy as np
 from ..data import LabelMapping, image_size, read_image, read_mask
 from ..data.clips import training_frames
 from ..data.datasets.records import some
-from ..data.images import is_whole
+from ..data.image_files import is_whole, read_mask_of_any_format
 from ..data.mapper import labelled_frames
 from ..evaluation.metrics import OFFICIAL_LONGEST_LEFT_OUT
-from .correction import index_values
 from .findings import Finding, Severity
 
 Size = tuple[int, ...]  # height, width
@@ -49,8 +48,10 @@ class Video:
         where = {"splits": tuple(self.datasets), "video": self.record["video_id"]}
         self.findings.append(Finding(kind, tuple(files), detail, **where, **more))
 
-    def check(self, mapping: LabelMapping, offsets: Sequence[int], known: set[str]) -> "Video":
-        """Read all files but those in ``known``, whose faults are; returns itself."""
+    def check(
+        self, mapping: LabelMapping, offsets: Sequence[int], known: set[str]
+    ) -> list[Finding]:
+        """Read all files but those in ``known``, whose faults are; returns the findings."""
         drawn = self.drawn(offsets)
         sizes: dict[int, Size] = {}  # of the frames that can be read
         foreign: dict[str, dict[int, int]] = {}  # mask -> value of no class -> pixels
@@ -71,7 +72,7 @@ class Video:
         self._check_length(drawn)
         self._check_frame_sizes(sizes)
         self._check_values(foreign)
-        return self
+        return self.findings
 
     def _read(
         self, file: str, read: Callable[[str], np.ndarray], stops: tuple[str, ...]
@@ -86,19 +87,22 @@ class Video:
             detail = str(error) + ("" if stops else " Nothing reads it: no training clip takes it.")
             correctable = False
             with contextlib.suppress(Exception):  # as above
-                correctable = role == "mask" and len(index_values(file)) > 0
+                correctable = role == "mask" and bool(read_mask_of_any_format(file))
             self.add(f"{role}_unreadable", [file], detail, stops=stops, correctable=correctable)
             return None
         if is_whole(file):
             return pixels
-        detail = "its end is missing or a checksum is wrong, and yet it is read. Restore it."
-        self.add(f"{role}_incomplete", [file], detail, severity=Severity.ERROR)
+        detail = (
+            "its end is missing or a checksum is wrong, but reading it is no error: restore it."
+        )
+        severity = Severity.ERROR if stops else Severity.WARNING  # those who read it get garbage
+        self.add(f"{role}_incomplete", [file], detail, severity=severity)
         return None
 
     def _compare_sizes(self, mask: str, frame_size: Size, stops: tuple[str, ...]) -> None:
         with contextlib.suppress(Exception):  # of a mask that is known as unreadable
             if (size := image_size(mask)) != frame_size:
-                detail = f"the mask is {_shown(size)}, its frame {_shown(frame_size)}: mend one."
+                detail = f"the mask is {size} (height, width), its frame {frame_size}: mend one."
                 self.add("mask_size", [mask], detail, stops=stops)
 
     def _check_length(self, drawn: set[int]) -> None:
@@ -117,21 +121,16 @@ class Video:
             scored = sizes.keys() & self.labelled if self.evaluates else set()
             changes = any(i + 1 in scored and sizes[i] != sizes[i + 1] for i in scored)
             files = [self.frames[i]["file_name"] for i in sizes if sizes[i] != counts[0][0]]
-            detail = ", ".join(f"{number} frame(s) of {_shown(size)}" for size, number in counts)
-            detail += ". A clip's frames are stretched to its target's size."
+            detail = ", ".join(f"{number} frame(s) of {size}" for size, number in counts)
+            detail += " (height, width). In a clip all are stretched to the target's size."
             self.add("frame_sizes_differ", files, detail, stops=("evaluation",) * changes)
 
     def _check_values(self, foreign: dict[str, dict[int, int]]) -> None:
-        pixels: Counter[int] = Counter()
+        pixels, masks = Counter[int](), Counter[int]()
         for values in foreign.values():
             pixels.update(values)
-        masks = Counter(value for values in foreign.values() for value in values)
+            masks.update(values.keys())
         if foreign:
             named = [f"{v} ({n} pixels in {masks[v]} masks)" for v, n in pixels.most_common()]
             detail = f"{some(named)} stand for no class and count as void. Is the mapping right?"
             self.add("mask_foreign_values", foreign, detail, correctable=True)
-
-
-def _shown(size: Size) -> str:
-    """(height, width) as width x height."""
-    return f"{size[1]}x{size[0]}"

@@ -243,6 +243,11 @@ FAULTS = [
         ERROR,
         mask_with_zeros_at_its_end=lambda r: zero_the_end(mask(r), 14),
     ),
+    *faults(
+        "mask_incomplete",
+        WARNING,
+        mask_of_no_clip_with_zeros=lambda r: zero_the_end(mask(r, "t1", 1), 14),
+    ),
     *faults("mask_unreadable", EVALUATION, text_mask=lambda r: write(mask(r, "v0"), b"404")),
     *faults("mask_unreadable", TRAINING, mask_link=lambda r: link_to_nothing(mask(r))),
     *faults("mask_unreadable", TRAINING, rgb_mask=lambda r: as_colour(mask(r))),

@@ -20,7 +20,8 @@ from planted_faults import (
 )
 
 from cffm_plugin.data import build_clip_train_loader, load_vspw, read_image, read_mask
-from cffm_plugin.data.images import image_size, is_whole
+from cffm_plugin.data.image_files import is_whole
+from cffm_plugin.data.images import image_size
 from cffm_plugin.doctor import Severity, check_dataset
 
 planted = pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
@@ -104,7 +105,8 @@ def test_foreign_values_are_counted_per_video(root):
 def test_no_training_video_being_long_enough_is_an_error(root):
     report = check(root, offsets=(-30, -20))
     assert [f.kind for f in report.findings] == ["no_clip"] + 2 * ["video_without_clip"]
-    assert "12 frames" in report.findings[0].detail and "31" in report.findings[0].detail
+    assert "takes 31 frames" in report.findings[0].detail
+    assert "t0 (12), t1 (10)" in report.findings[0].detail
     with pytest.raises(ValueError, match="No training video has a clip"):
         build_clip_train_loader(
             load_vspw(root, "train"),

@@ -133,6 +133,13 @@ def test_where_a_loader_can_not_go_on_its_own_words_are_the_finding(own):
     assert "masks of dataset" in finding.detail and "b/masks/004.png" in finding.detail
 
 
+def test_each_dataset_that_can_not_be_loaded_is_a_finding(own):
+    shutil.rmtree(own)
+    findings = check_dataset(OWN, offsets=OFFSETS, jobs=1).findings
+    assert sorted(finding.splits for finding in findings) == [(name,) for name in OWN]
+    assert all("there is no such folder" in finding.detail for finding in findings)
+
+
 def test_a_training_video_whose_labels_have_no_references_is_named(own):
     for mask in (own / "a" / "masks").iterdir():
         if mask.name != "008.png":
