@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
-"""Checks a dataset in VSPW's layout: reads every file and says what is amiss.
+"""Checks datasets: reads every frame and mask and says what is amiss.
 
-    python tools/check_vspw.py --root DIR
+    python tools/check_vspw.py --root DIR                  # a folder in VSPW's layout
     python tools/check_vspw.py --root DIR --splits train val --num-classes 10 --json report.json
     python tools/check_vspw.py --root DIR --fix CORRECTED
+    python tools/check_vspw.py --dataset camvid_train camvid_val
+    python tools/check_vspw.py --video-folders mine.yaml --dataset mine_train
 
-For every fault it says what training and evaluation will do about it, and what to do. The dataset
+For every fault it says what it stops, loading, training or evaluation, and what to do. The dataset
 is never written to; --fix writes corrected copies of masks into another folder.
 
 Exit status: 0 if there is no error (with --strict: nor a warning), 1 if there is one, 2 if the
@@ -17,21 +19,25 @@ import io
 import json
 import os
 import sys
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
-from cffm_plugin.data import datasets_folder
+from detectron2.data import DatasetCatalog, MetadataCatalog
+
+from cffm_plugin.data import datasets_folder, register_video_folder_from_yaml, register_vspw
 from cffm_plugin.data.clips import DEFAULT_OFFSETS
 from cffm_plugin.doctor import (
-    Corrections,
+    Finding,
     Report,
     Severity,
     check_correction_folder,
     check_dataset,
-    counted,
-    details,
-    summary_table,
     write_corrected_masks,
 )
+
+SHOWN = 3  # findings of each kind
 
 
 def parser() -> argparse.ArgumentParser:
@@ -41,13 +47,20 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--root",
         type=Path,
-        default=datasets_folder() / "vspw" / "VSPW_480p",
-        help="the dataset's folder (%(default)s)",
+        help="a folder in VSPW's layout ($DETECTRON2_DATASETS/vspw/VSPW_480p)",
+    )
+    parser.add_argument("--splits", nargs="+", help="its lists to check (train val test)")
+    parser.add_argument("--num-classes", type=int, help="its number of classes, 1 to 254 (124)")
+    parser.add_argument(
+        "--dataset", nargs="+", metavar="NAME", help="check registered datasets, not a folder"
     )
     parser.add_argument(
-        "--splits", nargs="+", default=["train", "val", "test"], help="lists to check (%(default)s)"
+        "--video-folders",
+        nargs="+",
+        default=[],
+        metavar="YAML",
+        help="register the datasets of these files first, see datasets/README.md",
     )
-    parser.add_argument("--num-classes", type=int, default=124, help="(%(default)s)")
     parser.add_argument(
         "--offsets",
         type=int,
@@ -71,24 +84,32 @@ def main() -> int:
     args = arguments.parse_args()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # file names may be anything
+    of_folder = (args.root, args.splits, args.num_classes)
+    if args.dataset and of_folder != (None, None, None):
+        arguments.error("--dataset takes no --root, --splits or --num-classes: registration did.")
+    if args.video_folders and not args.dataset:
+        arguments.error("--video-folders registers datasets; name those to check with --dataset.")
+    options = {"jobs": args.jobs, "offsets": args.offsets, "progress": True}
     try:
-        if args.fix is not None:
-            check_correction_folder(args.root, args.fix)  # before the long check
-        report = check_dataset(
-            args.root,
-            splits=args.splits,
-            num_classes=args.num_classes,
-            jobs=args.jobs,
-            offsets=args.offsets,
-            progress=True,
-        )
+        if args.dataset:
+            for file in args.video_folders:
+                register_video_folder_from_yaml(file)
+            report = check_dataset(args.dataset, **options)
+        else:
+            root = (args.root or datasets_folder() / "vspw" / "VSPW_480p").expanduser()
+            if args.fix is not None:
+                check_correction_folder(root, args.fix)  # before the long check
+            splits = args.splits or ["train", "val", "test"]
+            num_classes = 124 if args.num_classes is None else args.num_classes
+            with registered(root, splits, num_classes):
+                report = check_dataset(splits, root=root, **options)
         print_report(report)
         if args.json is not None:
             args.json.parent.mkdir(parents=True, exist_ok=True)
             args.json.write_text(json.dumps(report.as_dict(), indent=1, allow_nan=False) + "\n")
         if args.fix is not None:
-            corrections = write_corrected_masks(report, args.fix, jobs=args.jobs, progress=True)
-            print_corrections(report, corrections)
+            written, left = write_corrected_masks(report, args.fix, jobs=args.jobs, progress=True)
+            print_corrections(report, args.fix, written, left)
     except (ValueError, OSError) as error:
         arguments.error(str(error))
     failing = report.count(Severity.ERROR)
@@ -97,33 +118,61 @@ def main() -> int:
     return 1 if failing else 0
 
 
+@contextmanager
+def registered(root: Path, splits: Sequence[str], num_classes: int) -> Iterator[None]:
+    """The lists of a folder in VSPW's layout are registered under their own names meanwhile."""
+    if not root.is_dir():
+        raise FileNotFoundError(f"{root}: there is no such folder; see datasets/README.md.")
+    if not 1 <= num_classes < 255:
+        raise ValueError(f"The number of classes is 1 to 254, got {num_classes}.")
+    names = dict.fromkeys(splits)
+    for split in names:
+        register_vspw(split, root, split, classes=[f"class {k}" for k in range(num_classes)])
+    try:
+        yield
+    finally:
+        for split in names:
+            DatasetCatalog.remove(split)
+            MetadataCatalog.remove(split)
+
+
 def print_report(report: Report) -> None:
-    if report.findings:
-        print(f"\n{summary_table(report)}\n\n{details(report)}")
-    counts = ", ".join(counted(report.count(severity), severity.value) for severity in Severity)
+    groups: dict[tuple, list[Finding]] = defaultdict(list)
+    for finding in report.findings:
+        groups[finding.severity, finding.kind, finding.stops].append(finding)
+    for (severity, kind, stops), found in groups.items():
+        files = sum(len(finding.files) for finding in found)
+        what = f": {' and '.join(stops)} stops with an error" if stops else ""
+        print(f"\n{severity.value} {kind}, {files} file(s){what}")
+        for finding in found[:SHOWN]:
+            more = f" and {len(finding.files) - 1} more" if len(finding.files) > 1 else ""
+            fix = " --fix can correct it." if finding.correctable else ""
+            print(f"  {''.join(finding.files[:1])}{more}: {finding.detail}{fix}")
+        if len(found) > SHOWN:
+            print(f"  and {len(found) - SHOWN} more such findings")
+    counts = ", ".join(f"{report.count(severity)} {severity.value}(s)" for severity in Severity)
     print(
         f"\n{report.root}: {counts if report.findings else 'nothing amiss'} in "
-        f"{counted(report.num_videos, 'video')} of {', '.join(report.splits)}"
+        f"{report.num_videos} videos of {', '.join(report.splits)}"
     )
-    print(
-        f"{counted(report.num_images, 'image')} in {report.seconds:.1f} s, "
-        f"{report.images_per_second:.0f} images per second"
-    )
+    speed = report.num_images / report.seconds
+    print(f"{report.num_images} images in {report.seconds:.1f} s, {speed:.0f} images per second")
 
 
-def print_corrections(report: Report, corrections: Corrections) -> None:
+def print_corrections(
+    report: Report, folder: Path, written: list[str], left: dict[str, str]
+) -> None:
     print()
-    if corrections.left:
-        mask, reason = next(iter(corrections.left.items()))
-        masks = counted(len(corrections.left), "mask")
-        print(f"{masks} could not be corrected, such as {mask}: {reason}")
-    if not corrections.written:
+    if left:
+        mask, reason = next(iter(left.items()))
+        print(f"{len(left)} mask(s) could not be corrected, such as {mask}: {reason}")
+    if not written:
         print("There is no mask to correct; nothing was written.")
         return
-    print(f"{counted(len(corrections.written), 'corrected mask')} in {corrections.folder}")
+    print(f"{len(written)} corrected mask(s) in {folder}")
     print("To use them, copy the dataset, lay them over the copy, and check the copy:")
     print(f"  cp -r {report.root} COPY")
-    print(f"  cp -r {corrections.folder}/data COPY/")
+    print(f"  cp -r {folder}/. COPY/")
 
 
 if __name__ == "__main__":

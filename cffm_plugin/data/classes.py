@@ -29,12 +29,14 @@ def check_num_classes(dataset_names: Sequence[str], num_classes: int) -> None:
             )
 
 
-def common_label_mapping(dataset_names: Sequence[str], num_classes: int) -> LabelMapping:
+def common_label_mapping(
+    dataset_names: Sequence[str], num_classes: int | None = None
+) -> LabelMapping:
     """The one label mapping of training datasets, which must be that of a model of K classes.
 
     Args:
         dataset_names: as in DATASETS.TRAIN.
-        num_classes: K, MODEL.SEM_SEG_HEAD.NUM_CLASSES.
+        num_classes: K, MODEL.SEM_SEG_HEAD.NUM_CLASSES; None where there is no model.
 
     Raises:
         ValueError: there is no dataset; one has no label mapping or another number of classes; or
@@ -42,7 +44,8 @@ def common_label_mapping(dataset_names: Sequence[str], num_classes: int) -> Labe
     """
     if not dataset_names:
         raise ValueError("DATASETS.TRAIN is empty: name at least one registered dataset.")
-    check_num_classes(dataset_names, num_classes)
+    if num_classes is not None:
+        check_num_classes(dataset_names, num_classes)
     mappings = {name: _label_mapping(name) for name in dataset_names}
     for name, mapping in mappings.items():
         if mapping is None:

@@ -90,6 +90,23 @@ def training_targets(
     return forward, backward
 
 
+def training_frames(
+    num_frames: int,
+    offsets: Sequence[int],
+    reverse_prob: float = 0.5,
+    labelled: Sequence[int] | None = None,
+) -> set[int]:
+    """Which frames some training clip holds; see ``training_clip`` for the arguments.
+
+    Of a video of 10 frames, 0, 3, 6 and 9 with offsets (-9, -6, -3).
+    """
+    forward, backward = training_targets(num_frames, offsets, reverse_prob, labelled)
+    from_target = (*offsets, 0)
+    return {target + offset for target in forward for offset in from_target} | {
+        target - offset for target in backward for offset in from_target
+    }
+
+
 def is_long_enough(num_frames: int, offsets: Sequence[int]) -> bool:
     """Whether some frame of a video of ``num_frames`` has all its references."""
     check_offsets(offsets)

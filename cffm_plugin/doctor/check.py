@@ -1,96 +1,126 @@
-"""Checking a whole dataset, many videos at a time."""
+"""Checking datasets, many videos at a time."""
 
 import os
 import time
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from functools import partial
 from os import PathLike
 from pathlib import Path
 
+import cv2
 from tqdm import tqdm
 
+from ..data import build_clip_train_loader
+from ..data.classes import common_label_mapping
 from ..data.clips import DEFAULT_OFFSETS, check_offsets
-from ..data.images import IGNORE_LABEL, LabelMapping
-from .findings import Finding, Kind, Report, Severity
-from .lists import check_clips, check_lists
-from .parallel import map_in_processes
-from .video import check_video
+from ..data.datasets.records import Problem, load_noting, videos_of
+from .findings import Finding, Report, Severity
+from .video import Video
 
 
 def check_dataset(
-    root: str | PathLike,
+    names: str | Sequence[str],
     *,
-    splits: Sequence[str] = ("train", "val", "test"),
-    num_classes: int = 124,
-    jobs: int | None = None,
     offsets: Sequence[int] = DEFAULT_OFFSETS,
+    root: str | PathLike | None = None,
+    jobs: int | None = None,
     progress: bool = False,
 ) -> Report:
-    """Read all of a dataset in VSPW's layout and report what is amiss. Nothing is written.
+    """Load registered datasets, read every frame and mask, and report what is amiss.
 
-    Every frame and mask of the listed videos is decoded; a fault never ends the check. A JPEG whose
+    Nothing is written, and a fault never ends the check. Where a loader can't go on after a fault,
+    as those of VSPW's and CamVid's layouts mostly can, its error is what is found. A JPEG whose
     content was changed in the middle can't be told from a whole one: the format has no checksum.
 
     Args:
-        root: the folder with ``<split>.txt`` and ``data``; ``~`` is expanded.
-        splits: names of the lists without ``.txt``. "train" is trained on, others are evaluated.
-        num_classes: K; class k is k + 1 in the masks, 0 and 255 are void, other values are foreign.
-        jobs: processes, by default as many as there are cores. The findings do not depend on it.
+        names: a dataset or several. Those with records of videos are trained on, those with records
+            of frames are evaluated. Their masks' values mean the same.
         offsets: of a training clip's references, relative to its target.
+        root: what files are named relative to; by default the folder that holds them all.
+        jobs: processes, by default as many as there are cores. The findings do not depend on it.
         progress: show a bar.
 
     Raises:
-        FileNotFoundError: there is no such folder.
-        ValueError: a number is out of range, or ``splits`` or ``offsets`` are not what they should.
+        ValueError: a name is that of no dataset of videos, or an argument is out of range.
     """
-    root = Path(root).expanduser()
-    splits, offsets = tuple(splits), tuple(offsets)
-    jobs = (os.cpu_count() or 1) if jobs is None else jobs
-    _check_arguments(root, splits, num_classes, jobs, offsets)
-    mapping = LabelMapping.shifted_by_one(num_classes)
+    names = (names,) if isinstance(names, str) else tuple(names)
+    if not names or len(set(names)) < len(names):
+        raise ValueError(f"Name at least one dataset, and none twice; got {names}.")
+    if jobs is not None and jobs < 1:
+        raise ValueError(f"jobs must be at least 1, got {jobs}.")
+    check_offsets(offsets)
     start = time.perf_counter()
-    videos, findings = check_lists(root, splits)
-    lengths: dict[str, int] = {}
-    num_images = 0
-    check = partial(check_video, root, mapping, offsets)
-    results = map_in_processes(check, list(videos.items()), jobs)
-    with tqdm(total=len(videos), desc="videos", unit="video", disable=not progress) as bar:
-        for video_id, result in zip(videos, results):
-            findings += result.findings
-            lengths[video_id] = result.num_frames
-            num_images += result.num_images
-            bar.set_postfix_str(f"{num_images} images", refresh=False)
-            bar.update()
-    findings += check_clips(lengths, videos, offsets)
+    findings, videos = _load(names)
+    if training := [video.record for video in videos if video.trains]:
+        try:
+            build_clip_train_loader(
+                training, mapper=dict, total_batch_size=1, seed=0, frame_offsets=offsets
+            )
+        except ValueError as error:  # no video has a clip
+            findings.append(Finding("no_clip", (), str(error), ("training",)))
+    unreadable = ("mask_missing", "frame_unreadable")
+    known = {file for found in findings if found.kind in unreadable for file in found.files}
+    files = {file for video in videos for file in video.files()} - known
+    mapping = common_label_mapping(names)
+    check = partial(Video.check, mapping=mapping, offsets=tuple(offsets), known=known)
+    # OpenCV's threads do not survive a fork, so the processes go without.
+    with ProcessPoolExecutor(jobs, initializer=cv2.setNumThreads, initargs=(0,)) as pool:
+        checked = (map if jobs == 1 else pool.map)(check, videos)
+        for of_video in tqdm(checked, "videos", len(videos), disable=not progress):
+            findings += of_video
+    if root is None:
+        root = os.path.commonpath([Path(file).absolute().parent for file in files or "."])
+    findings = [
+        replace(found, files=tuple(os.path.relpath(file, root) for file in found.files))
+        for found in findings
+    ]
+    worst = list(Severity)
     return Report(
         root=str(root),
-        splits=splits,
-        num_classes=num_classes,
-        offsets=offsets,
+        splits=names,
+        label_mapping=mapping,
+        offsets=tuple(offsets),
         num_videos=len(videos),
-        num_images=num_images,
+        num_images=len(files),
         seconds=time.perf_counter() - start,
-        findings=tuple(sorted(findings, key=_worst_first)),
+        findings=tuple(sorted(findings, key=lambda f: (worst.index(f.severity), f.kind, f.files))),
     )
 
 
-def _check_arguments(
-    root: Path, splits: tuple[str, ...], num_classes: int, jobs: int, offsets: tuple[int, ...]
-) -> None:
-    if not root.is_dir():
-        raise FileNotFoundError(
-            f"{root}: there is no such folder. datasets/README.md shows what a dataset in VSPW's "
-            "layout looks like."
+def _load(names: Sequence[str]) -> tuple[list[Finding], list[Video]]:
+    """The videos of all datasets, and what is amiss with lists, folders and names of files."""
+    problems: dict[
+        tuple[str, str], tuple[Problem, list[str]]
+    ] = {}  # what several datasets have is one
+    videos: dict[str, Video] = {}  # by their first frame
+    for name in names:
+        records, noted = load_noting(name)
+        for problem in noted:
+            problems.setdefault((problem.kind, str(problem.error)), (problem, []))[1].append(name)
+        for record in videos_of(name, records):
+            video = videos.setdefault(record["frames"][0]["file_name"], Video(record))
+            video.datasets.append(name)
+            video.trains |= "frames" in records[0]
+            video.evaluates |= "frames" not in records[0]
+    if any(kind.startswith("list_") for kind, _ in problems):  # nobody knows what it would name
+        problems = {key: found for key, found in problems.items() if key[0] != "video_unlisted"}
+    findings = [
+        Finding(
+            problem.kind,
+            tuple(map(str, problem.files)),
+            str(problem.error),
+            stops=("loading",) * problem.stops,
+            severity=Severity.INFO if problem.kind == "video_unlisted" else Severity.WARNING,
+            splits=tuple(having),
+            video=problem.video,
         )
-    if not splits or len(set(splits)) < len(splits):
-        raise ValueError(f"Name at least one split, and none twice; got {splits}.")
-    if not 1 <= num_classes < IGNORE_LABEL:
-        raise ValueError(f"The number of classes is 1 to {IGNORE_LABEL - 1}, got {num_classes}.")
-    if jobs < 1:
-        raise ValueError(f"jobs must be at least 1, got {jobs}.")
-    check_offsets(offsets)
-
-
-def _worst_first(finding: Finding) -> tuple[int, int, tuple[str, ...], str]:
-    severity = list(Severity).index(finding.severity)
-    return severity, list(Kind).index(finding.kind), finding.files, finding.detail
+        for problem, having in problems.values()
+    ]
+    for first, video in videos.items():
+        if video.evaluates and len(video.datasets) > 1:
+            scored = "after training on it" if video.trains else "in each of them"
+            detail = f"it is in {', '.join(video.datasets)}, and scored {scored}."
+            video.add("video_in_two_datasets", [first], detail)
+    return findings, list(videos.values())

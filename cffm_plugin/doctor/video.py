@@ -1,302 +1,136 @@
-"""Checking one video: its folders, then every frame and mask in them."""
+"""Checking one video: its frames and masks, by the readers and the clip rules of training."""
 
+import contextlib
 import warnings
-from collections import Counter, defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
-from ..data.clips import is_long_enough
-from ..data.datasets.records import FRAME_SUFFIXES, natural_order, visible_files
-from ..data.images import LabelMapping
-from .correction import one_channel
-from .findings import Effect, Finding, Kind, counted
-from .inspection import Inspection, inspect
-from .lists import TRAIN_SPLIT
+from ..data import LabelMapping, image_size, read_image, read_mask
+from ..data.clips import training_frames
+from ..data.datasets.records import some
+from ..data.image_files import is_whole, read_mask_of_any_format
+from ..data.mapper import labelled_frames
+from ..evaluation.metrics import OFFICIAL_LONGEST_LEFT_OUT
+from .findings import Finding, Severity
 
-LONGEST_NOT_IN_VC = 16  # evaluation.metrics.OFFICIAL_LONGEST_LEFT_OUT, which data may not import
-
-_SPLIT_THAT_MAY_LACK_MASKS = "test"
-_VALUES_NAMED = 5
+Size = tuple[int, ...]  # height, width
 
 
-@dataclass(frozen=True)
-class VideoCheck:
-    """What one video held: findings, the number of frames, and that of all images read."""
+@dataclass
+class Video:
+    """A video, the datasets that it is in, and what is amiss; ``record`` is as for training."""
 
-    findings: list[Finding]
-    num_frames: int = 0
-    num_images: int = 0
+    record: dict[str, Any]
+    datasets: list[str] = field(default_factory=list)
+    trains: bool = False
+    evaluates: bool = False
+    findings: list[Finding] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        self.frames = self.record["frames"]
+        self.labelled = labelled_frames(self.record)
 
-def check_video(
-    root: Path, mapping: LabelMapping, offsets: Sequence[int], video: tuple[str, tuple[str, ...]]
-) -> VideoCheck:
-    """Check a video, given as its id and the splits that it is in."""
-    video_id, splits = video
-    folder = root / "data" / video_id
-    try:
-        frames = sorted(visible_files(folder / "origin", FRAME_SUFFIXES), key=natural_order)
-        masks = sorted(visible_files(folder / "mask", (".png",)), key=natural_order)
-    except OSError as error:
-        unreadable = _Findings(video_id, splits)
-        unreadable.add(Kind.VIDEO_UNREADABLE, "", str(error.strerror), (Effect.LOADING_STOPS,))
-        return VideoCheck(unreadable.collected())
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow's of odd metadata, which training shows too
-        found = _Findings(video_id, splits)
-        return _VideoChecker(folder, splits, mapping, offsets, frames, masks, found).check()
+    def files(self) -> set[str]:
+        """All frames and masks."""
+        return {f[k] for f in self.frames for k in ("file_name", "sem_seg_file_name") if f[k]}
 
+    def drawn(self, offsets: Sequence[int]) -> set[int]:
+        """Indices of the frames that training reads, given the offsets of a clip's references."""
+        frames = training_frames(len(self.frames), offsets, labelled=self.labelled)
+        return frames if self.trains else set()
 
-class _VideoChecker:
-    """Checks the frames and masks of one video.
+    def add(self, kind: str, files: Iterable[str], detail: str, **more: Any) -> None:
+        """Note a finding; ``more`` of it: ``stops``, ``severity``, ``correctable``."""
+        where = {"splits": tuple(self.datasets), "video": self.record["video_id"]}
+        self.findings.append(Finding(kind, tuple(files), detail, **where, **more))
 
-    Args:
-        folder: the video's.
-        splits: those that the video is in.
-        mapping: what the values in masks mean.
-        offsets: references relative to the target, in training.
-        frames, masks: file names in ``origin`` and ``mask``, in the order in which they are read.
-        found: where the findings go.
-    """
+    def check(
+        self, mapping: LabelMapping, offsets: Sequence[int], known: set[str]
+    ) -> list[Finding]:
+        """Read all files but those in ``known``, whose faults are; returns the findings."""
+        drawn = self.drawn(offsets)
+        sizes: dict[int, Size] = {}  # of the frames that can be read
+        foreign: dict[str, dict[int, int]] = {}  # mask -> value of no class -> pixels
+        read = set(known)
+        for index, frame in enumerate(self.frames):
+            image, mask = frame["file_name"], frame["sem_seg_file_name"]
+            stops = ("training",) * (index in drawn) + ("evaluation",) * self.evaluates
+            if image not in read and (pixels := self._read(image, read_image, stops)) is not None:
+                sizes[index] = pixels.shape[:2]
+            if mask is None or mask in read:  # several files of one frame have one mask
+                continue
+            read.add(mask)
+            labels = self._read(mask, read_mask, stops)
+            if index in sizes:
+                self._compare_sizes(mask, sizes[index], stops)
+            if labels is not None and (values := mapping.foreign_values(labels)):
+                foreign[mask] = {value: int((labels == value).sum()) for value in values}
+        self._check_length(drawn)
+        self._check_frame_sizes(sizes)
+        self._check_values(foreign)
+        return self.findings
 
-    def __init__(
-        self,
-        folder: Path,
-        splits: tuple[str, ...],
-        mapping: LabelMapping,
-        offsets: Sequence[int],
-        frames: list[str],
-        masks: list[str],
-        found: "_Findings",
-    ):
-        self.folder = folder
-        self.mapping = mapping
-        self.frames = frames
-        self.masks = masks
-        self.trains = TRAIN_SPLIT in splits
-        self.evaluates = any(split != TRAIN_SPLIT for split in splits)
-        self.needs_masks = bool(masks) or any(s != _SPLIT_THAT_MAY_LACK_MASKS for s in splits)
-        self.is_long_enough = is_long_enough(len(frames), offsets)
-        self.drawn = _drawn_frames(len(frames), offsets) if self.trains else set()
-        self.found = found
-        self.foreign_pixels: Counter[int] = Counter()
-        self.foreign_masks: dict[int, list[str]] = defaultdict(list)
-        self.foreign_is_read = False
-
-    def check(self) -> VideoCheck:
-        if not self.frames:
-            detail = f"no {', '.join(FRAME_SUFFIXES)} in it"
-            self.found.add(Kind.NO_FRAMES, "origin", detail, (Effect.LOADING_STOPS,))
-            return VideoCheck(self.found.collected())
-        self._check_names()
-        self._check_length()
-        num_images = self._check_files()
-        self._add_foreign_values()
-        return VideoCheck(self.found.collected(), len(self.frames), num_images)
-
-    def _check_names(self) -> None:
-        stems = Counter(Path(frame).stem for frame in self.frames)
-        masks = set(self.masks)
-        for frame in self.frames:
-            stem = Path(frame).stem
-            if stems[stem] > 1:
-                detail = "several files are the same frame"
-                effects = (Effect.LOADING_STOPS,)
-                self.found.add(Kind.FRAME_IN_TWO_FILES, f"origin/{frame}", detail, effects)
-            if self.needs_masks and f"{stem}.png" not in masks:
-                detail = "expected in the folder mask, under the frame's name and .png"
-                effects = (Effect.LOADING_STOPS,)
-                self.found.add(Kind.MASK_MISSING, f"origin/{frame}", detail, effects)
-        for mask in self.masks:
-            if Path(mask).stem not in stems or not mask.endswith(".png"):
-                detail = "expected in the folder origin, under the mask's name"
-                effects = (Effect.MASK_NOT_READ,)
-                self.found.add(Kind.MASK_WITHOUT_FRAME, f"mask/{mask}", detail, effects)
-
-    def _check_length(self) -> None:
-        detail = counted(len(self.frames), "frame")
-        if self.trains and not self.is_long_enough:
-            effects = (Effect.LEFT_OUT_OF_TRAINING,)
-            self.found.add(Kind.TOO_SHORT_FOR_CLIP, "", detail, effects)
-        if self.evaluates and self.masks and len(self.frames) <= LONGEST_NOT_IN_VC:
-            self.found.add(Kind.TOO_SHORT_FOR_VC, "", detail, (Effect.NOT_IN_VC,))
-
-    def _check_files(self) -> int:
-        """Read all images; returns how many there were."""
-        masks = set(self.masks)
-        sizes: dict[int, tuple[int, int]] = {}
-        num_images = 0
-        for index, name in enumerate(self.frames):
-            frame = inspect(self.folder / "origin" / name, is_mask=False)
-            num_images += 1
-            self._add_problem("FRAME", f"origin/{name}", frame, index)
-            if frame.size is not None and frame.problem is None:
-                sizes[index] = frame.size
-            mask_name = f"{Path(name).stem}.png"
-            if mask_name in masks:
-                masks.remove(mask_name)  # two files of one frame have one mask
-                num_images += 1
-                self._check_mask(f"mask/{mask_name}", frame, index)
-        self._check_sizes(sizes)
-        return num_images
-
-    def _check_mask(self, name: str, frame: Inspection, index: int) -> None:
-        mask = inspect(self.folder / name, is_mask=True)
-        if mask.image is None:
-            self._add_problem("MASK", name, mask, index)
-            return
-        if frame.problem is None and frame.size != mask.size:
-            detail = f"the mask is {_size(mask.size)}, its frame {_size(frame.size)}"
-            self.found.add(Kind.MASK_SIZE, name, detail, self._stops(index))
-        if mask.image.mode not in ("L", "P", "1"):
-            self._add_format(name, mask, index)
-            return
-        if mask.image.mode == "1":
-            return  # 0 and 1, of which neither is foreign
-        pixels = np.array(mask.image.histogram())  # of the 256 values
-        present = np.flatnonzero(pixels).astype(np.uint8)
-        for value in self.mapping.foreign_values(present):
-            self.foreign_pixels[value] += int(pixels[value])
-            self.foreign_masks[value].append(name)
-            self.foreign_is_read |= self._is_read(index)
-
-    def _add_format(self, name: str, mask: Inspection, index: int) -> None:
-        """A mask whose pixels are not 8-bit numbers."""
-        assert mask.image is not None
-        mode = mask.image.mode
+    def _read(
+        self, file: str, read: Callable[[str], np.ndarray], stops: tuple[str, ...]
+    ) -> np.ndarray | None:
+        """What a file holds; None where that can't be trusted. ``stops``: if it can't be read."""
+        role = "mask" if read is read_mask else "frame"
         try:
-            one_channel(mask)
-            detail, correctable = f"mode {mode}, but every pixel is one 8-bit number", True
-        except ValueError as reason:
-            detail, correctable = f"mode {mode}, {reason}", False
-        kind = Kind.MASK_16_BIT if mode.startswith(("I", "F")) else Kind.MASK_COLOUR
-        self.found.add(kind, name, detail, self._stops(index), correctable)
-
-    def _add_problem(self, role: str, name: str, picture: Inspection, index: int) -> None:
-        if picture.problem is None:
-            return
-        kind = Kind[f"{role}_{picture.problem.name}"]
-        if picture.is_decoded:
-            effect = Effect.READ_ANYWAY if self._is_read(index) else Effect.NEVER_DRAWN
-            effects: tuple[Effect, ...] = (effect,)
-        elif role == "FRAME" and index == 0 and picture.size is None:
-            effects = (Effect.LOADING_STOPS,)  # it gives the video's size
-        else:
-            effects = self._stops(index)
-        self.found.add(kind, name, picture.detail, effects)
-
-    def _check_sizes(self, sizes: dict[int, tuple[int, int]]) -> None:
-        """``sizes``: of the whole frames."""
-        counts = Counter(sizes.values())
-        if len(counts) < 2:
-            return
-        effects = set()
-        if self.trains:
-            drawn_sizes = {size for index, size in sizes.items() if index in self.drawn}
-            is_seen = len(drawn_sizes) > 1
-            effects.add(Effect.FRAMES_STRETCHED if is_seen else Effect.NEVER_DRAWN)
-        if self.evaluates:
-            effects.add(Effect.EVALUATION_STOPS if self.masks else Effect.FRAMES_STRETCHED)
-        common, _ = counts.most_common(1)[0]
-        detail = ", ".join(
-            f"{counted(n, 'frame')} of {_size(size)}" for size, n in counts.most_common()
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # Pillow's of odd metadata, which is no fault
+                pixels = read(file)
+        except Exception as error:  # damaged files make decoders raise all sorts of things
+            detail = str(error) + ("" if stops else " Nothing reads it: no training clip takes it.")
+            correctable = False
+            with contextlib.suppress(Exception):  # as above
+                correctable = role == "mask" and bool(read_mask_of_any_format(file))
+            self.add(f"{role}_unreadable", [file], detail, stops=stops, correctable=correctable)
+            return None
+        if is_whole(file):
+            return pixels
+        detail = (
+            "its end is missing or a checksum is wrong, but reading it is no error: restore it."
         )
-        for index, size in sizes.items():
-            if size != common:
-                name = f"origin/{self.frames[index]}"
-                self.found.add(Kind.FRAME_SIZES_DIFFER, name, detail, _in_order(effects))
+        severity = Severity.ERROR if stops else Severity.WARNING  # those who read it get garbage
+        self.add(f"{role}_incomplete", [file], detail, severity=severity)
+        return None
 
-    def _add_foreign_values(self) -> None:
-        if not self.foreign_pixels:
-            return
-        common = self.foreign_pixels.most_common()
-        named = [
-            f"{value} ({counted(pixels, 'pixel')} in "
-            f"{counted(len(self.foreign_masks[value]), 'mask')})"
-            for value, pixels in common[:_VALUES_NAMED]
-        ]
-        if len(common) > _VALUES_NAMED:
-            named.append(counted(len(common) - _VALUES_NAMED, "more value"))
-        masks = sorted({m for masks in self.foreign_masks.values() for m in masks})
-        for name in masks:
-            self.found.add(
-                Kind.MASK_FOREIGN_VALUES,
-                name,
-                ", ".join(named),
-                (Effect.COUNTED_AS_VOID if self.foreign_is_read else Effect.NEVER_DRAWN,),
-                correctable=True,
-                pixels=dict(sorted(self.foreign_pixels.items())),
-            )
+    def _compare_sizes(self, mask: str, frame_size: Size, stops: tuple[str, ...]) -> None:
+        with contextlib.suppress(Exception):  # of a mask that is known as unreadable
+            if (size := image_size(mask)) != frame_size:
+                detail = f"the mask is {size} (height, width), its frame {frame_size}: mend one."
+                self.add("mask_size", [mask], detail, stops=stops)
 
-    def _is_read(self, index: int) -> bool:
-        """Whether training or evaluation reads a frame and its mask."""
-        return self.evaluates or index in self.drawn
+    def _check_length(self, drawn: set[int]) -> None:
+        first, num_frames = self.frames[0]["file_name"], len(self.frames)
+        length = f"{self.record['video_id']}: {num_frames} frames, {len(self.labelled)} labelled"
+        if self.trains and not drawn:
+            detail = f"{length}. Training leaves it out: no clip has all its references."
+            self.add("video_without_clip", [first], detail)
+        if self.evaluates and self.labelled and num_frames <= OFFICIAL_LONGEST_LEFT_OUT:
+            detail = f"{length}. It counts in mIoU, but not in VC."
+            self.add("video_too_short_for_vc", [first], detail, severity=Severity.INFO)
 
-    def _stops(self, index: int) -> tuple[Effect, ...]:
-        """What a frame or mask that can't be used stops."""
-        effects = set()
-        if self.trains:
-            is_drawn = index in self.drawn
-            effects.add(Effect.TRAINING_STOPS if is_drawn else Effect.NEVER_DRAWN)
-        if self.evaluates:
-            effects.add(Effect.EVALUATION_STOPS)
-        return _in_order(effects)
+    def _check_frame_sizes(self, sizes: dict[int, Size]) -> None:
+        counts = Counter(sizes.values()).most_common()
+        if len(counts) > 1:
+            scored = sizes.keys() & self.labelled if self.evaluates else set()
+            changes = any(i + 1 in scored and sizes[i] != sizes[i + 1] for i in scored)
+            files = [self.frames[i]["file_name"] for i in sizes if sizes[i] != counts[0][0]]
+            detail = ", ".join(f"{number} frame(s) of {size}" for size, number in counts)
+            detail += " (height, width). In a clip all are stretched to the target's size."
+            self.add("frame_sizes_differ", files, detail, stops=("evaluation",) * changes)
 
-
-class _Findings:
-    """Gathers the faults of a video; those that differ in the file alone become one finding."""
-
-    def __init__(self, video_id: str, splits: tuple[str, ...]):
-        self.video_id = video_id
-        self.splits = splits
-        self._files: dict[tuple, list[str]] = defaultdict(list)
-        self._pixels: dict[tuple, dict[int, int]] = {}
-
-    def add(
-        self,
-        kind: Kind,
-        name: str,
-        detail: str,
-        effects: tuple[Effect, ...],
-        correctable: bool = False,
-        pixels: dict[int, int] | None = None,
-    ) -> None:
-        """``name``: relative to the video's folder, "" for the folder itself."""
-        key = (kind, effects, detail, correctable)
-        self._files[key].append(f"data/{self.video_id}/{name}".rstrip("/"))
-        self._pixels[key] = pixels or {}
-
-    def collected(self) -> list[Finding]:
-        return [
-            Finding(
-                kind,
-                effects,
-                tuple(files),
-                detail,
-                self.splits,
-                self.video_id,
-                self._pixels[kind, effects, detail, correctable],
-                correctable,
-            )
-            for (kind, effects, detail, correctable), files in self._files.items()
-        ]
-
-
-def _drawn_frames(num_frames: int, offsets: Sequence[int]) -> set[int]:
-    """The frames that some training clip takes: of 10 frames, 0, 3, 6 and 9 at -9, -6, -3."""
-    targets = range(-min(offsets, default=0), num_frames)
-    forward = {target + offset for target in targets for offset in (*offsets, 0)}
-    return forward | {num_frames - 1 - index for index in forward}
-
-
-def _in_order(effects: set[Effect]) -> tuple[Effect, ...]:
-    return tuple(effect for effect in Effect if effect in effects)
-
-
-def _size(size: tuple[int, int] | None) -> str:
-    """(height, width) as width x height."""
-    assert size is not None  # only whole images are compared
-    return f"{size[1]}x{size[0]}"
+    def _check_values(self, foreign: dict[str, dict[int, int]]) -> None:
+        pixels, masks = Counter[int](), Counter[int]()
+        for values in foreign.values():
+            pixels.update(values)
+            masks.update(values.keys())
+        if foreign:
+            named = [f"{v} ({n} pixels in {masks[v]} masks)" for v, n in pixels.most_common()]
+            detail = f"{some(named)} stand for no class and count as void. Is the mapping right?"
+            self.add("mask_foreign_values", foreign, detail, correctable=True)

@@ -1,4 +1,4 @@
-"""Scoring a folder of prediction PNGs against a dataset in VSPW's layout."""
+"""Scoring a folder of prediction PNGs against a registered dataset or one in VSPW's layout."""
 
 import functools
 import logging
@@ -9,12 +9,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from detectron2.data import MetadataCatalog
 from tqdm import tqdm
 
 from cffm_plugin.data import LabelMapping, load_vspw, read_mask
+from cffm_plugin.data.classes import common_label_mapping
+from cffm_plugin.data.datasets.records import loader_of, videos_of
 
 from .prediction_files import (
     UNREADABLE,
@@ -45,16 +48,49 @@ def score_predictions(
     jobs: int = 1,
     progress: bool = False,
 ) -> DatasetScores:
+    """``score_dataset_predictions`` of a split of a folder in VSPW's layout, registered or not.
+
+    Args:
+        dataset_root, split: see ``load_vspw``.
+        predictions: see ``score_dataset_predictions``, as for the other arguments.
+        num_classes: K, 1 to 254. 124 classes have VSPW's names, others are class_0, class_1, ...
+    """
+    if not 1 <= num_classes <= _MOST_CLASSES:
+        raise ValueError(f"num_classes must be 1 to {_MOST_CLASSES}, got {num_classes}")
+    return _score(
+        load_vspw(dataset_root, split, is_train=True),
+        predictions,
+        f"{Path(dataset_root).expanduser() / split}.txt",
+        _class_names(num_classes),
+        LabelMapping.shifted_by_one(num_classes),
+        window_sizes=window_sizes,
+        one_based=one_based,
+        partial=partial,
+        jobs=jobs,
+        progress=progress,
+    )
+
+
+def score_dataset_predictions(
+    dataset_name: str,
+    predictions: str | PathLike,
+    *,
+    window_sizes: Sequence[int] = (8, 16),
+    one_based: bool = False,
+    partial: bool = False,
+    jobs: int = 1,
+    progress: bool = False,
+) -> DatasetScores:
     """Score ``<predictions>/<video>/<frame>.png`` as ``VSPWEvaluator`` scores a model.
 
     Frames are read one at a time and only the last label maps are kept, so the memory does not
     depend on the length of a video. What deserves a warning is logged.
 
     Args:
-        dataset_root, split: see ``load_vspw``.
+        dataset_name: a registered dataset, such as "camvid_val". Frames without labels need no
+            prediction and count nowhere.
         predictions: folder of PNGs with one channel, of their masks' size. They hold class
             indices from 0; a value that stands for no class is a miss.
-        num_classes: K, 1 to 254. 124 classes have VSPW's names, others are class_0, class_1, ...
         window_sizes: the n of VC_n.
         one_based: the PNGs hold k + 1 for class k, as VSPW's masks do; 0 and 255 are no class.
         partial: score the frames whose predictions are there and fit. The others count nowhere,
@@ -66,20 +102,48 @@ def score_predictions(
     Raises:
         FileNotFoundError: a folder, a list, a frame or a mask is missing.
         ValueError: predictions are missing, extra, of the wrong size or unreadable, and ``partial``
-            is not set; no frame can be scored; the dataset is damaged; an argument is out of range.
+            is not set; no frame can be scored; the dataset is damaged or not registered; an
+            argument is out of range.
     """
-    if not 1 <= num_classes <= _MOST_CLASSES:
-        raise ValueError(f"num_classes must be 1 to {_MOST_CLASSES}, got {num_classes}")
+    videos = videos_of(dataset_name, loader_of(dataset_name)())
+    mapping = common_label_mapping([dataset_name])
+    return _score(
+        videos,
+        predictions,
+        dataset_name,
+        MetadataCatalog.get(dataset_name).stuff_classes,
+        mapping,
+        window_sizes=window_sizes,
+        one_based=one_based,
+        partial=partial,
+        jobs=jobs,
+        progress=progress,
+    )
+
+
+def _score(
+    records: Sequence[dict[str, Any]],
+    predictions: str | PathLike,
+    dataset: str,
+    class_names: Sequence[str],
+    mapping: LabelMapping,
+    *,
+    window_sizes: Sequence[int],
+    one_based: bool,
+    partial: bool,
+    jobs: int,
+    progress: bool,
+) -> DatasetScores:
+    """``records``: one per video; ``dataset``: its name; ``mapping``: of its masks."""
     if jobs < 1:
         raise ValueError(f"jobs must be at least 1, got {jobs}")
     folder = Path(predictions).expanduser()
-    dataset = f"{Path(dataset_root).expanduser() / split}.txt"
-    videos, problems = find_predictions(folder, load_vspw(dataset_root, split, is_train=True))
+    videos, problems = find_predictions(folder, records)
     usable = sum(path is not None for video in videos for path in video.predictions)
     _check(problems, folder, dataset, videos, usable, partial)
 
-    score = functools.partial(_score_video, num_classes, tuple(window_sizes), one_based)
-    total = _Scored(Tally.empty(num_classes))
+    score = functools.partial(_score_video, mapping, tuple(window_sizes), one_based)
+    total = _Scored(Tally.empty(mapping.num_classes))
     with (
         _map_in_processes(min(jobs, len(videos))) as map_videos,
         tqdm(total=len(videos), unit="video", disable=None if progress else True) as bar,
@@ -90,10 +154,7 @@ def score_predictions(
     problems.update(total.problems)
     _check(problems, folder, dataset, videos, total.tally.scored_frames, partial)
     scores = DatasetScores.of(
-        total.tally,
-        dataset=dataset,
-        class_names=_class_names(num_classes),
-        window_sizes=window_sizes,
+        total.tally, dataset=dataset, class_names=class_names, window_sizes=window_sizes
     )
     warnings = [
         *_left_out_warnings(folder, problems, videos, scores),
@@ -124,10 +185,11 @@ class _Scored:
 
 
 def _score_video(
-    num_classes: int, window_sizes: Sequence[int], one_based: bool, video: PredictedVideo
+    mapping: LabelMapping, window_sizes: Sequence[int], one_based: bool, video: PredictedVideo
 ) -> _Scored:
     """Score one video. A prediction that turns out to be damaged is left out and noted."""
-    mapping = LabelMapping.shifted_by_one(num_classes)
+    num_classes = mapping.num_classes
+    from_one = LabelMapping.shifted_by_one(num_classes) if one_based else None
     scored = _Scored(Tally.empty(num_classes))
     scorer = VideoScorer(scored.tally, video.video_id, len(video.masks), window_sizes)
     for mask_file, prediction_file in zip(video.masks, video.predictions):
@@ -141,7 +203,7 @@ def _score_video(
             continue
         if not scored.foreign and (foreign := mapping.foreign_values(raw_truth)):
             scored.foreign[mask_file] = foreign
-        prediction = mapping(stored) if one_based else stored
+        prediction = stored if from_one is None else from_one(stored)
         if prediction.max() >= num_classes:
             scored.outside.update(np.unique(stored[prediction >= num_classes]).tolist())
             scored.frames_outside += 1

@@ -213,4 +213,6 @@ def _used(module: Predict, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
 @torch.no_grad()
 def _run_once(module: nn.Module, inputs: dict[str, Tensor]) -> StreamGraph:
     module.eval()
+    # Each its own tensor: two that are one would be taken for one input.
+    inputs = {name: tensor.clone() for name, tensor in inputs.items()}
     return StreamGraph(module, inputs, module(**inputs))

@@ -49,6 +49,10 @@ class Stream:
         self.reference_of = {  # input of refine -> which reference it is of
             item["name"]: item["reference"] for item in refine["inputs"] if "reference" in item
         }
+        self.of_frame = {  # graph -> its inputs that are made of the frame itself
+            name: [i["name"] for i in graph["inputs"] if "from" in i and "reference" not in i]
+            for name, graph in manifest["graphs"].items()
+        }
         outputs = manifest["graphs"]["classify"]["outputs"]
         self.has_labels = any(item["name"] == "labels" for item in outputs)
         self.reset()
@@ -102,14 +106,15 @@ class Stream:
         references = self.references(self.index)
         needed = self.needed_later(self.index + 1)
         tokens = [name for frame, name in needed if frame == self.index]
-        this_frame = "cells" if references else "embedding"
-        encoded = self.graphs["encode"]({"frame": image[None]}, [this_frame, *tokens])
-        inputs = {this_frame: encoded[this_frame]}
+        graph = "refine" if references else "classify"
+        of_frame = self.of_frame[graph]
+        encoded = self.graphs["encode"]({"frame": image[None]}, [*of_frame, *tokens])
+        inputs = {name: encoded[name] for name in of_frame}
         if references:
             inputs |= of_video
             for name, reference in self.reference_of.items():
                 inputs[name] = self.kept[references[reference], name]
-        results = self.graphs["refine" if references else "classify"](inputs, outputs)
+        results = self.graphs[graph](inputs, outputs)
         self.kept.update({(self.index, name): encoded[name] for name in tokens})
         self.kept = {key: value for key, value in self.kept.items() if key in needed}
         self.index += 1

@@ -153,3 +153,23 @@ def test_offsets_that_are_not_negative_and_increasing_are_refused(offsets):
     ):
         with pytest.raises(ValueError, match="negative and strictly increasing"):
             use()
+
+
+@pytest.mark.parametrize("reverse_prob", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("labelled", [None, [2, 11]])
+@pytest.mark.parametrize("offsets", [OFFSETS, (-4, -2), ()])
+def test_the_frames_that_training_reads_are_those_that_its_clips_hold(
+    offsets, labelled, reverse_prob
+):
+    rng = random.Random(0)
+    drawn = {
+        frame
+        for _ in range(400)
+        for frame in clips.training_clip(12, offsets, rng, reverse_prob, labelled)
+    }
+    assert clips.training_frames(12, offsets, reverse_prob, labelled) == drawn
+
+
+def test_of_ten_frames_training_reads_four():
+    assert clips.training_frames(10, OFFSETS) == {0, 3, 6, 9}
+    assert clips.training_frames(9, OFFSETS) == set()

@@ -206,6 +206,23 @@ def test_a_damaged_first_frame_is_named(root):
         load_vspw(root, "train")
 
 
+def test_whoever_takes_note_gets_all_problems_and_the_records_of_the_rest(root):
+    (root / "data" / "a" / "mask" / "00000001.png").unlink()
+    shutil.rmtree(root / "data" / "b" / "origin")
+    (root / "train.txt").write_text("b\na\na\nlost")
+    problems = []
+    records = load_vspw(root, "train", note=problems.append)
+    assert {problem.kind: problem.files for problem in problems} == {
+        "id_listed_twice": (root / "train.txt",),
+        "video_missing": (root / "data" / "lost",),
+        "no_frames": (root / "data" / "b" / "origin",),
+        "mask_missing": (root / "data" / "a" / "mask" / "00000001.png",),
+    }
+    assert [record["video_id"] for record in records] == ["a"]
+    with pytest.raises(ValueError, match="more than once: a"):  # by default the first is raised
+        load_vspw(root, "train")
+
+
 # Registration
 
 

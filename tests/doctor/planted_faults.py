@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from detectron2.data import DatasetCatalog, MetadataCatalog
 from PIL import Image
 
-from cffm_plugin.data import read_mask
-from cffm_plugin.doctor import Effect, Kind, check_dataset
+from cffm_plugin.data import read_mask, register_vspw
+from cffm_plugin.doctor import Severity, check_dataset
 
 K = 4
 OFFSETS = (-9, -6, -3)
@@ -20,8 +21,16 @@ SOUND = {"train": {"t0": 12, "t1": 10}, "val": {"v0": 17}, "test": {"e0": 17}}
 T0_MASK = "data/t0/mask/00000002.png"  # mask(root)
 
 
-def check(root, **kwargs):
-    return check_dataset(root, **{"num_classes": K, "jobs": 1, "offsets": OFFSETS} | kwargs)
+def check(root, splits=("train", "val", "test"), num_classes=K, **kwargs):
+    """Check the lists of a root under their own names, which are registered meanwhile."""
+    for split in splits:
+        register_vspw(split, root, split, classes=[f"class {k}" for k in range(num_classes)])
+    try:
+        return check_dataset(splits, **{"jobs": 1, "offsets": OFFSETS, "root": root} | kwargs)
+    finally:
+        for split in splits:
+            DatasetCatalog.remove(split)
+            MetadataCatalog.remove(split)
 
 
 def snapshot(folder):
@@ -109,7 +118,7 @@ def shorten(root, video, num_frames):
     for name in sorted(os.listdir(root / "data" / video / "origin"))[num_frames:]:
         (root / "data" / video / "origin" / name).unlink()
         (root / "data" / video / "mask" / Path(name).with_suffix(".png")).unlink()
-    return root / "data" / video
+    return frame(root, video, 0)
 
 
 def add_line(root, split, video):
@@ -128,41 +137,44 @@ class Fault:
     """A fault, what the doctor must say of it, and what the code must do about it."""
 
     name: str
-    kind: Kind
-    effects: tuple[Effect, ...]
+    kind: str
+    severity: Severity
+    stops: tuple[str, ...]
     plant: Callable[[Path], Path | tuple[Path, ...]]
 
 
 def faults(kind, effect, **plants):
-    return [Fault(name, kind, (effect,), plant) for name, plant in plants.items()]
+    """``effect``: what stops with an error, or else how bad it is."""
+    stops, severity = ((), effect) if isinstance(effect, Severity) else ((effect,), Severity.ERROR)
+    return [Fault(name, kind, severity, stops, plant) for name, plant in plants.items()]
 
 
-LOADING, TRAINING = Effect.LOADING_STOPS, Effect.TRAINING_STOPS
-EVALUATION, NEVER_DRAWN = Effect.EVALUATION_STOPS, Effect.NEVER_DRAWN
+LOADING, TRAINING, EVALUATION = "loading", "training", "evaluation"
+ERROR, WARNING, INFO = Severity
 
 FAULTS = [
-    *faults(Kind.LIST_MISSING, LOADING, no_list=lambda r: remove(r / "val.txt")),
-    *faults(Kind.LIST_EMPTY, LOADING, empty_list=lambda r: write(r / "val.txt", b"\n \n")),
-    *faults(Kind.LIST_UNREADABLE, LOADING, latin_1=lambda r: write(r / "val.txt", b"v0\n\xe9")),
-    *faults(Kind.ID_LISTED_TWICE, LOADING, id_twice=lambda r: add_line(r, "train", "t0")),
+    *faults("list_missing", LOADING, no_list=lambda r: remove(r / "val.txt")),
+    *faults("list_empty", LOADING, empty_list=lambda r: write(r / "val.txt", b"\n \n")),
+    *faults("list_unreadable", LOADING, latin_1=lambda r: write(r / "val.txt", b"v0\n\xe9")),
+    *faults("id_listed_twice", LOADING, id_twice=lambda r: add_line(r, "train", "t0")),
     *faults(
-        Kind.ID_IN_TWO_SPLITS,
-        Effect.SCORED_AFTER_TRAINING,
-        in_train_and_val=lambda r: (add_line(r, "train", "v0"), r / "val.txt"),
+        "video_in_two_datasets",
+        WARNING,
+        in_train_and_val=lambda r: add_line(r, "train", "v0") and frame(r, "v0", 0),
     ),
     *faults(
-        Kind.ID_IN_TWO_SPLITS,
-        Effect.SCORED_IN_EACH,
-        in_val_and_test=lambda r: (r / "val.txt", add_line(r, "test", "v0")),
+        "video_in_two_datasets",
+        WARNING,
+        in_val_and_test=lambda r: add_line(r, "test", "v0") and frame(r, "v0", 0),
     ),
-    *faults(Kind.VIDEO_MISSING, LOADING, no_folder=lambda r: remove(r / "data" / "t1")),
+    *faults("video_missing", LOADING, no_folder=lambda r: remove(r / "data" / "t1")),
     *faults(
-        Kind.VIDEO_UNLISTED,
-        Effect.VIDEO_NOT_READ,
+        "video_unlisted",
+        INFO,
         unlisted=lambda r: Path(shutil.copytree(r / "data" / "t1", r / "data" / "t9")),
     ),
     *faults(
-        Kind.NO_FRAMES,
+        "no_frames",
         LOADING,
         no_frames=lambda r: remove(r / "data" / "t1" / "origin"),
         all_hidden=lambda r: (
@@ -170,96 +182,101 @@ FAULTS = [
             and frame(r).parent
         ),
     ),
-    *faults(Kind.FRAME_IN_TWO_FILES, LOADING, two_files=lambda r: copy_as_png(frame(r))),
+    *faults("frame_in_two_files", LOADING, two_files=lambda r: copy_as_png(frame(r))),
     *faults(
-        Kind.MASK_MISSING,
+        "mask_missing",
         LOADING,
-        no_mask=lambda r: remove(mask(r), found=frame(r)),
+        no_mask=lambda r: remove(mask(r)),
         no_masks_of_val=lambda r: remove(
-            mask(r, "v0").parent, found=tuple(frame(r, "v0", i) for i in range(17))
+            mask(r, "v0").parent, found=tuple(mask(r, "v0", i) for i in range(17))
         ),
-        some_masks_of_test=lambda r: remove(mask(r, "e0"), found=frame(r, "e0")),
+        some_masks_of_test=lambda r: remove(mask(r, "e0")),
     ),
     *faults(
-        Kind.MASK_WITHOUT_FRAME,
-        Effect.MASK_NOT_READ,
+        "mask_without_frame",
+        WARNING,
         mask_alone=lambda r: Path(shutil.copy(mask(r), mask(r, index=99))),
     ),
     *faults(
-        Kind.FRAME_EMPTY,
+        "frame_unreadable",
         LOADING,
         empty_first_frame=lambda r: write(frame(r, index=0), b""),
     ),
-    *faults(Kind.FRAME_EMPTY, TRAINING, empty_frame=lambda r: write(frame(r), b"")),
-    *faults(Kind.FRAME_EMPTY, EVALUATION, empty_val_frame=lambda r: write(frame(r, "v0"), b"")),
+    *faults("frame_unreadable", TRAINING, empty_frame=lambda r: write(frame(r), b"")),
+    *faults("frame_unreadable", EVALUATION, empty_val_frame=lambda r: write(frame(r, "v0"), b"")),
     *faults(
-        Kind.FRAME_EMPTY,  # of ten frames, clips take 0, 3, 6 and 9
-        NEVER_DRAWN,
+        "frame_unreadable",  # of ten frames, clips take 0, 3, 6 and 9
+        WARNING,
         empty_frame_of_no_clip=lambda r: write(frame(r, "t1", 1), b""),
     ),
     *faults(
-        Kind.FRAME_DAMAGED,
+        "frame_unreadable",
         LOADING,
         first_frame_cut_in_header=lambda r: cut(frame(r, index=0), 0.01),
     ),
     *faults(
-        Kind.FRAME_DAMAGED,
+        "frame_unreadable",
         TRAINING,
         cut_frame=lambda r: cut(frame(r)),
         first_frame_cut_after_header=lambda r: cut(frame(r, index=0)),
     ),
-    *faults(Kind.FRAME_DAMAGED, EVALUATION, cut_val_frame=lambda r: cut(frame(r, "v0"))),
+    *faults("frame_unreadable", EVALUATION, cut_val_frame=lambda r: cut(frame(r, "v0"))),
     *faults(
-        Kind.FRAME_DAMAGED,
-        Effect.READ_ANYWAY,
+        "frame_incomplete",
+        ERROR,
         frame_with_zeros_at_its_end=lambda r: zero_the_end(frame(r), 50),
     ),
-    *faults(Kind.FRAME_NOT_AN_IMAGE, TRAINING, text_frame=lambda r: write(frame(r), b"404")),
-    *faults(Kind.FRAME_UNREADABLE, TRAINING, frame_link=lambda r: link_to_nothing(frame(r))),
+    *faults("frame_unreadable", TRAINING, text_frame=lambda r: write(frame(r), b"404")),
+    *faults("frame_unreadable", TRAINING, frame_link=lambda r: link_to_nothing(frame(r))),
     *faults(
-        Kind.FRAME_SIZES_DIFFER,
-        Effect.FRAMES_STRETCHED,
+        "frame_sizes_differ",
+        WARNING,
         train_sizes=lambda r: resize_both(r, "t0"),
         test_sizes_without_masks=resize_without_masks,
     ),
-    *faults(Kind.FRAME_SIZES_DIFFER, EVALUATION, val_sizes=lambda r: resize_both(r, "v0")),
-    *faults(Kind.MASK_EMPTY, TRAINING, empty_mask=lambda r: write(mask(r), b"")),
-    *faults(Kind.MASK_DAMAGED, TRAINING, cut_mask=lambda r: cut(mask(r))),
-    *faults(Kind.MASK_DAMAGED, EVALUATION, cut_val_mask=lambda r: cut(mask(r, "v0"))),
+    *faults("frame_sizes_differ", EVALUATION, val_sizes=lambda r: resize_both(r, "v0")),
+    *faults("mask_unreadable", TRAINING, empty_mask=lambda r: write(mask(r), b"")),
+    *faults("mask_unreadable", TRAINING, cut_mask=lambda r: cut(mask(r))),
+    *faults("mask_unreadable", EVALUATION, cut_val_mask=lambda r: cut(mask(r, "v0"))),
     *faults(
-        Kind.MASK_DAMAGED,
-        Effect.READ_ANYWAY,
+        "mask_incomplete",
+        ERROR,
         mask_with_zeros_at_its_end=lambda r: zero_the_end(mask(r), 14),
     ),
-    *faults(Kind.MASK_NOT_AN_IMAGE, EVALUATION, text_mask=lambda r: write(mask(r, "v0"), b"404")),
-    *faults(Kind.MASK_UNREADABLE, TRAINING, mask_link=lambda r: link_to_nothing(mask(r))),
-    *faults(Kind.MASK_COLOUR, TRAINING, rgb_mask=lambda r: as_colour(mask(r))),
-    *faults(Kind.MASK_COLOUR, EVALUATION, rgba_mask=lambda r: as_colour(mask(r, "v0"), "RGBA")),
-    *faults(Kind.MASK_16_BIT, TRAINING, mask_of_16_bits=lambda r: as_16_bit(mask(r))),
-    *faults(Kind.MASK_SIZE, TRAINING, small_mask=lambda r: resize(mask(r))),
-    *faults(Kind.MASK_SIZE, EVALUATION, small_val_mask=lambda r: resize(mask(r, "v0"))),
     *faults(
-        Kind.MASK_FOREIGN_VALUES,
-        Effect.COUNTED_AS_VOID,
+        "mask_incomplete",
+        WARNING,
+        mask_of_no_clip_with_zeros=lambda r: zero_the_end(mask(r, "t1", 1), 14),
+    ),
+    *faults("mask_unreadable", EVALUATION, text_mask=lambda r: write(mask(r, "v0"), b"404")),
+    *faults("mask_unreadable", TRAINING, mask_link=lambda r: link_to_nothing(mask(r))),
+    *faults("mask_unreadable", TRAINING, rgb_mask=lambda r: as_colour(mask(r))),
+    *faults("mask_unreadable", EVALUATION, rgba_mask=lambda r: as_colour(mask(r, "v0"), "RGBA")),
+    *faults("mask_unreadable", TRAINING, mask_of_16_bits=lambda r: as_16_bit(mask(r))),
+    *faults("mask_size", TRAINING, small_mask=lambda r: resize(mask(r))),
+    *faults("mask_size", EVALUATION, small_val_mask=lambda r: resize(mask(r, "v0"))),
+    *faults(
+        "mask_foreign_values",
+        WARNING,
         foreign_values=lambda r: (put_value(mask(r)), put_value(mask(r, index=5), K + 1)),
         some_of_no_clip=lambda r: (put_value(mask(r, "t1", 0)), put_value(mask(r, "t1", 1))),
     ),
     *faults(
-        Kind.MASK_FOREIGN_VALUES,
-        NEVER_DRAWN,
+        "mask_foreign_values",
+        WARNING,
         foreign_values_of_no_clip=lambda r: put_value(mask(r, "t1", 1)),
     ),
     *faults(
-        Kind.TOO_SHORT_FOR_CLIP,
-        Effect.LEFT_OUT_OF_TRAINING,
+        "video_without_clip",
+        WARNING,
         nine_frames=lambda r: shorten(r, "t1", 9),
     ),
-    *faults(Kind.TOO_SHORT_FOR_VC, Effect.NOT_IN_VC, sixteen=lambda r: shorten(r, "v0", 16)),
+    *faults("video_too_short_for_vc", INFO, sixteen=lambda r: shorten(r, "v0", 16)),
 ]
 
 
 def plant_many(root, write_vspw):
-    """Thirteen faults in a new dataset, each in its own video or list; returns their kinds."""
+    """Thirteen faults in a new dataset, each in its own video or list; kind -> files."""
     write_vspw(root, SOUND | {"train": {f"m{i:02d}": 12 for i in range(12)}}, SIZE)
     remove(root / "test.txt")
     add_line(root, "train", "m00")
@@ -275,8 +292,15 @@ def plant_many(root, write_vspw):
     remove(mask(root, "m10"))
     shorten(root, "m11", 9)
     return {
-        *(Kind.LIST_MISSING, Kind.ID_LISTED_TWICE, Kind.VIDEO_MISSING, Kind.NO_FRAMES),
-        *(Kind.FRAME_EMPTY, Kind.FRAME_DAMAGED, Kind.MASK_DAMAGED, Kind.MASK_COLOUR),
-        *(Kind.MASK_16_BIT, Kind.MASK_FOREIGN_VALUES, Kind.MASK_SIZE, Kind.MASK_MISSING),
-        Kind.TOO_SHORT_FOR_CLIP,
+        "list_missing": "test.txt",
+        "id_listed_twice": "train.txt",
+        "video_missing": "data/m01",
+        "no_frames": "data/m02/origin",
+        "frame_unreadable": "data/m03/origin/00000002.jpg data/m04/origin/00000002.jpg",
+        "mask_unreadable": "data/m05/mask/00000002.png data/m06/mask/00000002.png "
+        "data/m07/mask/00000002.png",
+        "mask_foreign_values": "data/m08/mask/00000002.png",
+        "mask_size": "data/m09/mask/00000002.png",
+        "mask_missing": "data/m10/mask/00000002.png",
+        "video_without_clip": "data/m11/origin/00000000.jpg",
     }

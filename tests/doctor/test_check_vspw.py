@@ -42,9 +42,9 @@ def test_the_tool_reports_corrects_and_exits_with_1_on_errors(root, tmp_path):
         timeout=120,
     )
     assert result.returncode == 1, result.stderr
-    for part in ("mask_16_bit", "mask_foreign_values", "mask_size", "252 (3 pixels in 1 mask)"):
+    for part in ("mode I;16", "mask_foreign_values", "mask_size", "252 (3 pixels in 1 masks)"):
         assert part in result.stdout
-    for part in ("images per second", "2 corrected masks", "1 mask could not be corrected"):
+    for part in ("images per second", "2 corrected mask", "1 mask(s) could not be corrected"):
         assert part in result.stdout
     content = json.loads((tmp_path / "report" / "r.json").read_text())
     assert len(content["findings"]) == 3
@@ -70,9 +70,13 @@ def test_warnings_exit_with_1_only_when_strict_and_infos_never(root, run_tool):
     [
         (("--root", "/nowhere/at/all"), "no such folder"),
         (("--num-classes", "255"), "1 to 254"),
+        (("--num-classes", "0"), "1 to 254"),
+        (("--splits", "val", "val"), "none twice"),
         (("--fix", "corrected"), "never written in place"),
         (("--jobs", "0"), "at least 1"),
         (("--what",), "unrecognized"),
+        (("--dataset", "camvid_val"), "takes no --root"),
+        (("--video-folders", "a.yaml"), "name those to check with --dataset"),
     ],
 )
 def test_wrong_usage_exits_with_2(root, run_tool, capsys, monkeypatch, arguments, message):
@@ -87,3 +91,29 @@ def test_by_default_the_tool_looks_where_vspw_is_registered(
     monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
     assert run_tool() == 2
     assert f"{tmp_path}/vspw/VSPW_480p: there is no such folder" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("forget_datasets")
+def test_datasets_of_a_yaml_file_are_checked_by_name(root, tmp_path, run_tool, capsys):
+    (tmp_path / "mine.yaml").write_text(
+        """
+cffm_test_doctor_yaml:
+  root: VSPW
+  classes: [a, b, c, d]
+  is_train: true
+  videos: train.txt
+  frames: "data/{video}/origin/{frame}.jpg"
+  masks: "data/{video}/mask/{frame}.png"
+  label_mapping: {1: a, 2: b, 3: c, 4: d}
+  void: [0, 255]
+"""
+    )
+    arguments = ("--video-folders", tmp_path / "mine.yaml", "--dataset", "cffm_test_doctor_yaml")
+    assert run_tool(*arguments, "--jobs", 1, "--strict") == 0
+    assert "nothing amiss in 2 videos of cffm_test_doctor_yaml" in capsys.readouterr().out
+    put_value(mask(root))
+    assert run_tool(*arguments, "--jobs", 1, "--fix", tmp_path / "out") == 0
+    assert "t0/mask/00000002.png: 252 (3 pixels in 1 masks)" in capsys.readouterr().out
+    assert list(map(str, snapshot(tmp_path / "out"))) == ["t0/mask/00000002.png"]
+    assert run_tool("--dataset", "cffm_test_doctor_other") == 2
+    assert "no dataset of this name is registered" in capsys.readouterr().err

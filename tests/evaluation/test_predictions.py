@@ -18,7 +18,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from PIL import Image
 
 from cffm_plugin.data import load_vspw, register_vspw
-from cffm_plugin.evaluation import VSPWEvaluator, score_predictions
+from cffm_plugin.evaluation import VSPWEvaluator, score_dataset_predictions, score_predictions
 from cffm_plugin.evaluation import predictions as predictions_module
 from cffm_plugin.evaluation.results import write_json
 
@@ -452,6 +452,91 @@ def test_foreign_values_in_masks_are_void_and_warned_of(tmp_path, caplog):
 def test_arguments_out_of_range_are_an_error_that_names_them(small, options):
     with pytest.raises(ValueError, match=next(iter(options))):
         score(*small, **options)
+
+
+# --- Registered datasets --------------------------------------------------------------------
+
+
+def write_pngs(folder, label_maps):
+    folder.mkdir(parents=True)
+    for name, labels in label_maps.items():
+        Image.fromarray(labels).save(folder / f"{name}.png")
+
+
+def test_camvid_is_scored_by_its_registered_name(tmp_path, monkeypatch, capsys):
+    names = [f"0001TP_{n:06d}" for n in range(3)]
+    masks = {name: np.full(SIZE, 2, np.uint8) for name in names}  # of which one row is void
+    for mask in masks.values():
+        mask[0] = 11
+    predictions = {name: np.full(SIZE, 2, np.uint8) for name in names}
+    predictions[names[1]][1] = 3
+    write_pngs(tmp_path / "CamVid" / "val", {name: np.zeros(SIZE, np.uint8) for name in names})
+    write_pngs(tmp_path / "CamVid" / "valannot", masks)
+    write_pngs(tmp_path / "predictions" / names[0], predictions)  # named after its first frame
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
+    arguments = ["--dataset", "camvid_val", "--predictions", tmp_path / "predictions"]
+    run_tool(monkeypatch, *arguments, "--jobs", 1, "--json", tmp_path / "scores.json")
+    assert "camvid_val: 1 videos, 3 of 3 frames scored" in capsys.readouterr().out
+    scores = score_dataset_predictions("camvid_val", tmp_path / "predictions")
+    # 3 frames of 5 labelled rows, of which one row is wrong.
+    assert scores.results()["pACC"] == close(100 * 14 / 15)
+    assert scores.class_names[2] == "pole"
+
+
+YAML = """
+cffm_test_predicted:
+  root: videos
+  classes: [road, car]
+  is_train: false
+  label_mapping: {7: road, 9: car}
+"""
+
+
+@pytest.mark.usefixtures("forget_datasets")
+@pytest.mark.parametrize("one_based", [False, True])
+def test_folders_of_a_yaml_file_are_scored_where_they_have_labels(
+    tmp_path, monkeypatch, capsys, one_based
+):
+    (tmp_path / "mine.yaml").write_text(YAML)
+    frames = {str(i): np.zeros(SIZE, np.uint8) for i in range(4)}
+    write_pngs(tmp_path / "videos" / "v" / "frames", frames)
+    truth = np.full(SIZE, 7, np.uint8)
+    truth[:2] = 9
+    write_pngs(tmp_path / "videos" / "v" / "masks", {"1": truth, "3": truth})
+    road = np.zeros(SIZE, np.uint8) + one_based  # right in 4 of 6 rows
+    write_pngs(tmp_path / "predictions" / "v", {"1": road, "3": road})
+    arguments = ["--video-folders", tmp_path / "mine.yaml", "--dataset", "cffm_test_predicted"]
+    arguments += ["--predictions", tmp_path / "predictions", "--jobs", 1]
+    run_tool(monkeypatch, *arguments, *["--one-based"] * one_based)
+    assert "cffm_test_predicted: 1 videos, 2 of 4 frames scored" in capsys.readouterr().out
+    scores = score_dataset_predictions(
+        "cffm_test_predicted", tmp_path / "predictions", one_based=one_based
+    )
+    assert scores.results()["IoU-road"] == close(100 * 4 / 6)
+    assert scores.results()["IoU-car"] == 0
+    (tmp_path / "predictions" / "v" / "3.png").unlink()
+    with pytest.raises(SystemExit, match=r"does not fit cffm_test_predicted (?s:.*)v/3\.png"):
+        run_tool(monkeypatch, *arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--dataset", "camvid_val", "--dataset-root", "x"], "not allowed with"),
+        (["--dataset", "camvid_val", "--num-classes", 3], "takes no --split"),
+        (["--dataset-root", "x"], "needs --split"),
+        ([], "required"),
+    ],
+)
+def test_wrong_usage_is_refused(monkeypatch, capsys, arguments, message):
+    with pytest.raises(SystemExit):
+        run_tool(monkeypatch, *arguments, "--predictions", "x")
+    assert message in capsys.readouterr().err
+
+
+def test_a_name_that_is_not_registered_is_named_with_those_like_it(tmp_path):
+    with pytest.raises(ValueError, match=r"camvid_vall: no dataset.*Did you mean camvid_val"):
+        score_dataset_predictions("camvid_vall", tmp_path)
 
 
 # --- Memory and the tool's exit status ------------------------------------------------------

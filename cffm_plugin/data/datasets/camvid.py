@@ -16,16 +16,19 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from ..images import IGNORE_LABEL, LabelMapping, image_size
+from ..images import IGNORE_LABEL, LabelMapping
 from .records import (
     FRAME_SUFFIXES,
     SPLITS,
+    Note,
     builtin_root,
     make_training_record,
-    mask_of,
+    masks_of,
     records_of,
     register_builtin,
+    size_of,
     some,
+    stop_at,
     visible_files,
 )
 
@@ -41,7 +44,7 @@ CAMVID_LABELS = LabelMapping(11, {k: k for k in range(11)}, void=(11, IGNORE_LAB
 
 
 def load_camvid(
-    root: str | PathLike, split: str, *, is_train: bool | None = None
+    root: str | PathLike, split: str, *, is_train: bool | None = None, note: Note = stop_at
 ) -> list[dict[str, Any]]:
     """Records of CamVid in the layout of the SegNet tutorial.
 
@@ -50,6 +53,7 @@ def load_camvid(
         split: "train", "val" or "test".
         is_train: True for training records, one per video; False for test records, one per frame.
             By default True for the split "train".
+        note: see ``load_vspw``; told of the masks and of the videos' first frames.
 
     Returns:
         As ``load_vspw``. A video's id is the name of its first frame.
@@ -62,12 +66,15 @@ def load_camvid(
         raise ValueError(f"CamVid has the splits {', '.join(SPLITS)}; got {split!r}")
     root = Path(root).expanduser()
     mask_folder = root / f"{split}annot"
-    masks = frozenset(visible_files(mask_folder, (".png",)))
+    stretches = [[root / split / name for name in names] for names in _stretches(root / split)]
+    frames = [frame for stretch in stretches for frame in stretch]
+    masks = masks_of(frames, mask_folder, visible_files(mask_folder, (".png",)), note)
+    mask_of = dict(zip(frames, masks))
     videos = []
-    for stretch in _stretches(root / split):
-        frames = [root / split / name for name in stretch]
-        pairs = [(frame, mask_of(frame, mask_folder, masks)) for frame in frames]
-        videos.append(make_training_record(frames[0].stem, pairs, image_size(frames[0])))
+    for stretch in stretches:
+        size = size_of(stretch[0], note, stretch[0].stem)
+        pairs = [(frame, mask_of[frame]) for frame in stretch]
+        videos.append(make_training_record(stretch[0].stem, pairs, size))
     return records_of(videos, split == "train" if is_train is None else is_train)
 
 
@@ -107,9 +114,9 @@ def _sequence_and_number(file: Path) -> tuple[str, int]:
     return match[1], int(match[2])
 
 
-def _load_builtin(split: str) -> list[dict[str, Any]]:
+def _load_builtin(split: str, note: Note = stop_at) -> list[dict[str, Any]]:
     root = builtin_root("CamVid", "Get the SegNet tutorial's repository, which holds it")
-    return load_camvid(root, split)
+    return load_camvid(root, split, note=note)
 
 
 register_builtin(

@@ -1,21 +1,54 @@
 """What all datasets share: folders of files, records, and their registration with detectron2."""
 
+import difflib
 import functools
+import inspect
+import itertools
 import os
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
-from ..images import IGNORE_LABEL, LabelMapping
+from ..images import IGNORE_LABEL, LabelMapping, image_size
 
 SPLITS = ("train", "val", "test")
 FRAME_SUFFIXES = (".jpg", ".jpeg", ".png")
 
 _NAMED_IN_ERRORS = 5
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something amiss with the lists, folders or file names of a dataset.
+
+    Attributes:
+        kind: what it is, such as "list_missing".
+        files: the files or folders concerned.
+        error: says it, and what was expected.
+        video: the id of the video concerned, if it is one.
+        stops: whether loading stops with ``error``; False for what does no harm.
+    """
+
+    kind: str
+    files: tuple[Path, ...]
+    error: Exception
+    video: str | None = None
+    stops: bool = True
+
+
+# What a loader does about a problem. Where this returns, the loader goes on as well as it can.
+Note = Callable[[Problem], None]
+
+
+def stop_at(problem: Problem) -> None:
+    """Raise the problem's error if it is one that stops loading."""
+    if problem.stops:
+        raise problem.error
 
 
 def datasets_folder() -> Path:
@@ -154,32 +187,128 @@ def make_test_records(video: dict[str, Any]) -> list[dict[str, Any]]:
     return records
 
 
-def read_list(file: Path) -> dict[int, str]:
+def videos_of(name: str, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The videos of a dataset's records, of either kind: dicts of ``video_id`` and ``frames``.
+
+    Raises:
+        ValueError: the records are of something else; the error names the dataset, ``name``.
+    """
+    if not all("video_id" in r and ("frames" in r or "frame_index" in r) for r in records):
+        raise ValueError(
+            f"Dataset {name}: expected records with `video_id` and either the `frames` of a video "
+            f"or the `frame_index` of a frame; the first one has {', '.join(records[0])}. Register "
+            "videos, for example with cffm_plugin.data.register_video_folder."
+        )
+    if records and "frames" in records[0]:
+        return records
+    groups = itertools.groupby(records, key=lambda record: record["video_id"])
+    return [{"video_id": video_id, "frames": list(frames)} for video_id, frames in groups]
+
+
+def loader_of(name: str) -> Callable[..., list[dict[str, Any]]]:
+    """What loads the records of a registered dataset.
+
+    Raises:
+        ValueError: no dataset of this name is registered.
+    """
+    if name not in DatasetCatalog:
+        near = difflib.get_close_matches(name, DatasetCatalog.list())
+        hint = f"Did you mean {', '.join(near)}? " if near else ""
+        raise ValueError(
+            f"{name}: no dataset of this name is registered. {hint}Register it first, for example "
+            "with cffm_plugin.data.register_video_folder."
+        )
+    return DatasetCatalog[name]
+
+
+def load_noting(name: str) -> tuple[list[dict[str, Any]], list[Problem]]:
+    """The records of a registered dataset, as far as they can be had, and what is amiss.
+
+    A loader that takes ``note`` goes on after what it notes. The error of any other one is the only
+    problem, of kind "loading_failed", and there are no records.
+
+    Raises:
+        ValueError: no dataset of this name is registered.
+    """
+    load, problems = loader_of(name), list[Problem]()
+    takes_note = "note" in inspect.signature(load).parameters
+    try:
+        return (load(note=problems.append) if takes_note else load()), problems
+    except (OSError, ValueError) as error:
+        return [], [*problems, Problem("loading_failed", (), error)]
+
+
+def read_list(file: Path, note: Note = stop_at) -> dict[int, str]:
     """A list of videos, one per line: line number -> video. Blanks do not matter.
 
     Raises:
-        ValueError: the list is empty, or names a video twice.
+        ValueError: the list can't be read, is empty, or names a video twice; unless ``note`` goes
+            on.
     """
-    text = file.read_text(encoding="utf-8-sig")  # with or without a byte-order mark
+    try:
+        text = file.read_text(encoding="utf-8-sig")  # with or without a byte-order mark
+    except (OSError, UnicodeDecodeError) as reason:
+        error = ValueError(
+            f"{file} can't be read ({reason}). Save it as UTF-8 text that you may read."
+        )
+        note(Problem("list_unreadable", (file,), error))
+        return {}
     lines = {n: line.strip() for n, line in enumerate(text.splitlines(), 1) if line.strip()}
     if not lines:
-        raise ValueError(f"{file}: the list is empty.")
+        note(Problem("list_empty", (file,), ValueError(f"{file}: the list is empty.")))
     twice = [video for video, count in Counter(lines.values()).items() if count > 1]
     if twice:
-        raise ValueError(f"{file} names a video more than once: {some(twice)}.")
+        error = ValueError(f"{file} names a video more than once: {some(twice)}.")
+        note(Problem("id_listed_twice", (file,), error))
     return lines
 
 
-def mask_of(frame: Path, folder: Path, masks: Collection[str]) -> Path:
-    """A frame's mask: the PNG of its name among ``masks``, the names of ``folder``'s files.
+def masks_of(
+    frames: Sequence[Path],
+    folder: Path,
+    masks: Collection[str],
+    note: Note = stop_at,
+    video_id: str | None = None,
+) -> list[Path]:
+    """The masks of frames: the PNGs of their names among ``masks``, the files in ``folder``.
+
+    Args:
+        frames: all frames whose masks are in ``folder``, or should be.
+        folder, masks: the folder and the names of the files in it.
+        note: told of frames without mask, and of masks without frame.
+        video_id: the frames' video, if they are of one.
 
     Raises:
-        FileNotFoundError: there is none.
+        FileNotFoundError: a frame has no mask, unless ``note`` goes on.
     """
-    name = f"{frame.stem}.png"
-    if name not in masks:
-        raise FileNotFoundError(f"{frame} has no mask: expected {folder / name}.")
-    return folder / name
+    expected = [f"{frame.stem}.png" for frame in frames]
+    missing = [i for i, name in enumerate(expected) if name not in masks]
+    if missing:
+        first, more = missing[0], len(missing) - 1
+        error = FileNotFoundError(
+            f"{frames[first]} has no mask: expected {folder / expected[first]}."
+            + (f" Nor have {more} more frames." if more else "")
+        )
+        files = tuple(folder / expected[i] for i in missing)
+        note(Problem("mask_missing", files, error, video_id))
+    if without_frame := sorted(set(masks) - set(expected)):
+        files = tuple(folder / name for name in without_frame)
+        unused = ValueError(f"{folder} holds masks of no frame: {some(without_frame)}.")
+        note(Problem("mask_without_frame", files, unused, video_id, stops=False))
+    return [folder / name for name in expected]
+
+
+def size_of(frame: Path, note: Note = stop_at, video_id: str | None = None) -> tuple[int, int]:
+    """``image_size`` of a video's first frame; (0, 0) where it can't be had and ``note`` goes on.
+
+    Raises:
+        OSError, ValueError: those of ``image_size``, unless ``note`` goes on.
+    """
+    try:
+        return image_size(frame)
+    except (OSError, ValueError) as error:
+        note(Problem("frame_unreadable", (frame,), error, video_id))
+        return 0, 0
 
 
 def visible_files(folder: Path, suffixes: tuple[str, ...]) -> list[str]:

@@ -9,24 +9,28 @@ Registering touches no disk; the folders are read when the dataset is loaded.
 
 import functools
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from ..images import LabelMapping, image_size
+from ..images import LabelMapping
 from .records import (
     FRAME_SUFFIXES,
+    Note,
+    Problem,
     builtin_root,
     make_training_record,
-    mask_of,
+    masks_of,
     natural_order,
     read_list,
     records_of,
     register_builtin,
     register_videos,
+    size_of,
     some,
+    stop_at,
     visible_files,
 )
 from .vspw_classes import VSPW_CLASSES, VSPW_COLORS, voc_colors
@@ -35,7 +39,7 @@ _SCAN_THREADS = 16  # reading folders and headers is waiting, most of all on net
 
 
 def load_vspw(
-    root: str | PathLike, split: str, *, is_train: bool | None = None
+    root: str | PathLike, split: str, *, is_train: bool | None = None, note: Note = stop_at
 ) -> list[dict[str, Any]]:
     """Records of a dataset in VSPW's layout.
 
@@ -44,6 +48,8 @@ def load_vspw(
         split: name of the list file without ``.txt``. In "test", videos may come without masks.
         is_train: True for training records, one per video; False for test records, one per frame.
             By default True for the split "train".
+        note: told of everything amiss. By default the first problem is raised; where ``note``
+            returns, loading goes on with what there is.
 
     Returns:
         Training: dicts of ``video_id``, ``frames`` (a list of dicts of ``file_name`` and
@@ -54,7 +60,8 @@ def load_vspw(
 
     Raises:
         FileNotFoundError: the root, the list, a video, its frames or a mask is missing.
-        ValueError: the list is empty or names a video twice; two files are the same frame.
+        ValueError: the list is empty or names a video twice; two files are the same frame; the
+            first frame of a video is no image.
     """
     root = Path(root).expanduser()
     if not root.is_dir():
@@ -62,10 +69,12 @@ def load_vspw(
             f"{root}: there is no such folder. datasets/README.md shows what a dataset in VSPW's "
             "layout looks like."
         )
-    video_ids = _read_list(root, split)
-    scan = functools.partial(_scan_video, root, needs_masks=split != "test")
+    video_ids = _read_list(root, split, note)
+    scan = functools.partial(_scan_video, root, needs_masks=split != "test", note=note)
+    if note is not stop_at:
+        _note_unlisted(root, note)
     with ThreadPoolExecutor(_SCAN_THREADS) as pool:
-        videos = list(pool.map(scan, video_ids))
+        videos = [video for video in pool.map(scan, video_ids) if video is not None]
     return records_of(videos, split == "train" if is_train is None else is_train)
 
 
@@ -99,51 +108,72 @@ def register_vspw(
     )
 
 
-def _load_builtin(folder: str, how_to_get: str, split: str) -> list[dict[str, Any]]:
+def _load_builtin(
+    folder: str, how_to_get: str, split: str, note: Note = stop_at
+) -> list[dict[str, Any]]:
     """``load_vspw`` for a folder in ``datasets_folder()``."""
-    return load_vspw(builtin_root(folder, how_to_get), split)
+    return load_vspw(builtin_root(folder, how_to_get), split, note=note)
 
 
-def _read_list(root: Path, split: str) -> list[str]:
-    """The video ids in ``<root>/<split>.txt``, all of which have a folder."""
+def _read_list(root: Path, split: str, note: Note) -> list[str]:
+    """The ids of the videos in ``<root>/<split>.txt`` that have a folder."""
     list_file = root / f"{split}.txt"
     if not list_file.is_file():
-        raise FileNotFoundError(
+        error = FileNotFoundError(
             f"{list_file}: there is no such file. It lists the videos of the split, one id per "
             "line; see datasets/README.md."
         )
-    lines = read_list(list_file)
-    missing = [
-        f"line {n}: {root / 'data' / video_id}"
-        for n, video_id in lines.items()
-        if not (root / "data" / video_id).is_dir()
-    ]
+        note(Problem("list_missing", (list_file,), error))
+        return []
+    lines = read_list(list_file, note)
+    missing = {n: v for n, v in lines.items() if not (root / "data" / v).is_dir()}
     if missing:
-        raise FileNotFoundError(
+        places = [f"line {n}: {root / 'data' / video_id}" for n, video_id in missing.items()]
+        error = FileNotFoundError(
             f"{list_file}: {len(missing)} of the {len(lines)} videos have no folder: "
-            f"{some(missing)}. Is the download complete?"
+            f"{some(places)}. Is the download complete?"
         )
-    return list(lines.values())
+        files = tuple(root / "data" / video_id for video_id in missing.values())
+        note(Problem("video_missing", files, error))
+    return [v for v in dict.fromkeys(lines.values()) if v not in missing.values()]
 
 
-def _scan_video(root: Path, video_id: str, needs_masks: bool) -> dict[str, Any]:
-    """The training record of a video."""
+def _note_unlisted(root: Path, note: Note) -> None:
+    """Note the folders of videos that no list in the root names."""
+    lists = [read_list(file, note=lambda problem: None) for file in root.glob("*.txt")]
+    listed = {video_id for lines in lists for video_id in lines.values()}
+    for folder in (root / "data").glob("[!.]*"):
+        if folder.name not in listed and folder.is_dir():
+            unlisted = ValueError(f"{folder}: no list names this video, so it is never read.")
+            note(Problem("video_unlisted", (folder,), unlisted, folder.name, stops=False))
+
+
+def _scan_video(root: Path, video_id: str, needs_masks: bool, note: Note) -> dict[str, Any] | None:
+    """The training record of a video; None where there is none and ``note`` goes on."""
     origin = root / "data" / video_id / "origin"
     mask = root / "data" / video_id / "mask"
-    frames = sorted(visible_files(origin, FRAME_SUFFIXES), key=natural_order)
+    try:
+        names = sorted(visible_files(origin, FRAME_SUFFIXES), key=natural_order)
+        masks = visible_files(mask, (".png",))
+    except OSError as reason:
+        note(Problem("video_unreadable", (origin.parent,), reason, video_id))
+        return None
+    frames = [origin / name for name in names]
     if not frames:
-        raise FileNotFoundError(
+        no_frames = FileNotFoundError(
             f"{origin}: there are no frames ({', '.join(FRAME_SUFFIXES)}) of video {video_id}."
         )
-    stems = Counter(Path(frame).stem for frame in frames)
-    if len(stems) < len(frames):
-        twice = [frame for frame in frames if stems[Path(frame).stem] > 1]
-        raise ValueError(f"{origin}: several files are the same frame: {some(twice)}.")
-    masks = set(visible_files(mask, (".png",)))
-    needs_masks = needs_masks or bool(masks)
-    files = [origin / frame for frame in frames]
-    pairs = [(file, mask_of(file, mask, masks) if needs_masks else None) for file in files]
-    return make_training_record(video_id, pairs, image_size(files[0]))
+        note(Problem("no_frames", (origin,), no_frames, video_id))
+        return None
+    stems = Counter(frame.stem for frame in frames)
+    if twice := tuple(frame for frame in frames if stems[frame.stem] > 1):
+        same = [frame.name for frame in twice]
+        error = ValueError(f"{origin}: several files are the same frame: {some(same)}.")
+        note(Problem("frame_in_two_files", twice, error, video_id))
+    pairs: Iterable[tuple[Path, Path | None]] = [(frame, None) for frame in frames]
+    if needs_masks or masks:
+        pairs = zip(frames, masks_of(frames, mask, masks, note, video_id))
+    return make_training_record(video_id, pairs, size_of(frames[0], note, video_id))
 
 
 def register_builtin_in_vspw_layout(

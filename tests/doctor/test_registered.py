@@ -1,0 +1,167 @@
+"""Datasets are checked by their registered names: CamVid's layout and folders of a YAML file."""
+
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+from planted_faults import cut, put_value, remove, resize, snapshot, write
+
+from cffm_plugin.data import read_mask, register_video_folder_from_yaml
+from cffm_plugin.doctor import check_dataset, write_corrected_masks
+
+pytestmark = pytest.mark.usefixtures("forget_datasets")
+
+SIZE = (9, 12)
+OFFSETS = (-2, -1)
+YAML = """
+cffm_test_doctor_own_train: &own
+  root: own
+  classes: [road, car]
+  is_train: true
+  videos: [a]
+  label_mapping: {7: road, 9: car}
+cffm_test_doctor_own_val:
+  <<: *own
+  videos: [b]
+  is_train: false
+"""
+OWN = ["cffm_test_doctor_own_train", "cffm_test_doctor_own_val"]
+CAMVID = ["camvid_train", "camvid_val"]
+
+
+def write_pngs(folder, names, pixels):
+    folder.mkdir(parents=True)
+    for name in names:
+        Image.fromarray(pixels).save(folder / f"{name}.png")
+
+
+@pytest.fixture
+def camvid(tmp_path, monkeypatch):
+    """A sound CamVid: a training and a validation video of 17 frames."""
+    for split, sequence in (("train", "0001TP"), ("val", "0016E5")):
+        names = [f"{sequence}_{n:06d}" for n in range(17)]
+        write_pngs(tmp_path / "CamVid" / split, names, np.zeros((*SIZE, 3), np.uint8))
+        write_pngs(tmp_path / "CamVid" / f"{split}annot", names, np.full(SIZE, 11, np.uint8))
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
+    return tmp_path / "CamVid"
+
+
+@pytest.fixture
+def own(tmp_path):
+    """A sound folder of two videos of 17 frames, of which every other has labels."""
+    for video in "ab":
+        names = [f"{n:03d}" for n in range(17)]
+        write_pngs(tmp_path / "own" / video / "frames", names, np.zeros((*SIZE, 3), np.uint8))
+        write_pngs(tmp_path / "own" / video / "masks", names[::2], np.full(SIZE, 7, np.uint8))
+    (tmp_path / "own.yaml").write_text(YAML)
+    register_video_folder_from_yaml(tmp_path / "own.yaml")
+    return tmp_path / "own"
+
+
+def found(names, root, jobs=1):
+    """Kind, file and what stops, of the one finding."""
+    report = check_dataset(names, offsets=OFFSETS, jobs=jobs)
+    (finding,) = report.findings
+    (file,) = finding.files
+    return finding.kind, (root / report.root / file).relative_to(root).as_posix(), finding.stops
+
+
+def test_sound_datasets_give_nothing(camvid, own):
+    report = check_dataset(CAMVID, offsets=OFFSETS, jobs=2)
+    assert (report.findings, report.num_videos, report.num_images) == ((), 2, 2 * 2 * 17)
+    report = check_dataset(OWN, offsets=OFFSETS, jobs=2)
+    assert (report.findings, report.num_videos, report.num_images) == ((), 2, 2 * (17 + 9))
+
+
+@pytest.mark.parametrize(
+    ("plant", "file", "kind", "stops"),
+    [
+        (cut, "val/0016E5_000003.png", "frame_unreadable", "evaluation"),
+        (lambda p: write(p, b""), "train/0001TP_000003.png", "frame_unreadable", "training"),
+        (lambda p: write(p, b""), "train/0001TP_000000.png", "frame_unreadable", "loading"),
+        (put_value, "valannot/0016E5_000003.png", "mask_foreign_values", None),
+        (lambda p: resize(p, (6, 6)), "trainannot/0001TP_000003.png", "mask_size", "training"),
+        (remove, "valannot/0016E5_000003.png", "mask_missing", "loading"),
+        (
+            lambda p: shutil.copy(p, p.with_name("extra.png")) and p.with_name("extra.png"),
+            "valannot/0016E5_000003.png",
+            "mask_without_frame",
+            None,
+        ),
+    ],
+)
+def test_faults_of_camvid_are_found(camvid, plant, file, kind, stops):
+    where = plant(camvid / file).relative_to(camvid).as_posix()
+    assert found(CAMVID, camvid) == (kind, where, (stops,) if stops else ())
+
+
+def test_all_faults_of_camvid_together_are_found(camvid):
+    remove(camvid / "trainannot" / "0001TP_000005.png")
+    cut(camvid / "train" / "0001TP_000003.png")
+    put_value(camvid / "valannot" / "0016E5_000007.png")
+    report = check_dataset(CAMVID, offsets=OFFSETS, jobs=1)
+    assert {finding.kind: finding.files for finding in report.findings} == {
+        "mask_missing": ("trainannot/0001TP_000005.png",),
+        "frame_unreadable": ("train/0001TP_000003.png",),
+        "mask_foreign_values": ("valannot/0016E5_000007.png",),
+    }
+
+
+@pytest.mark.parametrize(
+    ("plant", "file", "kind", "stops"),
+    [
+        (cut, "a/frames/003.png", "frame_unreadable", "training"),
+        (cut, "b/frames/003.png", "frame_unreadable", "evaluation"),
+        (put_value, "b/masks/004.png", "mask_foreign_values", None),
+        (lambda p: resize(p, (6, 6)), "b/masks/004.png", "mask_size", "evaluation"),
+    ],
+)
+def test_faults_of_own_folders_are_found(own, plant, file, kind, stops):
+    plant(own / file)
+    assert found(OWN, own) == (kind, file, (stops,) if stops else ())
+
+
+def test_where_a_loader_can_not_go_on_its_own_words_are_the_finding(own):
+    remove(own / "b" / "frames" / "004.png")
+    (finding,) = check_dataset(OWN, offsets=OFFSETS, jobs=1).findings
+    assert (finding.kind, finding.splits, finding.stops) == (
+        "loading_failed",
+        (OWN[1],),
+        ("loading",),
+    )
+    assert "masks of dataset" in finding.detail and "b/masks/004.png" in finding.detail
+
+
+def test_each_dataset_that_can_not_be_loaded_is_a_finding(own):
+    shutil.rmtree(own)
+    findings = check_dataset(OWN, offsets=OFFSETS, jobs=1).findings
+    assert sorted(finding.splits for finding in findings) == [(name,) for name in OWN]
+    assert all("there is no such folder" in finding.detail for finding in findings)
+
+
+def test_a_training_video_whose_labels_have_no_references_is_named(own):
+    for mask in (own / "a" / "masks").iterdir():
+        if mask.name != "008.png":
+            mask.unlink()
+    assert check_dataset(OWN, offsets=(-8, -1), jobs=1).findings == ()
+    report = check_dataset(OWN, offsets=(-9, -1), jobs=1)  # nine frames away there is none
+    assert [finding.kind for finding in report.findings] == ["no_clip", "video_without_clip"]
+    assert "a: 17 frames, 1 labelled" in report.findings[1].detail
+
+
+def test_masks_of_registered_datasets_are_corrected_where_they_lie(own, tmp_path):
+    put_value(own / "a" / "masks" / "004.png")
+    before = snapshot(own)
+    report = check_dataset(OWN, offsets=OFFSETS, jobs=1)
+    assert write_corrected_masks(report, tmp_path / "out") == (["a/masks/004.png"], {})
+    corrected = read_mask(tmp_path / "out" / "a" / "masks" / "004.png")
+    assert sorted(np.unique(corrected)) == [7, 255]
+    assert snapshot(own) == before
+
+
+def test_names_of_no_dataset_and_datasets_of_other_classes_are_refused(camvid, own):
+    with pytest.raises(ValueError, match="camvid_tran: no dataset.*Did you mean camvid_train"):
+        check_dataset("camvid_tran")
+    with pytest.raises(ValueError, match="camvid_val and cffm_test_doctor_own_val"):
+        check_dataset(["camvid_val", OWN[1]])
