@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from ..data import LabelMapping, image_size, read_image, read_mask
+from ..data.clip_records import labelled_frames
 from ..data.clips import training_frames
 from ..data.datasets.records import some
 from ..data.image_files import is_whole, read_mask_of_any_format
-from ..data.mapper import labelled_frames
 from ..evaluation.metrics import OFFICIAL_LONGEST_LEFT_OUT
 from .findings import Finding, Severity
 
