@@ -52,7 +52,7 @@ def add_cffm_config(cfg: CfgNode) -> None:
     _add_engine_keys(additions)
     _fill_in(cfg, additions)
     for old, new in _RENAMED.items():
-        if old not in _OF_OTHERS_TOO:
+        if old not in _OF_OTHERS_TOO and not cfg.key_is_renamed(old):
             cfg.register_renamed_key(old, new)
 
 
@@ -191,13 +191,16 @@ def _add_engine_keys(cfg: CfgNode) -> None:
     # An optimiser step takes IMS_PER_BATCH clips, and feeds each process's share in so many parts.
     # Iterations are optimiser steps. (BatchNorm sees a part at a time.)
     cfg.SOLVER.ACCUMULATION_STEPS = 1
-    # "AdamW" or "SGD", in any case, over the parameter groups that the keys below describe.
-    cfg.SOLVER.OPTIMIZER = "AdamW"
+    # "AdamW" or "SGD", in any case, over the parameter groups that the keys below describe. It must
+    # be said where BASE_LR is set.
+    cfg.SOLVER.OPTIMIZER = ""
     cfg.SOLVER.BETAS = (0.9, 0.999)
     # Learning rate of everything but the backbone, over BASE_LR.
     cfg.SOLVER.HEAD_LR_MULTIPLIER = 10.0
     # Weight decay of the backbone's normalisation layers (those of the heads decay as usual).
     cfg.SOLVER.BACKBONE_WEIGHT_DECAY_NORM = 0.0
+    # Training stops at a loss that is so many times the mean of the first 20. 0: it never does.
+    cfg.SOLVER.MAX_LOSS_GROWTH = 100.0
 
 
 def _fill_in(cfg: CfgNode, additions: CfgNode) -> None:

@@ -95,6 +95,7 @@ def tiny_cfg(tiny_vspw: TinyVSPW):
     cfg.INPUT.CROP.TYPE = "absolute"
     cfg.INPUT.CROP.SIZE = [32, 32]
     cfg.INPUT.CROP.SINGLE_CATEGORY_MAX_AREA = 0.75
+    cfg.SOLVER.OPTIMIZER = "AdamW"
     return cfg
 
 

@@ -1,10 +1,17 @@
 """Reading configs: shipped files load, mistakes get errors that name the nearest key."""
 
+import re
 from pathlib import Path
 
 import pytest
+import torch
+from detectron2.config import get_cfg
+from detectron2.projects.point_rend import add_pointrend_config
+from torch import nn
 
-from cffm_plugin.config import load_config
+from cffm_plugin.config import add_cffm_config, load_config
+from cffm_plugin.data.augmentation import build_training_augmentations
+from cffm_plugin.engine import build_optimizer
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 
@@ -51,3 +58,72 @@ def test_a_value_of_another_type_is_an_error_that_names_the_key():
 def test_a_missing_file_is_an_error_that_names_it():
     with pytest.raises(FileNotFoundError, match=r"nowhere\.yaml"):
         load_config("nowhere.yaml")
+
+
+OLD_AND_NEW = {
+    "MODEL.CFFM.ENABLED": "MODEL.TEMPORAL.ENABLED",
+    "MODEL.CFFM.FRAME_OFFSETS": "MODEL.TEMPORAL.FRAME_OFFSETS",
+    "MODEL.CFFM.PROTOTYPES.FOLDER": "MODEL.TEMPORAL.PROTOTYPES.FOLDER",
+    "INPUT.FIT_SIZE": "INPUT.CLIP.FIT_SIZE",
+    "INPUT.COLOR_AUG_SSD": "INPUT.CLIP.COLOR_DISTORTION",
+}
+
+
+@pytest.mark.parametrize("old", OLD_AND_NEW)
+def test_an_old_key_is_an_error_that_names_the_new_one(old, tmp_path):
+    expected = rf"{re.escape(old)}\b.*called {re.escape(OLD_AND_NEW[old])} now"
+    with pytest.raises(KeyError, match=f"command line.*{expected}"):
+        load_config("", [old, "1"])
+    *nodes, key = old.split(".")
+    lines = [f"{'  ' * i}{node}:\n" for i, node in enumerate(nodes)]
+    (tmp_path / "old.yaml").write_text("".join(lines) + f"{'  ' * len(nodes)}{key}: 1\n")
+    # Of a node that is gone the node itself is named.
+    expected = expected.replace(r"\.FOLDER", "")
+    with pytest.raises(KeyError, match=rf"old\.yaml.*{expected}"):
+        load_config(str(tmp_path / "old.yaml"))
+
+
+def test_an_old_key_is_an_error_in_plain_detectron2_too():
+    cfg = get_cfg()
+    add_cffm_config(cfg)
+    with pytest.raises(KeyError, match=r"MODEL\.CFFM\.STRIDE.*MODEL\.TEMPORAL\.STRIDE"):
+        cfg.merge_from_list(["MODEL.CFFM.STRIDE", "8"])
+
+
+ORDERS = {
+    "ours first": [add_cffm_config, add_pointrend_config, "file"],
+    "ours last": [add_pointrend_config, "file", add_cffm_config],
+    "ours twice": [add_cffm_config, add_pointrend_config, "file", add_cffm_config],
+    "ours alone": [add_cffm_config, "file"],
+}
+
+
+def config_in_order(order, tmp_path):
+    """A config made of steps; "file" merges one that chooses Mask2Former's spelling of AdamW."""
+    file = tmp_path / "solver.yaml"
+    file.write_text(
+        "SOLVER:\n  OPTIMIZER: ADAMW\n  BASE_LR: 0.0001\n"
+        "INPUT:\n  CROP:\n    ENABLED: True\n    TYPE: absolute\n    SIZE: [64, 64]\n"
+    )
+    cfg = get_cfg()
+    cfg.SOLVER.OPTIMIZER = "SGD"  # of another project's adder
+    for step in order:
+        if step == "file":
+            cfg.merge_from_file(str(file))
+        else:
+            step(cfg)
+    return cfg
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_augmentations_and_optimizer_do_not_depend_on_who_adds_keys_first(order, tmp_path):
+    cfg, alone = (config_in_order(ORDERS[name], tmp_path) for name in (order, "ours alone"))
+    assert cfg.INPUT.CLIP == alone.INPUT.CLIP and cfg.INPUT.CROP == alone.INPUT.CROP
+    model = nn.ModuleDict({"backbone": nn.Linear(1, 1), "sem_seg_head": nn.Linear(1, 1)})
+    ours, theirs = (build_optimizer(c, model) for c in (cfg, alone))
+    assert type(ours) is type(theirs) is torch.optim.AdamW
+    assert ours.defaults == theirs.defaults
+    described = [
+        [type(step).__name__ for step in build_training_augmentations(c)] for c in (cfg, alone)
+    ]
+    assert described[0] == described[1] and "ColorDistortion" in described[0]

@@ -178,6 +178,21 @@ def training_augmentations(
     return augmentations
 
 
+def build_training_augmentations(cfg: CfgNode) -> list[T.Augmentation | Transform]:
+    """What INPUT says of clips in training."""
+    crop, mean = cfg.INPUT.CROP, cfg.MODEL.PIXEL_MEAN
+    return training_augmentations(
+        fit_size=cfg.INPUT.CLIP.FIT_SIZE,
+        ratio_range=cfg.INPUT.CLIP.RATIO_RANGE,
+        crop_size=tuple(crop.SIZE) if crop.ENABLED else None,
+        crop_type=crop.TYPE,
+        max_class_area=crop.SINGLE_CATEGORY_MAX_AREA,
+        flip=cfg.INPUT.RANDOM_FLIP,
+        color=cfg.INPUT.CLIP.COLOR_DISTORTION,
+        pixel_mean=mean[::-1] if cfg.INPUT.FORMAT == "RGB" else mean,
+    )
+
+
 def inference_augmentations(
     *, fit_size: tuple[int, int] = (853, 480), divisor: int = 32
 ) -> list[T.Augmentation | Transform]:

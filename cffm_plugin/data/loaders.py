@@ -200,7 +200,7 @@ def _worker_arguments(num_workers: int) -> dict[str, Any]:
     return {
         "num_workers": num_workers,
         "collate_fn": _keep_as_list,
-        "worker_init_fn": _limit_threads,
+        "worker_init_fn": limit_threads,
         "pin_memory": torch.cuda.is_available(),
         "generator": torch.Generator(),  # DataLoader would draw from torch's global one
     }
@@ -210,7 +210,7 @@ def _keep_as_list(batch: list[Record]) -> list[Record]:
     return batch
 
 
-def _limit_threads(worker_id: int) -> None:
+def limit_threads(worker_id: int) -> None:
     """One thread per worker: the workers are the parallelism."""
     torch.set_num_threads(1)
     cv2 = import_library("cv2", "Reading clips")

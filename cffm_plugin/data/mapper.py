@@ -9,7 +9,7 @@ import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.data import transforms as T
 
-from .augmentation import build_test_augmentations, training_augmentations
+from .augmentation import build_test_augmentations, build_training_augmentations
 from .classes import common_label_mapping
 from .images import LabelMapping, image_to_tensor, read_image, read_mask
 from .prototype_folder import PrototypeFolder
@@ -83,17 +83,7 @@ class ClipMapper:
                 [] if cfg.TEST.AUG.ENABLED else build_test_augmentations(cfg)
             )
             return arguments
-        mean = cfg.MODEL.PIXEL_MEAN
-        arguments["augmentations"] = training_augmentations(
-            fit_size=cfg.INPUT.CLIP.FIT_SIZE,
-            ratio_range=cfg.INPUT.CLIP.RATIO_RANGE,
-            crop_size=tuple(cfg.INPUT.CROP.SIZE) if cfg.INPUT.CROP.ENABLED else None,
-            crop_type=cfg.INPUT.CROP.TYPE,
-            max_class_area=cfg.INPUT.CROP.SINGLE_CATEGORY_MAX_AREA,
-            flip=cfg.INPUT.RANDOM_FLIP,
-            color=cfg.INPUT.CLIP.COLOR_DISTORTION,
-            pixel_mean=mean[::-1] if cfg.INPUT.FORMAT == "RGB" else mean,
-        )
+        arguments["augmentations"] = build_training_augmentations(cfg)
         names = cfg.DATASETS.TRAIN if dataset_name is None else (dataset_name,)
         num_classes = cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES
         arguments["label_mapping"] = common_label_mapping(names, num_classes)

@@ -2,7 +2,8 @@
 
 from .. import needs_detectron2  # noqa: F401  (says how to get it)
 from .launch import complete_config, launch_job, main, setup
-from .trainer import CFFMTrainer, build_optimizer
+from .optimizer import build_optimizer
+from .trainer import CFFMTrainer
 
 __all__ = [
     "CFFMTrainer",

@@ -79,7 +79,7 @@ def make_prototypes(cfg: CfgNode, dataset_names: Sequence[str], output: str | os
                 cfg.MODEL.TEMPORAL.PROTOTYPES.NUM_PROTOTYPES,
                 cfg.MODEL.TEMPORAL.PROTOTYPES.ITERATIONS,
             )
-            _write(prototypes.path(video_id), centers)
+            write_prototypes(prototypes.path(video_id), centers)
     comm.synchronize()
     logger.info("Prototypes of %d videos are in %s", len(videos), folder)
 
@@ -175,8 +175,8 @@ def _claim(folder: Path, settings: dict[str, Any]) -> None:
     file.write_text(json.dumps(settings, indent=1) + "\n")
 
 
-def _write(path: Path, centers: np.ndarray) -> None:
-    """Whole or not at all: a killed run leaves no half file."""
+def write_prototypes(path: Path, centers: np.ndarray) -> None:
+    """(P, C) float32 into a file, whole or not at all: a killed run leaves no half file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".partial", delete=False) as file:
         torch.save(torch.from_numpy(centers), file)

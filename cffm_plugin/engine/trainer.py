@@ -11,7 +11,6 @@ from detectron2.data import MetadataCatalog
 from detectron2.engine import DefaultTrainer, TrainerBase, create_ddp_model
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.projects.deeplab import build_lr_scheduler
-from detectron2.solver.build import get_default_optimizer_params, maybe_add_gradient_clipping
 from detectron2.utils import comm
 from torch import nn
 
@@ -24,7 +23,9 @@ from ..data import (
 )
 from ..evaluation import VSPWEvaluator
 from ..inference import ClipsOfFrames, LabelMapPredictor
-from ..modeling import CFFMSegmentor
+from ..modeling import CFFMSegmentor, check_agreement
+from .loss_guard import stop_at_bad_loss
+from .optimizer import build_optimizer
 from .train_loop import AccumulatingTrainer
 from .tta import ClipSegmentorWithTTA
 
@@ -49,7 +50,7 @@ class CFFMTrainer(DefaultTrainer):
         model = self.build_model(cfg)
         optimizer = self.build_optimizer(cfg, model)
         data_loader = self.build_train_loader(cfg)
-        stop_at_bad_loss(model, self)
+        stop_at_bad_loss(model, self, cfg.SOLVER.MAX_LOSS_GROWTH)
         model = create_ddp_model(
             model,
             broadcast_buffers=False,
@@ -80,6 +81,14 @@ class CFFMTrainer(DefaultTrainer):
         sampler = getattr(self._trainer.data_loader, "sampler", None)
         if isinstance(sampler, VideoTrainingSampler):  # nothing was drawn from it yet
             sampler.start = self.start_iter * self.cfg.SOLVER.IMS_PER_BATCH
+
+    @classmethod
+    def build_model(cls, cfg: CfgNode) -> Any:
+        """As in detectron2; refuses a head whose logits are not made of its embedding."""
+        model = super().build_model(cfg)
+        if isinstance(model, CFFMSegmentor):
+            check_agreement(model.head, model.backbone, _crop_side(cfg))
+        return model
 
     @classmethod
     def build_train_loader(cls, cfg: CfgNode) -> Any:
@@ -140,70 +149,7 @@ def _streams(cfg: CfgNode) -> bool:
     return cfg.TEST.STREAMING and not cfg.TEST.AUG.ENABLED
 
 
-def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
-    """AdamW or SGD over two kinds of parameters (CFFM, section 4.1).
-
-    Those of ``model.backbone`` have the base learning rate, and its normalisation layers their own
-    weight decay; all others have ``SOLVER.HEAD_LR_MULTIPLIER`` times the learning rate.
-
-    Raises:
-        ValueError: an unknown ``SOLVER.OPTIMIZER``.
-    """
-    solver = cfg.SOLVER
-    common = {
-        "weight_decay": solver.WEIGHT_DECAY,
-        "bias_lr_factor": solver.BIAS_LR_FACTOR,
-        "weight_decay_bias": solver.WEIGHT_DECAY_BIAS,
-    }
-    others = nn.ModuleDict(
-        {name: child for name, child in model.named_children() if name != "backbone"}
-    )
-    groups = get_default_optimizer_params(
-        model.backbone,
-        base_lr=solver.BASE_LR,
-        weight_decay_norm=solver.BACKBONE_WEIGHT_DECAY_NORM,
-        **common,
-    )
-    groups += get_default_optimizer_params(
-        others, base_lr=solver.BASE_LR * solver.HEAD_LR_MULTIPLIER, **common
-    )
-    if solver.OPTIMIZER.lower() == "adamw":
-        arguments: dict[str, Any] = {"betas": tuple(solver.BETAS)}
-        kind: type[torch.optim.Optimizer] = torch.optim.AdamW
-    elif solver.OPTIMIZER.lower() == "sgd":
-        arguments = {"momentum": solver.MOMENTUM, "nesterov": solver.NESTEROV}
-        kind = torch.optim.SGD
-    else:
-        raise ValueError(f"SOLVER.OPTIMIZER: expected AdamW or SGD, got {solver.OPTIMIZER!r}")
-    return maybe_add_gradient_clipping(cfg, kind)(groups, lr=solver.BASE_LR, **arguments)
-
-
-def stop_at_bad_loss(model: nn.Module, trainer: TrainerBase) -> None:
-    """Stop training, before any weight changes, at a loss that is not finite.
-
-    Args:
-        model: gives a dict of losses in training.
-        trainer: whose iteration the error names.
-    """
-    trainer = weakref.proxy(trainer)
-
-    def check(module: nn.Module, args: tuple[Any, ...], losses: Any) -> None:
-        if not module.training:
-            return
-        bad = {name: loss.item() for name, loss in losses.items() if not torch.isfinite(loss)}
-        if bad:
-            records = "\n  ".join(describe_record(record) for record in args[0])
-            raise FloatingPointError(
-                f"Loss is not finite at iteration {trainer.iter}: {bad}. The clips of this step:\n"
-                f"  {records}\nThe weights are those of the step before; the last checkpoint is "
-                "sound. Look at these files, lower SOLVER.BASE_LR, or set "
-                "SOLVER.CLIP_GRADIENTS.ENABLED True."
-            )
-
-    model.register_forward_hook(check)
-
-
-def describe_record(record: dict[str, Any]) -> str:
-    """A clip, for a message: its video and files."""
-    files = record.get("file_names") or [record.get("file_name", "unknown file")]
-    return f"video {record.get('video_id', 'unknown')}: {', '.join(map(str, files))}"
+def _crop_side(cfg: CfgNode) -> int:
+    """The side of training images, for heads that pool over windows of that size."""
+    crop = cfg.INPUT.CROP
+    return int(max(crop.SIZE)) if crop.ENABLED and crop.TYPE == "absolute" else 64

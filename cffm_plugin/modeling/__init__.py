@@ -3,7 +3,7 @@
 from .. import needs_detectron2  # noqa: F401  (says how to get it)
 from .backbone import MiT, TimmBackbone
 from .encoded import EncodedFrames
-from .heads import HeadEmbedding, SegFormerHead, embedding_of
+from .heads import HeadEmbedding, SegFormerHead, check_agreement, embedding_of
 from .label_maps import CoarseLogits
 from .normalization import resolve_normalization
 from .temporal import (
@@ -28,6 +28,7 @@ __all__ = [
     "TemporalHead",
     "TemporalModule",
     "TimmBackbone",
+    "check_agreement",
     "embedding_of",
     "resolve_normalization",
 ]

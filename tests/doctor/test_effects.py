@@ -53,7 +53,6 @@ def train(records, offsets=OFFSETS):
         is_train=True,
         augmentations=training_augmentations(fit_size=(32, 24), crop_size=(16, 16)),
         label_mapping=LabelMapping.shifted_by_one(K),
-        frame_offsets=offsets,
     )
     loader = build_clip_train_loader(
         records, mapper=mapper, total_batch_size=1, frame_offsets=offsets, seed=0

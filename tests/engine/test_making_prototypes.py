@@ -67,8 +67,8 @@ def test_shared_by_two_processes_and_restarted_they_are_the_same(
             raise KeyboardInterrupt
         write(path, centers)
 
-    write = making._write
-    monkeypatch.setattr(making, "_write", fail_at_third)
+    write = making.write_prototypes
+    monkeypatch.setattr(making, "write_prototypes", fail_at_third)
     with pytest.raises(KeyboardInterrupt):
         make_prototypes(trained, names, tmp_path / "cut")
     assert len(read(tmp_path / "cut")) == 2

@@ -73,3 +73,39 @@ def test_an_unknown_optimizer_is_an_error(cfg):
     cfg.SOLVER.OPTIMIZER = "Adma"
     with pytest.raises(ValueError, match=r"SOLVER\.OPTIMIZER.*AdamW.*Adma"):
         build_optimizer(cfg, nn.ModuleDict({"backbone": nn.Linear(1, 1)}))
+
+
+def tiny_model():
+    return nn.ModuleDict({"backbone": nn.Linear(1, 1), "sem_seg_head": nn.Linear(1, 1)})
+
+
+def rates(optimizer):
+    return [group["lr"] for group in optimizer.param_groups]
+
+
+@pytest.mark.parametrize("name, kind", [("ADAMW", "AdamW"), ("adamw", "AdamW"), ("sgd", "SGD")])
+def test_an_optimizers_name_may_have_any_case(cfg, name, kind):
+    cfg = cfg.clone()
+    cfg.SOLVER.OPTIMIZER = name
+    assert type(build_optimizer(cfg, tiny_model())).__name__ == kind
+
+
+def test_a_rate_without_an_optimizer_is_an_error_that_offers_both():
+    cfg = load_config("", ["SOLVER.BASE_LR", "0.02"])
+    with pytest.raises(ValueError, match=r"BASE_LR to 0\.02.*\n.*SGD.*\n.*AdamW.*0\.00006"):
+        build_optimizer(cfg, tiny_model())
+
+
+def test_a_rate_that_is_far_too_high_for_adamw_is_warned_of(caplog):
+    cfg = load_config("", ["SOLVER.BASE_LR", "0.02", "SOLVER.OPTIMIZER", "AdamW"])
+    build_optimizer(cfg, tiny_model())
+    assert "0.2 (SOLVER.BASE_LR 0.02" in caplog.text and "SGD" in caplog.text
+
+
+def test_mask2formers_multiplier_holds_and_other_foreign_keys_are_named(caplog):
+    cfg = load_config("", ["SOLVER.BASE_LR", "0.0001", "SOLVER.OPTIMIZER", "ADAMW"])
+    cfg.SOLVER.BACKBONE_MULTIPLIER = 0.1
+    cfg.SOLVER.WEIGHT_DECAY_EMBED = 0.0
+    found = rates(build_optimizer(cfg, tiny_model()))
+    assert sorted(set(found)) == pytest.approx([0.00001, 0.0001])
+    assert "Not used: SOLVER.WEIGHT_DECAY_EMBED" in caplog.text

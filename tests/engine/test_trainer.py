@@ -202,3 +202,43 @@ class TestCheckpoints:
         torch.save({"model": {"a": torch.ones(1)}, "hook": print}, tmp_path / "evil.pth")
         with pytest.raises(Exception, match="(?i)weights.only"):
             SegmentorCheckpointer(model).load(str(tmp_path / "evil.pth"))
+
+
+def test_a_loss_that_runs_away_stops_training_before_it_changes_a_weight(cfg):
+    cfg.SOLVER.MAX_ITER, cfg.DATASETS.TEST = 12, ()
+    trainer = build_trainer(cfg)
+    weights = []
+
+    def run_away(module, args, losses):
+        weights.append({n: p.detach().clone() for n, p in module.named_parameters()})
+        factor = 1e4 if trainer.iter == 8 else 1.0
+        return {name: factor * loss for name, loss in losses.items()}
+
+    trainer.model.register_forward_hook(run_away, prepend=True)
+    with pytest.raises(FloatingPointError, match=r"iteration 8.*diverges.*MAX_LOSS_GROWTH is 100"):
+        trainer.train()
+    for name, parameter in trainer.model.named_parameters():
+        assert torch.equal(parameter, weights[-1][name])
+
+
+def test_stock_settings_of_detectron2_do_not_train_without_a_word(cfg):
+    """Only META_ARCHITECTURE changed: Detectron2's rate is one for SGD."""
+    cfg.SOLVER.OPTIMIZER, cfg.SOLVER.BASE_LR = "", 0.02
+    with pytest.raises(ValueError, match=r"SOLVER\.OPTIMIZER"):
+        CFFMTrainer(cfg)
+
+
+def test_a_head_whose_forward_is_something_else_is_refused(cfg):
+    from detectron2.modeling import SEM_SEG_HEADS_REGISTRY
+
+    from cffm_plugin.modeling import SegFormerHead
+
+    class HeadThatAddsSomething(SegFormerHead):
+        def forward(self, features, targets=None):
+            logits, losses = super().forward(features, targets)
+            return (logits if logits is None else 2 * logits), losses
+
+    SEM_SEG_HEADS_REGISTRY.register(HeadThatAddsSomething)
+    cfg.MODEL.SEM_SEG_HEAD.NAME = "HeadThatAddsSomething"
+    with pytest.raises(ValueError, match=r"HeadThatAddsSomething\.forward.*differ by up to"):
+        CFFMTrainer.build_model(cfg)

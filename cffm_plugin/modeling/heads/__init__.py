@@ -1,5 +1,6 @@
 """Image heads, and the contract through which a temporal module sees any of them."""
 
+from .agreement import check_agreement
 from .embedding import HeadEmbedding
 from .families import DeepLabV3Embedding, LogitsEmbedding, PredictorEmbedding, embedding_of
 from .segformer import SegFormerHead
@@ -10,5 +11,6 @@ __all__ = [
     "LogitsEmbedding",
     "PredictorEmbedding",
     "SegFormerHead",
+    "check_agreement",
     "embedding_of",
 ]

@@ -1,0 +1,100 @@
+"""The optimiser of a config: AdamW or SGD over the backbone and everything else."""
+
+import logging
+from typing import Any
+
+import torch
+from detectron2.config import CfgNode, get_cfg
+from detectron2.solver.build import get_default_optimizer_params, maybe_add_gradient_clipping
+from torch import nn
+
+from ..config import add_cffm_config
+
+LARGEST_ADAMW_RATE = 1e-2  # above it, training with AdamW is not known to go well
+
+logger = logging.getLogger(__name__)
+
+
+def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
+    """AdamW or SGD over two kinds of parameters (CFFM, section 4.1).
+
+    Those of ``model.backbone`` have the base learning rate, and its normalisation layers their own
+    weight decay; all others have ``SOLVER.HEAD_LR_MULTIPLIER`` times the learning rate. Where a
+    config has Mask2Former's ``SOLVER.BACKBONE_MULTIPLIER``, it is the backbone's rate over that of
+    the others instead, which is then the base rate. Other keys that a project adds to ``SOLVER``
+    are not used, and the log names them.
+
+    Raises:
+        ValueError: an unknown ``SOLVER.OPTIMIZER``, or none where a config sets ``BASE_LR``.
+    """
+    solver = cfg.SOLVER
+    name = _chosen_optimizer(cfg)
+    backbone_rate, others_rate = _learning_rates(cfg)
+    if name == "adamw" and others_rate > LARGEST_ADAMW_RATE:
+        logger.warning(
+            "The learning rate of all but the backbone is %g (SOLVER.BASE_LR %g times "
+            "SOLVER.HEAD_LR_MULTIPLIER), which is far too high for AdamW on most models: CFFM's "
+            "recipe has 0.0006. Is SOLVER.BASE_LR that of an SGD recipe?",
+            others_rate,
+            solver.BASE_LR,
+        )
+    common = {
+        "weight_decay": solver.WEIGHT_DECAY,
+        "bias_lr_factor": solver.BIAS_LR_FACTOR,
+        "weight_decay_bias": solver.WEIGHT_DECAY_BIAS,
+    }
+    others = nn.ModuleDict(
+        {name: child for name, child in model.named_children() if name != "backbone"}
+    )
+    groups = get_default_optimizer_params(
+        model.backbone,
+        base_lr=backbone_rate,
+        weight_decay_norm=solver.BACKBONE_WEIGHT_DECAY_NORM,
+        **common,
+    )
+    groups += get_default_optimizer_params(others, base_lr=others_rate, **common)
+    if name == "adamw":
+        arguments: dict[str, Any] = {"betas": tuple(solver.BETAS)}
+        kind: type[torch.optim.Optimizer] = torch.optim.AdamW
+    else:
+        arguments = {"momentum": solver.MOMENTUM, "nesterov": solver.NESTEROV}
+        kind = torch.optim.SGD
+    return maybe_add_gradient_clipping(cfg, kind)(groups, lr=solver.BASE_LR, **arguments)
+
+
+def _chosen_optimizer(cfg: CfgNode) -> str:
+    """ "adamw" or "sgd"."""
+    name, rate = cfg.SOLVER.OPTIMIZER, cfg.SOLVER.BASE_LR
+    if not name:
+        if rate == get_cfg().SOLVER.BASE_LR:
+            return "adamw"
+        raise ValueError(
+            f"The config sets SOLVER.BASE_LR to {rate:g}, but not SOLVER.OPTIMIZER, and a rate "
+            "means something else to each optimiser. Say one of these:\n"
+            '  SOLVER: {OPTIMIZER: "SGD", HEAD_LR_MULTIPLIER: 1.0}    '
+            "# the rate is that of a recipe of Detectron2's\n"
+            '  SOLVER: {OPTIMIZER: "AdamW", BASE_LR: 0.00006}         # CFFM\'s recipe'
+        )
+    if name.lower() not in ("adamw", "sgd"):
+        raise ValueError(f"SOLVER.OPTIMIZER: expected AdamW or SGD, got {name!r}")
+    return name.lower()
+
+
+def _learning_rates(cfg: CfgNode) -> tuple[float, float]:
+    """Of the backbone, and of everything else."""
+    solver = cfg.SOLVER
+    known = get_cfg()
+    add_cffm_config(known)
+    foreign = sorted(key for key in solver if key not in known.SOLVER)
+    rates = solver.BASE_LR, solver.BASE_LR * solver.HEAD_LR_MULTIPLIER
+    if "BACKBONE_MULTIPLIER" in foreign:
+        foreign.remove("BACKBONE_MULTIPLIER")
+        rates = solver.BASE_LR * solver.BACKBONE_MULTIPLIER, solver.BASE_LR
+        logger.info(
+            "Learning rates: %g of the backbone, %g of all else (SOLVER.BACKBONE_MULTIPLIER, in "
+            "place of SOLVER.HEAD_LR_MULTIPLIER)",
+            *rates,
+        )
+    if foreign:
+        logger.warning("Not used: %s", ", ".join(f"SOLVER.{key}" for key in foreign))
+    return rates

@@ -1,0 +1,60 @@
+"""Whether a head, seen as its embedding, gives what it gives by itself."""
+
+import math
+from typing import Any
+
+import torch
+
+from ..label_maps import upsample
+from .embedding import HeadEmbedding, evaluating
+from .families import LogitsEmbedding
+
+TOLERANCE = 1e-3  # of the largest logit
+
+
+@torch.no_grad()
+def check_agreement(head: HeadEmbedding, backbone: Any, side: int = 64) -> None:
+    """Compare ``classify(embed(x))`` with the head's own ``forward(x)`` on random feature maps.
+
+    Args:
+        head: of a segmentor.
+        backbone: whose feature maps are imitated.
+        side: of the image that they would be of, in pixels; brought to the next multiple of 64.
+
+    Raises:
+        ValueError: they differ. A temporal module would refine something that the head's own
+            prediction is not made of, and streams would differ from the model's ``forward``.
+    """
+    if isinstance(head, LogitsEmbedding):
+        return  # forward is all that there is
+    side = -(-side // 64) * 64
+    parameter = next(head.head.parameters(), None)
+    device = None if parameter is None else parameter.device
+    generator = torch.Generator().manual_seed(0)
+    features = {
+        name: torch.randn(1, s.channels, *2 * [math.ceil(side / s.stride)], generator=generator)
+        for name, s in backbone.output_shape().items()
+    }
+    features = {name: feature.to(device) for name, feature in features.items()}
+    with evaluating(head.head):
+        own = head.head(features)
+        own = own[0] if isinstance(own, tuple) else own
+        ours = upsample(head.classify(*head.embed(features)), head.stride)
+    name = type(head.head).__name__
+    difference = math.inf
+    if own.shape == ours.shape:
+        difference = float((own - ours).abs().max() / own.abs().max().clamp(min=1e-6))
+    if difference > TOLERANCE:
+        how_much = (
+            f"its shape is {tuple(own.shape)} against {tuple(ours.shape)}"
+            if own.shape != ours.shape
+            else f"they differ by up to {float((own - ours).abs().max()):.3g}, of logits up to "
+            f"{float(own.abs().max()):.3g}"
+        )
+        raise ValueError(
+            f"{name}.forward gives other logits than the embedding and classifier that it offers "
+            f"({'embed and classify' if type(head) is HeadEmbedding else 'layers and predictor'}), "
+            f"resized by {head.stride} (bilinear): {how_much}. A temporal module would refine "
+            "what the head's own prediction is not made of. Make forward their result; or hide "
+            "them, by a subclass with forward alone, so that the head's logits are refined."
+        )
