@@ -70,7 +70,7 @@ def _add_temporal_keys(cfg: CfgNode) -> None:
     # How the refined embedding becomes logits. "classifier": the paper's, what the authors' weights
     # need. "refine": what the module changed goes through the image head's own classifier, so that
     # the video segmentor starts as the image segmentor.
-    cfg.MODEL.TEMPORAL.OUTPUT = "classifier"
+    cfg.MODEL.TEMPORAL.OUTPUT = "refine"
     # Channel dropout before the video classifier of "classifier".
     cfg.MODEL.TEMPORAL.DROPOUT = 0.1
     # Weights of the head's two losses: on all frames' image logits, on the target's video logits.

@@ -91,10 +91,11 @@ def test_the_image_loss_is_the_weighted_loss_of_the_image_segmentor(head, unlabe
         torch.testing.assert_close(losses[name], 0.3 * loss, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.parametrize("output", ["classifier", "refine"])
 @pytest.mark.parametrize("head", HEADS)
-def test_the_video_loss_is_the_heads_loss_of_the_video_logits(head):
-    _, video = build_both(head, **{"MODEL.SEM_SEG_HEAD.LOSS_WEIGHT": "1.7"})
-    video.temporal.output.dropout.p = 0.0
+def test_the_video_loss_is_the_heads_loss_of_the_video_logits(head, output):
+    keys = {"MODEL.SEM_SEG_HEAD.LOSS_WEIGHT": "1.7", "MODEL.TEMPORAL.OUTPUT": output}
+    _, video = build_both(head, **keys | {"MODEL.TEMPORAL.DROPOUT": "0.0"})
     for module in video.modules():  # statistics of one frame and of a clip differ
         if isinstance(module, torch.nn.BatchNorm2d):
             module.eval()
@@ -149,9 +150,7 @@ def test_a_head_without_losses_gets_the_cross_entropy_over_all_pixels_and_a_log_
         ).train()
     assert "Silent has no losses" in caplog.text
     assert silent.head.stride == 4 and silent.head.num_classes == NUM_CLASSES  # measured
-    torch.manual_seed(1)
     clip = partly_void_clip()
-    silent.temporal.output.dropout.p = 0.0
     assert set(expected) == set(silent([clip])) == {"loss_sem_seg", "loss_video"}
     for name, loss in model([clip]).items():
         torch.testing.assert_close(silent([clip])[name], loss)

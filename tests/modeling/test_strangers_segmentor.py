@@ -117,6 +117,7 @@ def configure(cfg, head="StrangersHead"):
     cfg.MODEL.BACKBONE.NAME = "StrangersBackbone"
     cfg.MODEL.SEM_SEG_HEAD.NAME = head
     cfg.MODEL.SEM_SEG_HEAD.IN_FEATURES = ["middle", "late"]
+    cfg.MODEL.TEMPORAL.OUTPUT = "classifier"  # so that the past matters from the start
     cfg.MODEL.CFFM.DEPTH = 1
 
 
