@@ -99,3 +99,23 @@ def test_a_frozen_image_segmentor_keeps_its_bits_while_the_temporal_part_trains(
     for name, tensor in trainer.model.state_dict().items():  # BatchNorm's statistics among them
         changed = not torch.equal(tensor, before[name])
         assert changed == name.startswith("temporal."), name
+
+
+def test_wrapped_and_not_trained_it_evaluates_as_the_image_segmentor(
+    image_trainer, cfg, tiny_vspw, tmp_path
+):
+    cfg.MODEL.WEIGHTS = f"{image_trainer.cfg.OUTPUT_DIR}/model_final.pth"
+    cfg.MODEL.TEMPORAL.OUTPUT = "refine"
+    cfg.DATASETS.TEST = (tiny_vspw.val,)
+    cfg.TEST.SAVE_PREDICTIONS = True
+    results, label_maps = [], []
+    for enabled in (False, True):
+        cfg.MODEL.TEMPORAL.ENABLED = enabled
+        cfg.OUTPUT_DIR = str(tmp_path / str(enabled))
+        trainer = CFFMTrainer(cfg)
+        trainer.resume_or_load(resume=False)
+        results.append(CFFMTrainer.test(cfg, trainer.model))
+        files = sorted((tmp_path / str(enabled)).rglob("result_submission/*/*.png"))
+        label_maps.append([file.read_bytes() for file in files])
+    assert repr(results[0]) == repr(results[1])
+    assert len(label_maps[0]) > 4 and label_maps[0] == label_maps[1]
