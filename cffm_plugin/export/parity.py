@@ -12,7 +12,7 @@ from ..inference import StreamingSegmentor
 
 
 class ExportedStream(Protocol):
-    """What runs exported graphs, such as the class of tools/run_onnx_stream.py."""
+    """What runs exported graphs, such as ``onnx_runner.Stream``."""
 
     def reset(self) -> None:
         """The next frame is the first of a video."""

@@ -24,9 +24,10 @@ SIZES = {  # of the graphs' frames
     "mit": (64, 96),
     "timm": (65, 97),
     "plus": (67, 99),  # CFFM++
+    "refine": (66, 98),
     "image": (50, 70),  # without a temporal module; SemSegFPNHead: padded to 64x96
 }
-DEPTHS = {"mit": 2, "timm": 1, "plus": 2}  # of CFFM
+DEPTHS = {"mit": 2, "timm": 1, "plus": 2, "refine": 1}  # of CFFM
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,11 @@ def make_model(kind):
         parts = make_parts("fpn" if kind == "image" else "segformer")
     if kind == "image":
         return CFFMSegmentor(**parts).eval()
-    temporal = TemporalHead(CFFM(32, DEPTHS[kind], num_heads=4), num_classes=NUM_CLASSES)
+    temporal = TemporalHead(
+        CFFM(32, DEPTHS[kind], num_heads=4),
+        num_classes=NUM_CLASSES,
+        output="refine" if kind == "refine" else "classifier",
+    )
     for parameter in temporal.parameters():  # so that the past matters
         torch.nn.init.normal_(parameter, std=0.2)
     branch = PrototypeBranch(32, num_classes=NUM_CLASSES, num_heads=4)

@@ -23,7 +23,7 @@ def read_manifest(folder):
     return json.loads((folder / "stream.json").read_text())
 
 
-@pytest.mark.parametrize("kind", ["mit", "timm", "plus", "image"])
+@pytest.mark.parametrize("kind", ["mit", "timm", "plus", "refine", "image"])
 def test_an_onnx_stream_agrees_with_the_model_on_20_frames(exported, onnx_stream, kind):
     of_kind = exported(kind)
     agreement = compare(
@@ -84,8 +84,9 @@ def test_a_large_frame_is_attended_to_at_once(exported):
     assert len(attentions) == 2  # one per block of CFFM, not one per group of windows
 
 
-@pytest.mark.parametrize("kind", ["mit", "plus"])
+@pytest.mark.parametrize("kind", ["mit", "plus", "refine"])
 def test_the_manifest_says_where_every_input_comes_from(exported, kind):
+    depth = 1 if kind == "refine" else 2  # of CFFM
     graphs = read_manifest(exported(kind).folder)["graphs"]
     produced = {item["name"]: item for item in graphs["encode"]["outputs"]}
     for name in ("classify", "refine"):
@@ -98,7 +99,7 @@ def test_the_manifest_says_where_every_input_comes_from(exported, kind):
             assert (source["shape"], source["dtype"]) == (item["shape"], item["dtype"])
     tokens = [item for item in graphs["refine"]["inputs"] if item["name"].startswith("tokens_")]
     assert [(item["name"], item["reference"]) for item in tokens] == [
-        (f"tokens_slot{slot}_{block}", slot) for slot in range(3) for block in range(2)
+        (f"tokens_slot{slot}_{block}", slot) for slot in range(3) for block in range(depth)
     ]
 
 
