@@ -49,10 +49,6 @@ class Stream:
         self.reference_of = {  # input of refine -> which reference it is of
             item["name"]: item["reference"] for item in refine["inputs"] if "reference" in item
         }
-        self.of_frame = {  # graph -> its inputs that are made of the frame itself
-            name: [i["name"] for i in graph["inputs"] if "from" in i and "reference" not in i]
-            for name, graph in manifest["graphs"].items()
-        }
         outputs = manifest["graphs"]["classify"]["outputs"]
         self.has_labels = any(item["name"] == "labels" for item in outputs)
         self.reset()
@@ -107,7 +103,8 @@ class Stream:
         needed = self.needed_later(self.index + 1)
         tokens = [name for frame, name in needed if frame == self.index]
         graph = "refine" if references else "classify"
-        of_frame = self.of_frame[graph]
+        wanted = self.manifest["graphs"][graph]["inputs"]
+        of_frame = [i["name"] for i in wanted if "from" in i and "reference" not in i]
         encoded = self.graphs["encode"]({"frame": image[None]}, [*of_frame, *tokens])
         inputs = {name: encoded[name] for name in of_frame}
         if references:
