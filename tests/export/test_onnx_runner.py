@@ -178,11 +178,14 @@ def make_stream(offsets=(-9, -6, -3), frame=None):
         "frame": frame or {"height": 8, "width": 8, "image_format": "BGR"},
         "references": {"offsets": list(offsets), "first_frames": first_frames},
         "graphs": {
-            "classify": {"outputs": [{"name": "logits"}]},
+            "classify": {
+                "inputs": [{"name": "embedding", "from": "encode"}],
+                "outputs": [{"name": "logits"}],
+            },
             "refine": {
                 "inputs": [{"name": "cells", "from": "encode"}]
                 + [
-                    {"name": f"tokens_block0_slot{i}", "from": "encode", "reference": i}
+                    {"name": f"tokens_slot{i}_0", "from": "encode", "reference": i}
                     for i in range(len(offsets))
                 ]
             },
@@ -211,7 +214,7 @@ def test_every_frame_finds_its_references_in_bounded_memory(offsets):
     def refine(inputs, names):
         references = inference_clip(stream.index, offsets)[:-1]
         for slot, reference in enumerate(references):
-            assert inputs[f"tokens_block0_slot{slot}"] == reference
+            assert inputs[f"tokens_slot{slot}_0"] == reference
         assert inputs["cells"] == stream.index
         return {"logits": np.zeros((1, 2, 4, 4))}
 
