@@ -83,11 +83,7 @@ def build_clip_train_loader(
             training video, or no video has a clip.
     """
     rank, world_size = comm.get_rank(), comm.get_world_size()
-    if total_batch_size < 1 or total_batch_size % world_size:
-        raise ValueError(
-            f"A batch of {total_batch_size} clips (SOLVER.IMS_PER_BATCH) does not divide over "
-            f"{world_size} processes. Use a multiple of {world_size}."
-        )
+    _check_batch_size(total_batch_size, world_size)
     if uniform_over not in ("videos", "targets"):
         raise ValueError(
             f'uniform_over (DATALOADER.UNIFORM_OVER): "videos" or "targets", got "{uniform_over}".'
@@ -215,6 +211,14 @@ def limit_threads(worker_id: int) -> None:
     torch.set_num_threads(1)
     cv2 = import_library("cv2", "Reading clips")
     cv2.setNumThreads(0)
+
+
+def _check_batch_size(total_batch_size: int, world_size: int) -> None:
+    if total_batch_size < 1 or total_batch_size % world_size:
+        raise ValueError(
+            f"A batch of {total_batch_size} clips (SOLVER.IMS_PER_BATCH) does not divide over "
+            f"{world_size} processes. Use a multiple of {world_size}."
+        )
 
 
 def _num_targets(record: Record, offsets: Sequence[int], reverse_prob: float) -> int:

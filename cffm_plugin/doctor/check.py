@@ -53,13 +53,7 @@ def check_dataset(
     check_offsets(offsets)
     start = time.perf_counter()
     findings, videos = _load(names)
-    if training := [video.record for video in videos if video.trains]:
-        try:
-            build_clip_train_loader(
-                training, mapper=dict, total_batch_size=1, seed=0, frame_offsets=offsets
-            )
-        except ValueError as error:  # no video has a clip
-            findings.append(Finding("no_clip", (), str(error), ("training",)))
+    findings += _training_without_clip(videos, offsets)
     unreadable = ("mask_missing", "frame_unreadable")
     known = {file for found in findings if found.kind in unreadable for file in found.files}
     files = {file for video in videos for file in video.files()} - known
@@ -87,6 +81,20 @@ def check_dataset(
         seconds=time.perf_counter() - start,
         findings=tuple(sorted(findings, key=lambda f: (worst.index(f.severity), f.kind, f.files))),
     )
+
+
+def _training_without_clip(videos: Sequence[Video], offsets: Sequence[int]) -> list[Finding]:
+    """What the training loader says where no video has a clip."""
+    training = [video.record for video in videos if video.trains]
+    if not training:
+        return []
+    try:
+        build_clip_train_loader(
+            training, mapper=dict, total_batch_size=1, seed=0, frame_offsets=offsets
+        )
+    except ValueError as error:
+        return [Finding("no_clip", (), str(error), ("training",))]
+    return []
 
 
 def _load(names: Sequence[str]) -> tuple[list[Finding], list[Video]]:
