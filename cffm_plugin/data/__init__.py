@@ -5,7 +5,7 @@ Importing this registers the builtin datasets and touches no disk.
 
 from .. import needs_detectron2  # noqa: F401  (says how to get it)
 from .augmentation import build_test_augmentations
-from .classes import check_num_classes
+from .classes import check_num_classes, common_label_mapping
 from .clip_records import draw_training_clip, with_references
 from .clips import inference_clip, is_long_enough, training_clip
 from .datasets import (
@@ -13,12 +13,14 @@ from .datasets import (
     load_camvid,
     load_cityscapes_video,
     load_vspw,
+    loader_of,
     make_training_record,
     records_of,
     register_video_folder,
     register_video_folder_from_yaml,
     register_videos,
     register_vspw,
+    videos_of,
 )
 from .images import IGNORE_LABEL, LabelMapping, image_size, read_image, read_mask, save_label_map
 from .loaders import build_clip_test_loader, build_clip_train_loader
@@ -37,6 +39,7 @@ __all__ = [
     "build_clip_train_loader",
     "build_test_augmentations",
     "check_num_classes",
+    "common_label_mapping",
     "datasets_folder",
     "draw_training_clip",
     "image_size",
@@ -44,6 +47,7 @@ __all__ = [
     "load_camvid",
     "load_cityscapes_video",
     "load_vspw",
+    "loader_of",
     "make_training_record",
     "read_image",
     "read_mask",
@@ -55,5 +59,6 @@ __all__ = [
     "save_label_map",
     "inference_clip",
     "training_clip",
+    "videos_of",
     "with_references",
 ]

@@ -70,7 +70,6 @@ def check_dataset(
         replace(found, files=tuple(os.path.relpath(file, root) for file in found.files))
         for found in findings
     ]
-    worst = list(Severity)
     return Report(
         root=str(root),
         splits=names,
@@ -79,8 +78,12 @@ def check_dataset(
         num_videos=len(videos),
         num_images=len(files),
         seconds=time.perf_counter() - start,
-        findings=tuple(sorted(findings, key=lambda f: (worst.index(f.severity), f.kind, f.files))),
+        findings=tuple(sorted(findings, key=_worst_first)),
     )
+
+
+def _worst_first(finding: Finding) -> tuple[int, str, tuple[str, ...]]:
+    return list(Severity).index(finding.severity), finding.kind, finding.files
 
 
 def _training_without_clip(videos: Sequence[Video], offsets: Sequence[int]) -> list[Finding]:

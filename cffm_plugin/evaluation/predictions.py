@@ -15,9 +15,14 @@ import numpy as np
 from detectron2.data import MetadataCatalog
 from tqdm import tqdm
 
-from cffm_plugin.data import LabelMapping, load_vspw, read_mask
-from cffm_plugin.data.classes import common_label_mapping
-from cffm_plugin.data.datasets.records import loader_of, videos_of
+from cffm_plugin.data import (
+    LabelMapping,
+    common_label_mapping,
+    load_vspw,
+    loader_of,
+    read_mask,
+    videos_of,
+)
 
 from .prediction_files import (
     UNREADABLE,

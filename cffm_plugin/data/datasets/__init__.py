@@ -2,7 +2,14 @@
 
 from .camvid import load_camvid
 from .cityscapes_video import load_cityscapes_video
-from .records import datasets_folder, make_training_record, records_of, register_videos
+from .records import (
+    datasets_folder,
+    loader_of,
+    make_training_record,
+    records_of,
+    register_videos,
+    videos_of,
+)
 from .video_folder import register_video_folder, register_video_folder_from_yaml
 from .vspw import load_vspw, register_vspw
 
@@ -11,10 +18,12 @@ __all__ = [
     "load_camvid",
     "load_cityscapes_video",
     "load_vspw",
+    "loader_of",
     "make_training_record",
     "records_of",
     "register_video_folder",
     "register_video_folder_from_yaml",
     "register_videos",
     "register_vspw",
+    "videos_of",
 ]
