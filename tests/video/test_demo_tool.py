@@ -87,7 +87,8 @@ def label_maps(folder):
 def test_a_video_is_segmented_frame_by_frame_as_a_stream(demo, cfg, frames, tmp_path, capsys):
     source = write_video(tmp_path / "in.mp4", frames)
     out, masks = tmp_path / "out.mp4", tmp_path / "masks"
-    assert demo("--video-input", source, "--output", out, "--masks", masks) == 0
+    files = ("--video-input", source, "--output", out, "--masks", masks)
+    assert demo(*files, "--legend", "off") == 0
     rate, pictures = decoded(out)
     assert rate == RATE
     assert [picture.shape for picture in pictures] == [(48, 64, 3)] * 12
@@ -114,7 +115,8 @@ def test_images_become_a_video_and_masks_have_their_names_and_palette(demo, cfg,
 
 def test_side_by_side_frames_stand_left_of_their_painted_copies(demo, frames, tmp_path):
     out = tmp_path / "pictures"
-    assert demo("--input", frames, "--output", out, "--side-by-side", "--opacity", "1") == 0
+    flags = ("--side-by-side", "--opacity", "1", "--legend", "over")
+    assert demo("--input", frames, "--output", out, *flags) == 0
     for file in frames.iterdir():
         picture = np.array(Image.open(out / f"{file.stem}.png"))
         assert picture.shape == (48, 128, 3)
