@@ -66,8 +66,8 @@ def plan_jobs(inputs: Sequence[str], output: str | None, masks: str | None) -> l
     for video in videos:
         name = Path(video.split("?")[0])
         stem, suffix = name.stem, name.suffix.lower()
-        file = f"{stem}{suffix if suffix in VIDEO_SUFFIXES else VIDEO_SUFFIXES[0]}"
-        job = VideoJob(video, output and str(_path(output, file)), masks and f"{masks}/{stem}")
+        written = f"{stem}{suffix if suffix in VIDEO_SUFFIXES else VIDEO_SUFFIXES[0]}"
+        job = VideoJob(video, output and str(_path(output, written)), masks and f"{masks}/{stem}")
         other = jobs.setdefault(stem.lower(), job)
         if other is not job:
             raise ValueError(f"{other.video} and {video} have the same name: {stem}.")

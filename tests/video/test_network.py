@@ -1,15 +1,21 @@
 """Videos from the network: a server of files on this machine."""
 
 import http.server
+import signal
 import socket
 import threading
+from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 
 import pytest
 from test_damage import FAST_START, cut, write_noise
+from test_video_demo import CLASSES, FakeSegmentor
 
 from cffm_plugin.video.decoding import IncompleteVideoError
-from cffm_plugin.video.reading import NetworkStream
+from cffm_plugin.video.reading import NetworkStream, VideoFile
+from cffm_plugin.video.video_demo import VideoDemo
+from cffm_plugin.video.writing import VideoWriter
 
 pytest.importorskip("av")
 
@@ -19,16 +25,22 @@ class QuietHandler(http.server.SimpleHTTPRequestHandler):
         pass
 
 
-@pytest.fixture
-def address(tmp_path):
-    """Serves the files of tmp_path."""
-    handler = partial(QuietHandler, directory=str(tmp_path))
+@contextmanager
+def serve(handler):
+    """Gives the address."""
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
         thread.join()
+
+
+@pytest.fixture
+def address(tmp_path):
+    """Serves the files of tmp_path."""
+    with serve(partial(QuietHandler, directory=str(tmp_path))) as address:
+        yield address
 
 
 @pytest.fixture
@@ -86,3 +98,37 @@ def test_what_is_no_video_is_an_error(address, tmp_path):
 def test_addresses_are_told_from_files():
     assert all(map(NetworkStream.is_url, ["rtsp://camera/1", "RTMP://x/y", "https://x/y.mp4"]))
     assert not any(map(NetworkStream.is_url, ["a.mp4", "/a/http.mp4", "C:\\a.mp4", "http/a"]))
+
+
+class EndlessHandler(QuietHandler):
+    """Sends a transport stream again and again, with time stamps that start anew."""
+
+    def do_GET(self):  # noqa: N802
+        self.send_response(200)
+        self.end_headers()
+        data = Path(self.directory, "a.ts").read_bytes()
+        try:
+            while True:
+                self.wfile.write(data)
+        except OSError:  # the reader has gone
+            pass
+
+
+def test_ctrl_c_ends_an_endless_stream_and_leaves_a_playable_file(tmp_path):
+    write_noise(tmp_path / "a.ts", options={})
+    handler = partial(EndlessHandler, directory=str(tmp_path))
+
+    class CtrlCAfter60(VideoWriter):
+        count = 0
+
+        def write(self, frame, picture):
+            super().write(frame, picture)
+            self.count += 1
+            if self.count == 60:  # more than the file holds
+                signal.raise_signal(signal.SIGINT)
+
+    with serve(handler) as address:
+        stream = NetworkStream(f"{address}/live")
+        run = VideoDemo(FakeSegmentor(), CLASSES).run(stream, CtrlCAfter60(tmp_path / "o.mp4", None))
+    assert run == (60, True)
+    assert len(list(VideoFile(tmp_path / "o.mp4"))) == 60
