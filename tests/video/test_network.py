@@ -103,7 +103,7 @@ def test_addresses_are_told_from_files():
 class EndlessHandler(QuietHandler):
     """Sends a transport stream again and again, with time stamps that start anew."""
 
-    def do_GET(self):  # noqa: N802
+    def do_GET(self):
         self.send_response(200)
         self.end_headers()
         data = Path(self.directory, "a.ts").read_bytes()
@@ -129,6 +129,8 @@ def test_ctrl_c_ends_an_endless_stream_and_leaves_a_playable_file(tmp_path):
 
     with serve(handler) as address:
         stream = NetworkStream(f"{address}/live")
-        run = VideoDemo(FakeSegmentor(), CLASSES).run(stream, CtrlCAfter60(tmp_path / "o.mp4", None))
+        run = VideoDemo(FakeSegmentor(), CLASSES).run(
+            stream, CtrlCAfter60(tmp_path / "o.mp4", None)
+        )
     assert run == (60, True)
     assert len(list(VideoFile(tmp_path / "o.mp4"))) == 60
