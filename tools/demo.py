@@ -4,36 +4,44 @@
     python tools/demo.py --config-file configs/vspw/cffm_mit_b1.yaml --video-input street.mp4 \\
         --output segmented.mp4 --opts MODEL.WEIGHTS cffm_mit_b1.pth
 
-Videos are written as H.264 without sound, in the input's size (odd sides are padded by a pixel) and
-at its frame rate; frames that come at irregular times keep them. Ctrl-C leaves a playable file with
-the frames so far.
+Videos are written as H.264, in the input's size (odd sides are padded by a pixel) with a legend
+beside it, at its frame rate; frames that come at irregular times keep them. Ctrl-C leaves a
+playable file with the frames so far.
+
+Exit codes: 0 done; 1 an error, or of several videos one failed; 2 an input was incomplete (what
+came of it is written), or the arguments are wrong; 130 Ctrl-C.
 """
 
 import argparse
 import sys
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 
 from detectron2.utils.logger import setup_logger
 
 from cffm_plugin.config import load_config
 from cffm_plugin.engine import complete_config
+from cffm_plugin.video.decoding import IncompleteVideoError
+from cffm_plugin.video.jobs import VideoJob, check_overwrites, plan_jobs
+from cffm_plugin.video.painting import Legend
 from cffm_plugin.video.reading import (
     DEFAULT_RATE,
     FrameSource,
     ImageFiles,
+    NetworkStream,
     VideoFile,
     Webcam,
 )
 from cffm_plugin.video.video_demo import (
     VideoDemo,
-    check_overwrites,
     dataset_classes,
     load_prototypes,
     load_segmentor,
 )
 from cffm_plugin.video.writing import LabelMapFolder, PictureSink, Window, open_output
 
-INTERRUPTED = 130  # exit code
+INCOMPLETE = 2  # exit codes
+INTERRUPTED = 130
 
 
 def share(text: str) -> float:
@@ -53,6 +61,13 @@ def frame_rate(text: str) -> Fraction:
     return value
 
 
+def seconds(text: str) -> float:
+    value = float(text)
+    if not 0 < value < 1e6:
+        raise argparse.ArgumentTypeError(f"{text} is no time to wait")
+    return value
+
+
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -65,7 +80,13 @@ def parse_args() -> argparse.Namespace:
         metavar="IMAGES",
         help="a folder, a glob or files: in natural order the frames of one video",
     )
-    inputs.add_argument("--video-input", metavar="FILE", help="a video file")
+    inputs.add_argument(
+        "--video-input",
+        nargs="+",
+        metavar="VIDEO",
+        help="a video file or an address (rtsp://, rtmp://, http://, https://); or several, and "
+        "folders of videos, each of which becomes a video in the folder --output",
+    )
     inputs.add_argument(
         "--webcam", nargs="?", type=int, const=0, metavar="ID", help="a camera, by default 0"
     )
@@ -76,12 +97,21 @@ def parse_args() -> argparse.Namespace:
         "window, which Escape closes",
     )
     parser.add_argument(
+        "--keep-audio", action="store_true", help="copy the sound of video files, not encoded anew"
+    )
+    parser.add_argument(
         "--masks",
         metavar="DIR",
         help="a folder for label maps: palette PNGs that hold class indices, named as the frames",
     )
     parser.add_argument(
         "--side-by-side", action="store_true", help="each frame to the left of its painted copy"
+    )
+    parser.add_argument(
+        "--legend",
+        choices=("side", "over", "off"),
+        default="side",
+        help="of the classes shown: beside the picture, over its foot, or none (%(default)s)",
     )
     parser.add_argument(
         "--opacity", type=share, default=0.5, metavar="P", help="of the colours (%(default)s)"
@@ -101,6 +131,13 @@ def parse_args() -> argparse.Namespace:
         f"video, and {DEFAULT_RATE} of images",
     )
     parser.add_argument(
+        "--timeout",
+        type=seconds,
+        default=10.0,
+        metavar="SECONDS",
+        help="how long to wait for the network (%(default)s)",
+    )
+    parser.add_argument(
         "--prototypes",
         metavar="FILE",
         help="for CFFM++: those of the video, <video>.pt, of tools/make_prototypes.py",
@@ -115,16 +152,79 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def open_source(args: argparse.Namespace) -> FrameSource:
+def open_source(args: argparse.Namespace, video: str) -> FrameSource:
     if args.input:
         return ImageFiles(args.input)
-    return VideoFile(args.video_input) if args.video_input else Webcam(args.webcam)
+    if args.webcam is not None:
+        return Webcam(args.webcam)
+    is_url = NetworkStream.is_url(video)
+    return NetworkStream(video, args.timeout) if is_url else VideoFile(video)
 
 
-def open_pictures(args: argparse.Namespace, source: FrameSource) -> PictureSink | None:
-    if args.output:
-        return open_output(args.output, args.fps or source.rate)
-    return None if args.masks else Window()
+def sound_source(args: argparse.Namespace, source: FrameSource) -> VideoFile | None:
+    """The file whose sound is kept."""
+    if not args.keep_audio:
+        return None
+    if not isinstance(source, VideoFile) or not args.output:
+        raise ValueError("--keep-audio is for a video file that becomes one, --output FILE.mp4.")
+    if args.fps:
+        raise ValueError("--fps changes how fast the pictures go, and --keep-audio not the sound.")
+    return source
+
+
+def open_job(
+    args: argparse.Namespace, job: VideoJob, classes: Legend
+) -> tuple[FrameSource, PictureSink | None, LabelMapFolder | None]:
+    source = open_source(args, job.video)
+    sound = sound_source(args, source)
+    pictures: PictureSink | None = None
+    if job.output:
+        pictures = open_output(job.output, args.fps or source.rate, sound)
+    elif not job.masks:
+        pictures = Window()
+    colors = [color for _, color in classes]
+    label_maps = LabelMapFolder(job.masks, colors) if job.masks else None
+    check_overwrites(source, pictures, label_maps)
+    return source, pictures, label_maps
+
+
+def run_jobs(
+    args: argparse.Namespace,
+    jobs: Sequence[VideoJob],
+    classes: Legend,
+    load: Callable[[], VideoDemo],
+) -> int:
+    """Segment videos one after another; one that fails does not stop the others.
+
+    Returns:
+        the exit code.
+    """
+    # Of a single video, mistakes are said before the model is loaded.
+    opened = open_job(args, jobs[0], classes) if len(jobs) == 1 else None
+    demo = load()
+    complaints: list[str] = []
+    code = 0
+    for job in jobs:
+        where = " and ".join(path for path in (job.output, job.masks) if path) or "the window"
+        try:
+            num_frames, interrupted = demo.run(*(opened or open_job(args, job, classes)))
+        except IncompleteVideoError as error:
+            complaints.append(f"{error} What came is in {where}.")
+            code = code or INCOMPLETE
+        except (ValueError, OSError) as error:
+            if len(jobs) == 1:
+                raise
+            complaints.append(str(error))
+            code = 1
+        else:
+            done = "Interrupted after" if interrupted else "Done:"
+            print(f"{done} {num_frames} frames in {where}", file=sys.stderr)
+            if interrupted:
+                code = INTERRUPTED
+                break
+    for complaint in complaints:
+        print(complaint, file=sys.stderr)
+    return code
 
 
 def main(args: argparse.Namespace) -> int:
@@ -133,26 +233,27 @@ def main(args: argparse.Namespace) -> int:
         setup_logger(name=name)
     cfg = load_config(args.config_file, args.opts)
     complete_config(cfg)
-    source = open_source(args)
-    pictures = open_pictures(args, source)
+    if args.video_input:
+        jobs = plan_jobs(args.video_input, args.output, args.masks)
+    else:
+        jobs = [VideoJob("", args.output, args.masks)]
+    if args.prototypes and len(jobs) > 1:
+        raise ValueError("--prototypes are of one video, and there are several.")
     classes = dataset_classes(cfg)
-    colors = [color for _, color in classes]
-    label_maps = LabelMapFolder(args.masks, colors) if args.masks else None
-    check_overwrites(source, pictures, label_maps)
     prototypes = load_prototypes(cfg, args.prototypes)
-    demo = VideoDemo(
-        load_segmentor(cfg),
-        classes,
-        opacity=args.opacity,
-        confidence_threshold=args.confidence_threshold,
-        side_by_side=args.side_by_side,
-        prototypes=prototypes,
-    )
-    num_frames, interrupted = demo.run(source, pictures, label_maps)
-    where = " and ".join(path for path in (args.output, args.masks) if path) or "the window"
-    done = "Interrupted after" if interrupted else "Done:"
-    print(f"{done} {num_frames} frames in {where}", file=sys.stderr)
-    return INTERRUPTED if interrupted else 0
+
+    def load() -> VideoDemo:
+        return VideoDemo(
+            load_segmentor(cfg),
+            classes,
+            opacity=args.opacity,
+            confidence_threshold=args.confidence_threshold,
+            side_by_side=args.side_by_side,
+            prototypes=prototypes,
+            legend=args.legend,
+        )
+
+    return run_jobs(args, jobs, classes, load)
 
 
 if __name__ == "__main__":

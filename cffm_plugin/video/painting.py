@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import lru_cache
+from math import ceil
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -15,6 +16,8 @@ MARGIN = 6
 TEXT_HEIGHT = 22
 FONT_SIZE = 14
 SWATCH = 14
+COLUMN_COLOR = (32, 32, 32)
+LONGEST_NAME = 22  # letters of a column: one long name would make it wide for all
 
 Legend = Sequence[tuple[str, Sequence[int]]]  # names and red-green-blue
 Font = ImageFont.FreeTypeFont
@@ -99,6 +102,35 @@ def add_legend(picture: np.ndarray, legend: Legend) -> np.ndarray:
     return np.array(image)
 
 
+def legend_column(legend: Legend, names: tuple[str, ...], height: int) -> np.ndarray:
+    """A legend to stand beside a picture, one line per entry.
+
+    Args:
+        legend: name and colour of what the picture shows; of more than there are lines, the last
+            are counted. Names of more than 22 letters are shortened.
+        names: all that the legend may have. They and the height alone make the width, so that
+            all pictures of a video have one.
+        height: of the picture.
+
+    Returns:
+        (height, width, 3) uint8, red-green-blue. The width is even.
+    """
+    font = _font(max(11, round(height / 40)))
+    scale = font.size / FONT_SIZE
+    num_lines = max(1, int((height / scale - MARGIN) / TEXT_HEIGHT))
+    num_listed = len(legend) if len(legend) <= num_lines else num_lines - 1
+    listed = [(_shortened(name), color) for name, color in legend[:num_listed]]
+    image = Image.new("RGB", (_column_width(names, font), height), COLUMN_COLOR)
+    draw = ImageDraw.Draw(image)
+    left, top = 2 * MARGIN * scale, MARGIN / 2 * scale
+    places = [(left, line) for line in range(len(listed))]
+    _draw_legend(draw, listed, places, font, top=top, ink="white")
+    if len(listed) < len(legend):
+        y = top + (len(listed) * TEXT_HEIGHT + 3) * scale
+        draw.text((left, y), _more(len(legend) - len(listed)), fill="white", font=font)
+    return np.array(image)
+
+
 def comparison_sheet(
     rows: Sequence[Sequence[np.ndarray]],
     *,
@@ -145,6 +177,22 @@ def _font(size: int) -> Font:
     font = ImageFont.load_default(size=size)
     assert isinstance(font, Font)  # with a size it is
     return font
+
+
+@lru_cache(maxsize=8)
+def _column_width(names: tuple[str, ...], font: Font) -> int:
+    scale = font.size / FONT_SIZE
+    widths = [(SWATCH + 5) * scale + font.getlength(_shortened(name)) for name in names]
+    widest = max([font.getlength(_more(len(names))), *widths])
+    return 2 * ceil((widest + 4 * MARGIN * scale) / 2)
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
+
+
+def _more(count: int) -> str:
+    return f"+ {count} more"
 
 
 def _place_legend(legend: Legend, font: Font, width: int) -> list[tuple[float, int]]:

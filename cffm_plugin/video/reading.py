@@ -1,4 +1,4 @@
-"""Where the frames of a video come from: image files, a video file or a camera.
+"""Where the frames of a video come from: image files, a video file, the network or a camera.
 
 Video files are read with PyAV, which knows a file's frame rate exactly and which way up it is.
 """
@@ -6,6 +6,7 @@ Video files are read with PyAV, which knows a file's frame rate exactly and whic
 import glob
 import itertools
 import logging
+import re
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,9 +20,9 @@ import numpy as np
 from ..data import read_image
 from ..data.datasets.records import natural_order, visible_files
 from ..libraries import OptionalLibrary, import_library
+from .decoding import VIDEO_FILES, decode, expected_frames, first_time
 
 cv2 = OptionalLibrary("cv2", "A camera")
-VIDEO_FILES = "Reading and writing video files"  # what needs PyAV
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm")
 DEFAULT_RATE = Fraction(10)  # frames per second, where nothing says it
@@ -100,10 +101,13 @@ class VideoFile:
     Args:
         path: the file; ``~`` is expanded.
 
+    Attributes:
+        start: time stamp of the first frame, in seconds.
+
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is empty or damaged, or not a video. When it is read: it is damaged farther
-            on.
+        ValueError: it is empty or damaged, or not a video.
+        IncompleteVideoError: when it is read, after its last frame: see ``decode``.
         ModuleNotFoundError: PyAV is not installed.
     """
 
@@ -123,8 +127,9 @@ class VideoFile:
                     raise ValueError(f"{self.path}: the file holds no video, or is cut off.")
                 stream = container.streams.video[0]
                 self.rate = self._rate_of(stream)
-                self.num_frames = stream.frames or _estimated_frames(container, stream)
-                if next(container.decode(stream), None) is None:
+                self.num_frames = expected_frames(container, stream)
+                self.start = first_time(container)
+                if self.start is None:
                     raise ValueError(f"{self.path}: the video has no frames, or is cut off.")
         except self._av.FFmpegError as error:
             raise ValueError(
@@ -133,21 +138,8 @@ class VideoFile:
             ) from error
 
     def __iter__(self) -> Iterator[SourceFrame]:
-        index, start = 0, 0.0
-        try:
-            with self._av.open(self.path) as container:
-                stream = container.streams.video[0]
-                stream.thread_type = "AUTO"
-                for index, frame in enumerate(container.decode(stream)):
-                    seconds = frame.time
-                    if seconds is None:
-                        seconds = index / (self.rate or DEFAULT_RATE)
-                    start = start if index else seconds
-                    yield SourceFrame(f"{index:08d}", _upright(frame), float(seconds - start))
-        except self._av.FFmpegError as error:
-            raise ValueError(
-                f"{self.path}: the file is damaged after frame {index} ({error.strerror})."
-            ) from error
+        with self._av.open(self.path) as container:
+            yield from _numbered(decode(container, str(self.path)))
 
     def _rate_of(self, stream: Any) -> Fraction | None:
         mean, base = stream.average_rate or stream.guessed_rate, stream.base_rate
@@ -163,6 +155,51 @@ class VideoFile:
             )
             return None
         return mean
+
+
+class NetworkStream:
+    """The frames of a stream from the network, read once, whether or not it ends.
+
+    Args:
+        url: an address for which ``is_url``.
+        timeout: seconds to wait for an answer, and for every packet.
+
+    Raises:
+        OSError: there is no connection, or no answer in time.
+        ValueError: what comes is no video.
+        IncompleteVideoError: when it is read: the connection was lost, or see ``decode``.
+        ModuleNotFoundError: PyAV is not installed.
+    """
+
+    SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "http", "https")
+
+    def __init__(self, url: str, timeout: float = 10.0):
+        av = import_library("av", VIDEO_FILES)
+        self.rate: Fraction | None = None
+        self.num_frames: int | None = None
+        self.files: tuple[Path, ...] = ()
+        self.name = re.sub("//[^/]*@", "//", url)  # errors and logs hold no password
+        options = {"rtsp_flags": "prefer_tcp"} if url.lower().startswith("rtsp") else {}
+        start = time.monotonic()
+        try:
+            self._container = av.open(url, options=options, timeout=timeout)
+        except av.FFmpegError as error:
+            if time.monotonic() - start >= timeout:
+                raise OSError(f"{self.name}: no answer in {timeout:g} seconds.") from None
+            kind = ValueError if isinstance(error, ValueError) else OSError
+            raise kind(f"{self.name}: can't be opened as a video ({error.strerror}).") from None
+        if not self._container.streams.video:
+            self._container.close()
+            raise ValueError(f"{self.name}: the stream holds no video.")
+
+    @classmethod
+    def is_url(cls, name: str) -> bool:
+        """Whether this is an address and not a file."""
+        return name.lower().startswith(tuple(f"{scheme}://" for scheme in cls.SCHEMES))
+
+    def __iter__(self) -> Iterator[SourceFrame]:
+        with self._container:
+            yield from _numbered(decode(self._container, self.name))
 
 
 class Webcam:
@@ -223,15 +260,6 @@ def _find_images(given: Path) -> list[Path]:
     return found
 
 
-def _upright(frame: Any) -> np.ndarray:
-    """A decoded frame as (H, W, 3) uint8, blue-green-red."""
-    image = frame.to_ndarray(format="bgr24")
-    quarter_turns = round(frame.rotation / 90)  # counterclockwise, as np.rot90 turns
-    return np.ascontiguousarray(np.rot90(image, quarter_turns))
-
-
-def _estimated_frames(container: Any, stream: Any) -> int | None:
-    """From the duration in microseconds, for formats that do not store the number."""
-    if not container.duration or not stream.average_rate:
-        return None
-    return round(container.duration * stream.average_rate / 1_000_000)
+def _numbered(frames: Iterator[tuple[float, np.ndarray]]) -> Iterator[SourceFrame]:
+    for index, (seconds, image) in enumerate(frames):
+        yield SourceFrame(f"{index:08d}", image, seconds)

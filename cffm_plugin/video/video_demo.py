@@ -21,15 +21,10 @@ from ..data.datasets.vspw_classes import voc_colors
 from ..inference import StreamingSegmentor
 from ..libraries import OptionalLibrary
 from ..modeling import CFFMSegmentor
-from .painting import Legend, add_legend, classes_present, overlay
-from .reading import IMAGE_SUFFIXES, FrameSource
-from .writing import (
-    LabelMapFolder,
-    PictureFolder,
-    PictureSink,
-    VideoWriter,
-    WindowClosedError,
-)
+from .decoding import IncompleteVideoError
+from .painting import Legend, add_legend, classes_present, legend_column, overlay
+from .reading import FrameSource
+from .writing import LabelMapFolder, PictureSink, WindowClosedError
 
 cv2 = OptionalLibrary("cv2", "Painting classes over frames")
 
@@ -59,6 +54,8 @@ class VideoDemo:
             probabilities are computed.
         side_by_side: the frame to the left of its painted copy.
         prototypes: for CFFM++: those of the video, (P, C).
+        legend: of the classes that a frame shows: "side", a column beside the picture, "over", a
+            strip over its foot, or "off".
     """
 
     def __init__(
@@ -70,6 +67,7 @@ class VideoDemo:
         confidence_threshold: float = 0.0,
         side_by_side: bool = False,
         prototypes: Tensor | None = None,
+        legend: str = "side",
     ):
         self.segmentor = segmentor
         self.classes = classes
@@ -78,6 +76,8 @@ class VideoDemo:
         self.confidence_threshold = confidence_threshold
         self.side_by_side = side_by_side
         self.prototypes = prototypes
+        self.legend = legend
+        self._names = tuple(name for name, _ in classes)
 
     def run(
         self,
@@ -111,6 +111,9 @@ class VideoDemo:
                             break
             except WindowClosedError:
                 pass
+            except IncompleteVideoError:
+                if not interrupted():  # Ctrl-C may have been waiting for a stream
+                    raise
             finally:
                 if pictures is not None:
                     pictures.close()
@@ -142,13 +145,17 @@ class VideoDemo:
             shown: (H, W) bool: which pixels get a colour; by default all.
 
         Returns:
-            (H, W, 3) uint8, red-green-blue; (H, 2W, 3) side by side.
+            (H, W, 3) uint8, red-green-blue; wider by W side by side, and by a legend at the side.
         """
         frame = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
         painted = overlay(frame, labels, self.colors, opacity=self.opacity, shown=shown)
         present = classes_present(labels, len(self.classes), shown)
-        painted = add_legend(painted, [self.classes[k] for k in present])
-        return np.hstack([frame, painted]) if self.side_by_side else painted
+        legend = [self.classes[k] for k in present]
+        parts = [frame] * self.side_by_side
+        parts.append(add_legend(painted, legend) if self.legend == "over" else painted)
+        if self.legend == "side":
+            parts.append(legend_column(legend, self._names, len(frame)))
+        return np.hstack(parts)
 
 
 def load_segmentor(cfg: CfgNode) -> StreamingSegmentor:
@@ -236,24 +243,6 @@ def load_prototypes(cfg: CfgNode, file: str | None) -> Tensor | None:
             "makes them."
         )
     return PrototypeFolder(path.parent).load(path.stem)
-
-
-def check_overwrites(
-    source: FrameSource, pictures: PictureSink | None, label_maps: LabelMapFolder | None
-) -> None:
-    """Refuse to write over what is read, or label maps over pictures.
-
-    Raises:
-        ValueError: an output is an input, or both outputs are one folder.
-    """
-    read = {file.resolve() for file in source.files}
-    image_folders = {file.parent for file in read if file.suffix.lower() in IMAGE_SUFFIXES}
-    outputs = [s for s in (pictures, label_maps) if isinstance(s, VideoWriter | PictureFolder)]
-    for output in outputs:
-        if output.path.resolve() in (read if isinstance(output, VideoWriter) else image_folders):
-            raise ValueError(f"{output.path} is what is read: name another output.")
-    if len({output.path.resolve() for output in outputs}) < len(outputs):
-        raise ValueError(f"{outputs[0].path}: pictures and label maps need a folder each.")
 
 
 @contextmanager

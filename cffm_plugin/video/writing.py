@@ -14,7 +14,9 @@ from PIL import Image
 
 from ..data import save_label_map
 from ..libraries import OptionalLibrary, import_library
-from .reading import VIDEO_FILES, SourceFrame
+from .decoding import VIDEO_FILES
+from .reading import SourceFrame, VideoFile
+from .sound import SoundCopy
 
 cv2 = OptionalLibrary("cv2", "A window")
 
@@ -43,31 +45,37 @@ class WindowClosedError(Exception):
     """The person has closed the window."""
 
 
-def open_output(path: str, rate: Fraction | None) -> "VideoWriter | PictureFolder":
+def open_output(
+    path: str, rate: Fraction | None, sound_of: VideoFile | None = None
+) -> "VideoWriter | PictureFolder":
     """A video file for a path with a video's suffix, else a folder of PNGs.
 
     Args:
         path: ``~`` is expanded.
         rate: of the video; see ``VideoWriter``.
+        sound_of: whose sound is copied into the video.
 
     Raises:
-        ValueError: another suffix, or what is there already is of the other kind.
+        ValueError: another suffix, what is there already is of the other kind, or the sound does
+            not go there.
     """
     target = Path(path).expanduser()
     is_named_folder = path.endswith(("/", os.sep))
     suffix = "" if is_named_folder else target.suffix.lower()
     if suffix in VIDEO_SUFFIXES:
-        return VideoWriter(target, rate)
+        return VideoWriter(target, rate, SoundCopy(sound_of, suffix) if sound_of else None)
     if suffix and not target.is_dir():
         raise ValueError(
             f"{path}: unknown suffix {target.suffix}. Name a video, {' or '.join(VIDEO_SUFFIXES)}; "
             "or a folder for a PNG per frame, without a suffix or with / at its end."
         )
+    if sound_of is not None:
+        raise ValueError(f"{path}: a folder of pictures can't keep audio: name a video.")
     return PictureFolder(target)
 
 
 class VideoWriter:
-    """H.264 (yuv420p, BT.709) in MP4 or Matroska, without sound.
+    """H.264 (yuv420p, BT.709) in MP4 or Matroska.
 
     The file is made with the first picture, and plays once ``close`` was called, however many
     pictures there were. H.264 in yuv420p has even sides: an odd one is padded by repeating the last
@@ -76,21 +84,24 @@ class VideoWriter:
     Args:
         path: the file; what is there is overwritten.
         rate: pictures per second; None to show each from its frame's ``seconds`` on.
+        sound: what is heard, until the last picture's end. Gaps between frames then stay, for
+            pictures and sound to keep together.
 
     Raises:
         ValueError: the path is a folder.
         ModuleNotFoundError: PyAV is not installed.
     """
 
-    def __init__(self, path: Path, rate: Fraction | None):
+    def __init__(self, path: Path, rate: Fraction | None, sound: SoundCopy | None = None):
         self._av = import_library("av", VIDEO_FILES)
         if path.is_dir():
             raise ValueError(f"{path} is a folder, but by its suffix it is to be a video file.")
         path.parent.mkdir(parents=True, exist_ok=True)
-        self.path, self.rate = path, rate
+        self.path, self.rate, self.sound = path, rate, sound
         self._container: Any = None
         self._stream: Any = None
         self._size = (0, 0)
+        self._end = 0.0  # of the last picture, in seconds
         self._next = 0  # earliest time stamp of the next picture
 
     def write(self, frame: SourceFrame, picture: np.ndarray) -> None:
@@ -114,13 +125,15 @@ class VideoWriter:
         encoded = encoded.reformat(
             format="yuv420p", dst_colorspace="ITU709", dst_color_range="MPEG"
         )
-        if self.rate is None:
-            encoded.time_base = _MILLISECOND
-            encoded.pts = max(self._next, round(frame.seconds * 1000))
-        else:
-            encoded.time_base, encoded.pts = 1 / self.rate, self._next
+        encoded.time_base, encoded.pts = 1 / self.rate if self.rate else _MILLISECOND, self._next
+        if self.rate is None or self.sound is not None:
+            encoded.pts = max(self._next, round(frame.seconds / encoded.time_base))
+        gap = max(1, encoded.pts + 1 - self._next)  # the last lasts as long as the one before
         self._next = encoded.pts + 1
+        self._end = float((encoded.pts + gap) * encoded.time_base)
         self._container.mux(self._stream.encode(encoded))
+        if self.sound is not None:
+            self.sound.copy_until(float(encoded.pts * encoded.time_base))
 
     def close(self) -> None:
         """Make the file playable."""
@@ -129,8 +142,12 @@ class VideoWriter:
         container, self._container = self._container, None
         try:
             container.mux(self._stream.encode(None))
+            if self.sound is not None:
+                self.sound.copy_until(self._end)
         finally:
             container.close()
+            if self.sound is not None:
+                self.sound.end()
 
     def _open(self, size: tuple[int, int]) -> None:
         self._size = size
@@ -155,6 +172,8 @@ class VideoWriter:
         if self.rate is None:
             stream.codec_context.time_base = _MILLISECOND
         self._stream = stream
+        if self.sound is not None:
+            self.sound.begin(self._container)
 
 
 class PictureFolder:

@@ -87,7 +87,8 @@ def label_maps(folder):
 def test_a_video_is_segmented_frame_by_frame_as_a_stream(demo, cfg, frames, tmp_path, capsys):
     source = write_video(tmp_path / "in.mp4", frames)
     out, masks = tmp_path / "out.mp4", tmp_path / "masks"
-    assert demo("--video-input", source, "--output", out, "--masks", masks) == 0
+    files = ("--video-input", source, "--output", out, "--masks", masks)
+    assert demo(*files, "--legend", "off") == 0
     rate, pictures = decoded(out)
     assert rate == RATE
     assert [picture.shape for picture in pictures] == [(48, 64, 3)] * 12
@@ -114,7 +115,8 @@ def test_images_become_a_video_and_masks_have_their_names_and_palette(demo, cfg,
 
 def test_side_by_side_frames_stand_left_of_their_painted_copies(demo, frames, tmp_path):
     out = tmp_path / "pictures"
-    assert demo("--input", frames, "--output", out, "--side-by-side", "--opacity", "1") == 0
+    flags = ("--side-by-side", "--opacity", "1", "--legend", "over")
+    assert demo("--input", frames, "--output", out, *flags) == 0
     for file in frames.iterdir():
         picture = np.array(Image.open(out / f"{file.stem}.png"))
         assert picture.shape == (48, 128, 3)
@@ -221,6 +223,101 @@ def test_a_video_is_not_written_over_itself(demo, frames, tmp_path):
 def test_arguments_that_do_not_fit_are_named(demo, capsys, arguments, message):
     assert demo(*arguments) == 2
     assert message in capsys.readouterr().err
+
+
+def cut(path):
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+    return path
+
+
+def test_an_incomplete_input_ends_in_exit_code_2_and_a_playable_file(
+    demo, frames, tmp_path, capsys
+):
+    source = cut(write_video(tmp_path / "in.mkv", frames))
+    out = tmp_path / "out.mp4"
+    assert demo("--video-input", source, "--output", out) == 2
+    num_frames = len(decoded(out)[1])
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert 0 < num_frames < 12
+    assert f"in.mkv: incomplete: {num_frames} frames came of about 12" in said
+    assert f"What came is in {out}." in said
+
+
+def test_several_videos_go_into_a_folder_each_as_a_stream_of_its_own(demo, cfg, frames, tmp_path):
+    folder, out, masks = tmp_path / "in", tmp_path / "out", tmp_path / "masks"
+    folder.mkdir()
+    write_video(folder / "b.mkv", frames)
+    write_video(folder / "a.mp4", frames)
+    alone = write_video(tmp_path / "c.mov.mp4", frames)
+    assert demo("--video-input", folder, alone, "--output", out, "--masks", masks) == 0
+    assert sorted(file.name for file in out.iterdir()) == ["a.mp4", "b.mkv", "c.mov.mp4"]
+    for name, source in [("b", folder / "b.mkv"), ("c.mov", alone)]:
+        segmentor = StreamingSegmentor(cfg)
+        for frame, labels in zip(VideoFile(source), label_maps(masks / name).values()):
+            assert np.array_equal(segmentor.step(frame.image).numpy(), labels)
+
+
+def test_a_bad_video_does_not_stop_the_others_and_is_named(demo, frames, tmp_path, capsys):
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    cut(write_video(folder / "b.mkv", frames))
+    write_video(folder / "c.mp4", frames)
+    assert demo("--video-input", folder, "--output", out) == 2
+    (folder / "a.mp4").write_text("no video")
+    capsys.readouterr()
+    assert demo("--video-input", folder, "--output", out) == 1
+    said = capsys.readouterr().err.strip().splitlines()[-2:]
+    assert "a.mp4: expected a video, but" in said[0] and "b.mkv: incomplete" in said[1]
+    assert len(decoded(out / "c.mp4")[1]) == 12
+
+
+def test_mistakes_with_several_videos_are_said_before_anything_starts(demo, frames, tmp_path):
+    folder, empty = tmp_path / "in", tmp_path / "empty"
+    folder.mkdir(), empty.mkdir()
+    write_video(folder / "a.mp4", frames)
+    other = write_video(tmp_path / "A.mkv", frames)
+    before = set(tmp_path.rglob("*"))
+    for arguments, said in [
+        ((folder, other, "--output", tmp_path / "out"), "have the same name"),
+        ((folder, "--output", folder), "a.mp4 is what is read"),
+        ((folder, "--output", tmp_path / "out.mp4"), "several videos go into a folder"),
+        ((folder, "--output", other), "several videos go into a folder"),
+        ((folder,), "need a folder to go to"),
+        ((folder, tmp_path / "none.mp4", "--output", tmp_path / "out"), "there is no such file"),
+        ((empty, "--output", tmp_path / "out"), "there are no videos"),
+    ]:
+        assert said in demo("--video-input", *arguments)
+    assert set(tmp_path.rglob("*")) == before
+
+
+def test_a_refused_connection_is_an_error_of_one_line(demo, tmp_path):
+    said = demo("--video-input", "rtsp://127.0.0.1:9/live", "--output", tmp_path / "out.mp4")
+    assert said.startswith(
+        "rtsp://127.0.0.1:9/live: can't be opened as a video (Connection refused"
+    )
+
+
+@pytest.mark.parametrize("arguments", [("--masks", "{tmp}/m"), ("--output", "{tmp}/o.mp4")])
+def test_sound_is_kept_of_video_files_that_become_one(demo, frames, tmp_path, arguments):
+    arguments = [word.format(tmp=tmp_path) for word in arguments]
+    said = demo("--input", frames, *arguments, "--keep-audio")
+    assert "--keep-audio is for a video file" in said
+    source = write_video(tmp_path / "in.mp4", frames)  # without sound
+    result = demo("--video-input", source, *arguments, "--keep-audio")
+    assert result == 0 if "--output" in arguments else "--keep-audio" in result
+
+
+def test_the_legend_stands_beside_the_picture_over_it_or_nowhere(demo, frames, tmp_path):
+    pictures = {}
+    for legend in ((), ("--legend", "over"), ("--legend", "off")):
+        out = tmp_path / "-".join(("pictures", *legend))
+        assert demo("--input", frames, "--output", out, *legend) == 0
+        pictures[legend[-1] if legend else "side"] = np.array(Image.open(next(out.glob("*3.png"))))
+    assert pictures["off"].shape == pictures["over"].shape == (48, 64, 3)
+    assert np.array_equal(pictures["side"][:, :64], pictures["off"])
+    assert pictures["side"].shape[1] > 64
+    assert not np.array_equal(pictures["over"], pictures["off"])
 
 
 def test_classes_of_an_unregistered_dataset_have_numbers_and_colours(cfg):

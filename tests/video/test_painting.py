@@ -9,6 +9,7 @@ from cffm_plugin.video.painting import (
     add_legend,
     classes_present,
     colorize,
+    legend_column,
     overlay,
 )
 
@@ -80,6 +81,21 @@ def test_a_long_legend_is_wrapped_and_one_without_entries_is_none():
 def test_a_legend_does_not_outgrow_a_small_picture():
     picture = np.full((24, 16, 3), 100, dtype=np.uint8)
     assert add_legend(picture, [(f"class {k}", COLORS[k]) for k in range(4)]).shape == (24, 16, 3)
+
+
+def test_a_column_has_one_width_whatever_it_lists_and_counts_what_it_has_no_line_for():
+    names = (*(f"class {k}" for k in range(123)), "a class whose name is long enough for two")
+    classes = [(name, (200, k, 60)) for k, name in enumerate(names)]
+    for height in (48, 360, 720):
+        listed = [legend_column(classes[:count], names, height) for count in (0, 3, 124)]
+        assert {column.shape for column in listed} == {listed[0].shape}
+        assert listed[0].shape[0] == height and listed[0].shape[1] % 2 == 0
+        # Squares of the first classes are there, one line each; those of the last are counted.
+        shown = {k for k in range(124) if (listed[2] == (200, k, 60)).all(axis=2).any()}
+        assert shown == set(range(len(shown))) and len(shown) < 124
+    assert len(shown) >= 20
+    assert not (listed[1] == (200, 3, 60)).all(axis=2).any()
+    assert (listed[1] == (200, 2, 60)).all(axis=2).any()
 
 
 def test_a_saved_label_map_holds_class_indices_and_the_palette(tmp_path):
