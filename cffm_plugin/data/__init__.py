@@ -24,6 +24,7 @@ from .images import IGNORE_LABEL, LabelMapping, image_size, read_image, read_mas
 from .loaders import build_clip_test_loader, build_clip_train_loader
 from .mapper import ClipMapper
 from .prototype_folder import PrototypeFolder
+from .registered import check_registered, video_datasets
 from .samplers import VideoInferenceSampler, VideoTrainingSampler
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "build_clip_train_loader",
     "build_test_augmentations",
     "check_num_classes",
+    "check_registered",
     "datasets_folder",
     "draw_training_clip",
     "image_size",
@@ -55,5 +57,6 @@ __all__ = [
     "save_label_map",
     "inference_clip",
     "training_clip",
+    "video_datasets",
     "with_references",
 ]
