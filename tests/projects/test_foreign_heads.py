@@ -16,8 +16,8 @@ from tiny_dataset import write_vspw_tree
 
 ROOT = Path(__file__).parents[2]
 
-# Detectron2's PointRend/configs/SemanticSegmentation/pointrend_semantic_R_101_FPN_1x_cityscapes.yaml
-# with the bases that it has there; they are not in the wheel.
+# The keys of Detectron2's pointrend_semantic_R_101_FPN_1x_cityscapes.yaml in its PointRend project,
+# its bases included. Detectron2's wheel has the project, but no configs of it.
 POINT_REND_STOCK = """
 MODEL:
   META_ARCHITECTURE: "SemanticSegmentor"
@@ -42,7 +42,6 @@ MODEL:
     NUM_CLASSES: 19
     TRAIN_NUM_POINTS: 2048
     SUBDIVISION_NUM_POINTS: 8192
-    CLS_AGNOSTIC_MASK: True
     COARSE_PRED_EACH_LAYER: True
     COARSE_SEM_SEG_HEAD_NAME: "SemSegFPNHead"
 DATASETS:
@@ -75,6 +74,7 @@ _BASE_: "pointrend_semantic_R_101_FPN_1x_cityscapes.yaml"
 MODEL:
   META_ARCHITECTURE: "CFFMSegmentor"
   WEIGHTS: ""
+  PIXEL_STD: [57.375, 57.12, 58.395]  # the weights are random: inputs of about 1
   IMPORTS: ["detectron2.projects.point_rend"]
   CONFIG_ADDERS: ["detectron2.projects.point_rend:add_pointrend_config"]
   RESNETS: {DEPTH: 18, RES2_OUT_CHANNELS: 64, STEM_OUT_CHANNELS: 16}
@@ -171,7 +171,7 @@ def test_the_saved_config_evaluates_from_another_folder(folder, tmp_path):
         str(ROOT / "projects" / "DeepLabV3Plus" / "head.py"),
         "detectron2.projects.point_rend",
     )
-    assert saved.OUTPUT_DIR == str(folder / "output")
+    assert str(folder / "output") == saved.OUTPUT_DIR
     assert tuple(saved.DATASETS.VIDEO_FOLDERS) == (str(folder / "videos.yaml"),)
     results = folder / "output" / "inference" / "vspw_results.json"
     before = json.loads(results.read_text())
