@@ -1,7 +1,8 @@
 """Every tool takes a config with another project's keys and head, without a line of Python.
 
-The configs are those of projects/DeepLabV3Plus and of PointRend; what is added makes them tiny. All
-tools run in a folder of the person's, and evaluation in another one, on the config that was saved.
+The configs are that of projects/DeepLabV3Plus, and PointRend's with what
+docs/wrap-your-segmenter.md adds; the rest makes them tiny. All tools run in a folder of the
+person's, and evaluation in another one, on the config that was saved.
 """
 
 import json
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from detectron2.config import CfgNode
+from pages import blocks_of
 from tiny_dataset import write_vspw_tree
 
 ROOT = Path(__file__).parents[2]
@@ -70,13 +72,10 @@ VERSION: 2
 """
 
 POINT_REND = """
-_BASE_: "pointrend_semantic_R_101_FPN_1x_cityscapes.yaml"
+_BASE_: "pointrend_cffm.yaml"
 MODEL:
-  META_ARCHITECTURE: "CFFMSegmentor"
   WEIGHTS: ""
   PIXEL_STD: [57.375, 57.12, 58.395]  # the weights are random: inputs of about 1
-  IMPORTS: ["detectron2.projects.point_rend"]
-  CONFIG_ADDERS: ["detectron2.projects.point_rend:add_pointrend_config"]
   RESNETS: {DEPTH: 18, RES2_OUT_CHANNELS: 64, STEM_OUT_CHANNELS: 16}
   FPN: {OUT_CHANNELS: 16}
   SEM_SEG_HEAD: {NUM_CLASSES: 4, CONVS_DIM: 32}
@@ -147,6 +146,8 @@ def folder(request, tmp_path_factory):
     write_vspw_tree(folder / "tree", {"train": {"t0": 12, "t1": 11}, "val": {"v0": 5}})
     (folder / "videos.yaml").write_text(VIDEOS)
     (folder / "pointrend_semantic_R_101_FPN_1x_cityscapes.yaml").write_text(POINT_REND_STOCK)
+    page = blocks_of("wrap-your-segmenter.md")
+    (folder / "pointrend_cffm.yaml").write_text(page["pointrend_cffm.yaml"])
     config = {"DeepLabV3Plus": DEEP_LAB, "PointRend": POINT_REND}[request.param]
     (folder / "mine.yaml").write_text(config + TINY)
     run(folder, "train_net.py", "--config-file", "mine.yaml")
