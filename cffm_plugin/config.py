@@ -1,8 +1,10 @@
 """Every configuration key that this package adds to detectron2's, and reading config files."""
 
 import difflib
+import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from . import needs_detectron2  # noqa: F401  (says how to get it)
 
@@ -10,6 +12,17 @@ from . import needs_detectron2  # noqa: F401  (says how to get it)
 from detectron2.config import CfgNode, get_cfg
 from detectron2.projects.deeplab import add_deeplab_config
 from detectron2.utils.file_io import PathManager
+
+from .foreign_parts import add_foreign_parts, list_of_texts
+
+# Keys that are lists of names, of which one may be written without brackets.
+_LISTS_OF_NAMES = {
+    "MODEL.IMPORTS": "file.py",
+    "MODEL.CONFIG_ADDERS": "file.py:function",
+    "DATASETS.VIDEO_FOLDERS": "file.yaml",
+    "DATASETS.TRAIN": "name",
+    "DATASETS.TEST": "name",
+}
 
 # Keys of older versions -> what they are called now.
 _RENAMED = {
@@ -111,6 +124,15 @@ def _add_temporal_keys(cfg: CfgNode) -> None:
 
 
 def _add_segmentor_keys(cfg: CfgNode) -> None:
+    # Another project's heads, backbones, datasets and keys, for every tool. load_config reads both
+    # lists before it merges anything else; those of base files and of the command line add up.
+    # Modules that register parts when they are imported: "package.module", or "path/to/file.py",
+    # relative to the config file that names it (on the command line: to where the command runs).
+    cfg.MODEL.IMPORTS = []
+    # Functions that are called with the config and add keys to it: "package.module:function", or
+    # "path/to/file.py:function".
+    cfg.MODEL.CONFIG_ADDERS = []
+
     # Training keeps few activations of backbone and temporal module and computes the others again:
     # less memory, more time, the same gradients.
     cfg.MODEL.ACTIVATION_CHECKPOINTING = False
@@ -163,7 +185,8 @@ def _add_data_keys(cfg: CfgNode) -> None:
     cfg.INPUT.CLIP.TEST_SIZE_DIVISIBILITY = 32
 
     # YAML files that describe folders of videos, to use under their names in TRAIN and TEST; see
-    # datasets/README.md. Paths are relative to where the command runs.
+    # datasets/README.md. Paths are relative to where the command runs; those in a run's saved
+    # config.yaml are absolute.
     cfg.DATASETS.VIDEO_FOLDERS = ()
 
     # Training: "videos" draws every video equally often, however long it is (VSPW); "targets" every
@@ -215,6 +238,9 @@ def _fill_in(cfg: CfgNode, additions: CfgNode) -> None:
 def load_config(config_file: str = "", overrides: Sequence[str] = ()) -> CfgNode:
     """Detectron2's defaults, the keys of this package, a config file, then ``KEY VALUE`` overrides.
 
+    What MODEL.IMPORTS and MODEL.CONFIG_ADDERS name, in the file, its bases or the overrides, is
+    imported and called before, and stands there with absolute paths afterwards.
+
     Args:
         config_file: a YAML file; "" for the defaults alone.
         overrides: a flat sequence ``["KEY", "VALUE", ...]``.
@@ -222,7 +248,8 @@ def load_config(config_file: str = "", overrides: Sequence[str] = ()) -> CfgNode
     Raises:
         FileNotFoundError: there is no such config file.
         KeyError: a key that does not exist, with the nearest ones that do.
-        ValueError: overrides that are not pairs, or a value of the wrong type.
+        ValueError: overrides that are not pairs, a value of the wrong type, or a module or function
+            of another project that can't be imported.
     """
     cfg = get_cfg()
     add_cffm_config(cfg)
@@ -232,23 +259,37 @@ def load_config(config_file: str = "", overrides: Sequence[str] = ()) -> CfgNode
 
 def merge_config(cfg: CfgNode, config_file: str = "", overrides: Sequence[str] = ()) -> None:
     """Merge a file and overrides into ``cfg``; see ``load_config`` for what it raises."""
-    if config_file:
-        if not PathManager.isfile(config_file):
-            raise FileNotFoundError(f"There is no config file {config_file}")
-        try:
-            cfg.merge_from_file(config_file)
-        except KeyError as error:  # "Non-existent config key: X", "Key X was renamed to Y; ..."
-            key = re.search(r"[Kk]ey:? (\S+)", str(error.args[0]))
-            if key is None:
-                raise
-            raise _unknown_key(cfg, key[1], config_file) from None
-        except ValueError as error:
-            raise ValueError(f"{config_file}: {error}") from error
+    if config_file and not PathManager.isfile(config_file):
+        raise FileNotFoundError(f"There is no config file {config_file}")
     if len(overrides) % 2:
         raise ValueError(
             f"Overrides come in pairs, KEY VALUE, but these are {len(overrides)} words: "
             f"{' '.join(overrides)}"
         )
+    foreign = add_foreign_parts(cfg, config_file, overrides)
+    if config_file:
+        with _one_name_is_a_list(cfg, config_file):
+            _merge_file(cfg, config_file)
+    with _one_name_is_a_list(cfg, "the command line"):
+        _merge_overrides(cfg, overrides)
+    for key, entries in foreign.items():
+        node, name = _node_of(cfg, key)
+        node[name] = entries
+
+
+def _merge_file(cfg: CfgNode, config_file: str) -> None:
+    try:
+        cfg.merge_from_file(config_file)
+    except KeyError as error:  # "Non-existent config key: X", "Key X was renamed to Y; ..."
+        key = re.search(r"[Kk]ey:? (\S+)", str(error.args[0]))
+        if key is None:
+            raise
+        raise _unknown_key(cfg, key[1], config_file) from None
+    except ValueError as error:
+        raise ValueError(f"{config_file}: {error}") from error
+
+
+def _merge_overrides(cfg: CfgNode, overrides: Sequence[str]) -> None:
     try:
         cfg.merge_from_list(list(overrides))
     except (KeyError, AssertionError) as error:
@@ -259,17 +300,79 @@ def merge_config(cfg: CfgNode, config_file: str = "", overrides: Sequence[str] =
         raise _unknown_key(cfg, unknown, "the command line") from error
 
 
+@contextmanager
+def _one_name_is_a_list(cfg: CfgNode, source: str) -> Iterator[None]:
+    """While something is merged, keys that hold lists of names take a single name too."""
+    before = {}
+    for key in _LISTS_OF_NAMES:
+        node, name = _node_of(cfg, key)
+        before[key], node[name] = node[name], None  # yacs lets None become anything
+    try:
+        yield
+        for key, example in _LISTS_OF_NAMES.items():
+            node, name = _node_of(cfg, key)
+            names = list_of_texts(node[name])
+            if names is None:
+                raise ValueError(
+                    f"{source}: {key}: expected names, written as \"('{example}',)\", or one name "
+                    f"alone; got {node[name]!r}"
+                )
+            if node[name] is not None:
+                before[key] = type(before[key])(names)
+    finally:
+        for key, value in before.items():
+            node, name = _node_of(cfg, key)
+            node[name] = value
+
+
+def _node_of(cfg: CfgNode, key: str) -> tuple[CfgNode, str]:
+    *nodes, name = key.split(".")
+    for node in nodes:
+        cfg = cfg[node]
+    return cfg, name
+
+
+# Paths that a run's saved config must hold in a form that every other folder understands.
+_PATHS = (
+    *("OUTPUT_DIR", "MODEL.TIMM.CHECKPOINT", "MODEL.TEMPORAL.PROTOTYPES.FOLDER"),
+    "DATASETS.VIDEO_FOLDERS",
+)
+
+
+def make_paths_absolute(cfg: CfgNode) -> None:
+    """Make paths that are relative to the working directory absolute, in place.
+
+    MODEL.WEIGHTS is one where there is such a file: it may also be a name that detectron2 resolves.
+    """
+    if os.path.exists(os.path.expanduser(cfg.MODEL.WEIGHTS)):
+        cfg.MODEL.WEIGHTS = absolute_path(cfg.MODEL.WEIGHTS)
+    for key in _PATHS:
+        node, name = _node_of(cfg, key)
+        value = node[name]
+        if isinstance(value, str):
+            node[name] = absolute_path(value)
+        else:
+            node[name] = type(value)(map(absolute_path, value))
+
+
+def absolute_path(path: str) -> str:
+    """A path in absolute form; "" and what is no path of this machine, such as a URL, as it is."""
+    return path if not path or "://" in path else os.path.abspath(os.path.expanduser(path))
+
+
 def _unknown_key(cfg: CfgNode, key: str, source: str) -> KeyError:
     message = f"{source}: there is no config key {key}."
+    elsewhere = "If it is another project's, name the function that adds it in MODEL.CONFIG_ADDERS."
     if key in _RENAMED:
-        return KeyError(f"{message} It is called {_RENAMED[key]} now.")
+        message += f" It is called {_RENAMED[key]} now."
+        return KeyError(f"{message} {elsewhere}" if key in _OF_OTHERS_TOO else message)
     keys = _all_keys(cfg)
     nearest = difflib.get_close_matches(key, keys, n=3) or [
         k for k in keys if k.rsplit(".", 1)[-1] == key.rsplit(".", 1)[-1]
     ]
     if nearest:
         message += f" Did you mean {' or '.join(nearest)}?"
-    return KeyError(message)
+    return KeyError(f"{message} {elsewhere}")
 
 
 def _all_keys(cfg: CfgNode, prefix: str = "") -> list[str]:

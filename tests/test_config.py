@@ -127,3 +127,32 @@ def test_augmentations_and_optimizer_do_not_depend_on_who_adds_keys_first(order,
         [type(step).__name__ for step in build_training_augmentations(c)] for c in (cfg, alone)
     ]
     assert described[0] == described[1] and "ColorDistortion" in described[0]
+
+
+@pytest.mark.parametrize("value", ["mine.yaml", "('mine.yaml',)", "['mine.yaml']"])
+def test_one_video_folder_needs_no_brackets(tmp_path, value):
+    assert load_config("", ["DATASETS.VIDEO_FOLDERS", value]).DATASETS.VIDEO_FOLDERS == (
+        "mine.yaml",
+    )
+    file = tmp_path / "config.yaml"
+    file.write_text(f"DATASETS:\n  VIDEO_FOLDERS: {value}\n")
+    assert load_config(str(file)).DATASETS.VIDEO_FOLDERS == ("mine.yaml",)
+
+
+@pytest.mark.parametrize("value", ["(mine.yaml,)", "3"])
+def test_names_written_wrong_are_told_how_to_write_them(tmp_path, value):
+    message = r"DATASETS\.VIDEO_FOLDERS: expected names, written as \"\('file\.yaml',\)\""
+    with pytest.raises(ValueError, match=rf"command line: {message}"):
+        load_config("", ["DATASETS.VIDEO_FOLDERS", value])
+    file = tmp_path / "config.yaml"
+    file.write_text(f"DATASETS:\n  VIDEO_FOLDERS: {value}\n")
+    with pytest.raises(ValueError, match=rf"config\.yaml: {message}"):
+        load_config(str(file))
+
+
+def test_a_list_of_a_file_stays_where_the_command_line_names_others(tmp_path):
+    file = tmp_path / "config.yaml"
+    file.write_text("DATASETS:\n  VIDEO_FOLDERS: mine.yaml\n  TRAIN: ()\n")
+    cfg = load_config(str(file), ["DATASETS.TEST", "mine_val"])
+    assert cfg.DATASETS.VIDEO_FOLDERS == ("mine.yaml",)
+    assert (cfg.DATASETS.TRAIN, cfg.DATASETS.TEST) == ((), ("mine_val",))

@@ -26,6 +26,7 @@ from .images import IGNORE_LABEL, LabelMapping, image_size, read_image, read_mas
 from .loaders import build_clip_test_loader, build_clip_train_loader
 from .mapper import ClipMapper
 from .prototype_folder import PrototypeFolder
+from .registered import check_registered, video_datasets
 from .samplers import VideoInferenceSampler, VideoTrainingSampler
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "build_test_augmentations",
     "check_num_classes",
     "common_label_mapping",
+    "check_registered",
     "datasets_folder",
     "draw_training_clip",
     "image_size",
@@ -60,5 +62,6 @@ __all__ = [
     "inference_clip",
     "training_clip",
     "videos_of",
+    "video_datasets",
     "with_references",
 ]

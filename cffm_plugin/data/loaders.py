@@ -23,6 +23,7 @@ from ..libraries import import_library
 from .clip_records import Record, draw_training_clip, labelled_frames, with_references
 from .clips import DEFAULT_OFFSETS, training_targets
 from .mapper import ClipMapper
+from .registered import check_registered
 from .samplers import VideoInferenceSampler, VideoTrainingSampler
 
 Mapper = Callable[[Record], Record]
@@ -33,6 +34,7 @@ logger = logging.getLogger(__name__)
 def _train_loader_from_config(cfg: CfgNode, mapper: Mapper | None = None) -> dict[str, Any]:
     if not cfg.DATASETS.TRAIN:
         raise ValueError("DATASETS.TRAIN is empty: name at least one registered dataset.")
+    check_registered(cfg.DATASETS.TRAIN, "DATASETS.TRAIN")
     return {
         "records": [record for name in cfg.DATASETS.TRAIN for record in DatasetCatalog.get(name)],
         "mapper": mapper or ClipMapper(cfg, is_train=True),

@@ -14,10 +14,15 @@ from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
 from ..checkpoint import SegmentorCheckpointer
-from ..config import load_config
-from ..data import register_video_folder_from_yaml
+from ..config import absolute_path, load_config, make_paths_absolute
+from ..data import check_registered, register_video_folder_from_yaml
+from ..foreign_parts import log_foreign_parts
 from ..modeling import resolve_normalization
 from .trainer import CFFMTrainer
+
+# Models of detectron2's that take images one by one and have no use for clips. The second is what
+# MODEL.META_ARCHITECTURE is where a config does not say.
+_IMAGE_ARCHITECTURES = ("SemanticSegmentor", "GeneralizedRCNN", "PanopticFPN")
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +30,8 @@ logger = logging.getLogger(__name__)
 def setup(args: argparse.Namespace) -> CfgNode:
     """The frozen config of detectron2's standard arguments, with logging and seeds set up."""
     cfg = load_config(args.config_file, args.opts)
-    setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="cffm_plugin")
+    output_dir = absolute_path(cfg.OUTPUT_DIR)  # as it will be: one file has one handler
+    setup_logger(output_dir, distributed_rank=comm.get_rank(), name="cffm_plugin")
     complete_config(cfg)
     cfg.freeze()
     default_setup(cfg, args)
@@ -39,15 +45,36 @@ def setup(args: argparse.Namespace) -> CfgNode:
 def complete_config(cfg: CfgNode) -> None:
     """See to what a config leaves to the machine and to other files.
 
-    In place: the device is the CPU where there is no other, images are normalised as
-    ``resolve_normalization`` says, and the datasets of DATASETS.VIDEO_FOLDERS are registered.
+    In place: paths become absolute, so that a saved config works from every folder; the device is
+    the CPU where there is no other, images are normalised as ``resolve_normalization`` says, and
+    the datasets of DATASETS.VIDEO_FOLDERS are registered.
+
+    Raises:
+        ValueError: the model is one for images alone.
     """
+    log_foreign_parts(cfg)
+    check_meta_architecture(cfg.MODEL.META_ARCHITECTURE)
+    make_paths_absolute(cfg)
     if cfg.MODEL.DEVICE.startswith("cuda") and not torch.cuda.is_available():
         cfg.MODEL.DEVICE = "cpu"
         logger.warning("There is no CUDA device; MODEL.DEVICE is cpu")
     resolve_normalization(cfg)
     for file in cfg.DATASETS.VIDEO_FOLDERS:
         register_video_folder_from_yaml(file)
+
+
+def check_meta_architecture(name: str) -> None:
+    """
+    Raises:
+        ValueError: it is one of detectron2's that can't take clips.
+    """
+    if name in _IMAGE_ARCHITECTURES:
+        raise ValueError(
+            f"MODEL.META_ARCHITECTURE is {name}, which takes images and no clips of video. Use "
+            "MODEL.META_ARCHITECTURE CFFMSegmentor: with MODEL.TEMPORAL.ENABLED False it is the "
+            "image segmentor, with the same weights as SemanticSegmentor; with True it has the "
+            "temporal part on top."
+        )
 
 
 def launch_job(job: Callable[..., Any], args: argparse.Namespace, *more: Any) -> Any:
@@ -86,6 +113,9 @@ def main(args: argparse.Namespace, trainer: type[CFFMTrainer] = CFFMTrainer) -> 
         the evaluation's results on the main process.
     """
     cfg = setup(args)
+    if not args.eval_only:
+        check_registered(cfg.DATASETS.TRAIN, "DATASETS.TRAIN")
+    check_registered(cfg.DATASETS.TEST, "DATASETS.TEST")
     if args.eval_only:
         model = trainer.build_model(cfg)
         checkpointer = SegmentorCheckpointer(model, cfg.OUTPUT_DIR, require_all=True)

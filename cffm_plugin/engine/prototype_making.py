@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from ..checkpoint import SegmentorCheckpointer
 from ..core import prototype_frames
-from ..data import ClipMapper, PrototypeFolder
+from ..data import ClipMapper, PrototypeFolder, check_registered
 from ..libraries import import_library
 from ..modeling import CFFMSegmentor
 from .trainer import CFFMTrainer
@@ -43,11 +43,13 @@ def make_prototypes(cfg: CfgNode, dataset_names: Sequence[str], output: str | os
         output: the folder.
 
     Raises:
+        KeyError: a name is not registered.
         ValueError: the folder holds prototypes of other weights or settings.
         ModuleNotFoundError: scikit-learn is not installed.
     """
     _import_kmeans()  # before the number of its threads is limited below
     threadpoolctl = import_library("threadpoolctl", "Making prototypes")
+    check_registered(dataset_names, "--datasets")
     cfg = cfg.clone()
     cfg.defrost()
     cfg.MODEL.TEMPORAL.PROTOTYPES.ENABLED = False  # the image part is all that is needed

@@ -31,7 +31,7 @@ LAZY_RUN = [
 @pytest.fixture(scope="module")
 def blocks():
     found = blocks_of(PAGE)
-    assert len(found) == 7
+    assert len(found) == 8
     return found
 
 

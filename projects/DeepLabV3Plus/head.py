@@ -1,11 +1,7 @@
-#!/usr/bin/env python3
-"""DeepLabV3+ on video: the ResNet and the head of Detectron2's DeepLab project under CFFM."""
+"""The head of Detectron2's DeepLab project for any image size; MODEL.IMPORTS names this file."""
 
-from detectron2.engine import default_argument_parser
 from detectron2.modeling import SEM_SEG_HEADS_REGISTRY
 from detectron2.projects.deeplab import DeepLabV3PlusHead
-
-from cffm_plugin.engine import launch_job, main
 
 
 @SEM_SEG_HEADS_REGISTRY.register()
@@ -19,7 +15,3 @@ class AnySizeDeepLabV3PlusHead(DeepLabV3PlusHead):
     @classmethod
     def from_config(cls, cfg, input_shape):
         return super().from_config(cfg, input_shape) | {"train_size": None}
-
-
-if __name__ == "__main__":
-    launch_job(main, default_argument_parser().parse_args())

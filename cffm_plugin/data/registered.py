@@ -1,0 +1,41 @@
+"""Names of datasets: errors for those that nobody registered."""
+
+import difflib
+from collections.abc import Sequence
+
+from detectron2.data import DatasetCatalog, MetadataCatalog
+
+_MOST_NAMES = 20
+
+
+def video_datasets() -> list[str]:
+    """Names of the registered datasets of videos, the person's own (the latest) first."""
+    names = list(reversed(DatasetCatalog.list()))
+    return [name for name in names if MetadataCatalog.get(name).get("evaluator_type") == "vspw"]
+
+
+def check_registered(names: Sequence[str], key: str) -> None:
+    """
+    Args:
+        names: of datasets.
+        key: where they are named, such as "DATASETS.TRAIN".
+
+    Raises:
+        KeyError: one is not registered, with the nearest names and those of videos.
+    """
+    for name in names:
+        if name not in DatasetCatalog:
+            raise KeyError(_unknown(name, key))
+
+
+def _unknown(name: str, key: str) -> str:
+    videos = video_datasets()
+    near = difflib.get_close_matches(name, videos, n=3)
+    near = near or difflib.get_close_matches(name, DatasetCatalog.list(), n=3)
+    hint = f" Did you mean {' or '.join(near)}?" if near else ""
+    shown = ", ".join(videos[:_MOST_NAMES]) + (", ..." if len(videos) > _MOST_NAMES else "")
+    return (
+        f'{key}: there is no dataset "{name}".{hint} Registered for videos: {shown}. Datasets of '
+        "your own are registered by a YAML file in DATASETS.VIDEO_FOLDERS, or by a module in "
+        "MODEL.IMPORTS."
+    )
