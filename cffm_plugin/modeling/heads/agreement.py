@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from ..label_maps import upsample
 from .embedding import HeadEmbedding, evaluating
@@ -12,14 +13,14 @@ from .families import LogitsEmbedding
 TOLERANCE = 1e-3  # of the largest logit
 
 
-@torch.no_grad()
-def check_agreement(head: HeadEmbedding, backbone: Any, side: int = 64) -> None:
+def check_agreement(head: HeadEmbedding, backbone: Any, largest_side: int = 64) -> None:
     """Compare ``classify(embed(x))`` with the head's own ``forward(x)`` on random feature maps.
 
     Args:
         head: of a segmentor.
         backbone: whose feature maps are imitated.
-        side: of the image that they would be of, in pixels; brought to the next multiple of 64.
+        largest_side: in pixels, of the images that the maps are of where the head takes no maps of
+            small ones, as heads that pool over windows of the training crop.
 
     Raises:
         ValueError: they differ. A temporal module would refine something that the head's own
@@ -27,19 +28,10 @@ def check_agreement(head: HeadEmbedding, backbone: Any, side: int = 64) -> None:
     """
     if isinstance(head, LogitsEmbedding):
         return  # forward is all that there is
-    side = -(-side // 64) * 64
-    parameter = next(head.head.parameters(), None)
-    device = None if parameter is None else parameter.device
-    generator = torch.Generator().manual_seed(0)
-    features = {
-        name: torch.randn(1, s.channels, *2 * [math.ceil(side / s.stride)], generator=generator)
-        for name, s in backbone.output_shape().items()
-    }
-    features = {name: feature.to(device) for name, feature in features.items()}
-    with evaluating(head.head):
-        own = head.head(features)
-        own = own[0] if isinstance(own, tuple) else own
-        ours = upsample(head.classify(*head.embed(features)), head.stride)
+    try:
+        own, ours = _both_logits(head, backbone, 64)
+    except (RuntimeError, ValueError, AssertionError):
+        own, ours = _both_logits(head, backbone, largest_side)
     name = type(head.head).__name__
     difference = math.inf
     if own.shape == ours.shape:
@@ -58,3 +50,20 @@ def check_agreement(head: HeadEmbedding, backbone: Any, side: int = 64) -> None:
             "what the head's own prediction is not made of. Make forward their result; or hide "
             "them, by a subclass with forward alone, so that the head's logits are refined."
         )
+
+
+@torch.no_grad()
+def _both_logits(head: HeadEmbedding, backbone: Any, side: int) -> tuple[Tensor, Tensor]:
+    """The head's own logits, and those of its embedding, of random feature maps."""
+    parameter = next(head.head.parameters(), None)
+    device = None if parameter is None else parameter.device
+    generator = torch.Generator().manual_seed(0)
+    features = {}
+    for name, shape in backbone.output_shape().items():
+        cells = math.ceil(side / shape.stride)
+        feature = torch.randn(1, shape.channels, cells, cells, generator=generator)
+        features[name] = feature.to(device)
+    with evaluating(head.head):
+        own = head.head(features)
+        ours = upsample(head.classify(*head.embed(features)), head.stride)
+    return (own[0] if isinstance(own, tuple) else own), ours
