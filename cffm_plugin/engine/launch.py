@@ -13,9 +13,9 @@ from detectron2.engine import default_setup, launch
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
-from ..checkpoint import SegmentorCheckpointer
+from ..checkpoint import ModelInfo, SegmentorCheckpointer
 from ..config import load_config
-from ..data import register_video_folder_from_yaml
+from ..data import names_and_colors, register_video_folder_from_yaml
 from ..modeling import resolve_normalization
 from .trainer import CFFMTrainer
 
@@ -88,7 +88,9 @@ def main(args: argparse.Namespace, trainer: type[CFFMTrainer] = CFFMTrainer) -> 
     cfg = setup(args)
     if args.eval_only:
         model = trainer.build_model(cfg)
-        checkpointer = SegmentorCheckpointer(model, cfg.OUTPUT_DIR, require_all=True)
+        classes = names_and_colors(cfg.DATASETS.TEST, cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES)
+        info = ModelInfo.of_config(cfg, *classes)
+        checkpointer = SegmentorCheckpointer(model, cfg.OUTPUT_DIR, require_all=True, info=info)
         checkpointer.resume_or_load(cfg.MODEL.WEIGHTS, resume=args.resume)
         return trainer.test(cfg, model)
     training = trainer(cfg)

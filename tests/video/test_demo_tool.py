@@ -185,7 +185,6 @@ def test_ctrl_c_leaves_a_playable_file_and_says_how_many_frames_it_has(cfg, fram
         (["--opts", "MODEL.WEIGHTS", "nowhere.pth"], "There is no checkpoint nowhere.pth"),
         (["--opts", "MODEL.WEIGHTS", ""], "--opts MODEL.WEIGHTS FILE"),
         (["--opts", "MODEL.CFFM.DEPHT", "2"], "Did you mean MODEL.CFFM.DEPTH"),
-        (["--opts", "MODEL.SEM_SEG_HEAD.NUM_CLASSES", "7"], "has 4 classes and 4 colours, but"),
         (["--opts", "MODEL.META_ARCHITECTURE", "SemanticSegmentor"], "by a CFFMSegmentor"),
     ],
 )
