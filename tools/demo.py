@@ -15,6 +15,7 @@ from fractions import Fraction
 
 from detectron2.utils.logger import setup_logger
 
+from cffm_plugin.checkpoint import load_stored_config
 from cffm_plugin.config import load_config
 from cffm_plugin.engine import complete_config
 from cffm_plugin.video.reading import (
@@ -57,7 +58,12 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--config-file", required=True, metavar="FILE")
+    parser.add_argument(
+        "--config-file",
+        default="",
+        metavar="FILE",
+        help="without it: the config that the checkpoint of MODEL.WEIGHTS carries",
+    )
     inputs = parser.add_mutually_exclusive_group(required=True)
     inputs.add_argument(
         "--input",
@@ -131,7 +137,10 @@ def main(args: argparse.Namespace) -> int:
     """Returns the exit code."""
     for name in ("fvcore", "cffm_plugin"):
         setup_logger(name=name)
-    cfg = load_config(args.config_file, args.opts)
+    if args.config_file:
+        cfg = load_config(args.config_file, args.opts)
+    else:
+        cfg = load_stored_config(args.opts)
     complete_config(cfg)
     source = open_source(args)
     pictures = open_pictures(args, source)

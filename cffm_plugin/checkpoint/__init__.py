@@ -7,6 +7,7 @@ from .huggingface import HUGGING_FACE, hub_info
 from .model_info import INFO_KEY, ModelInfo, read_model_info
 from .reading import read_state_dict
 from .sizes import Sizes, config_for, overrides_for, sizes_of
+from .stored_config import load_stored_config
 from .verify import verify_complete
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "find_rule",
     "hub_info",
     "is_classifier",
+    "load_stored_config",
     "overrides_for",
     "read_model_info",
     "read_state_dict",

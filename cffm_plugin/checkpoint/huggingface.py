@@ -100,15 +100,17 @@ def _class_names(config: Mapping[str, Any], num_classes: int | None) -> tuple[st
     labels = config.get("id2label")
     if num_classes is None or not isinstance(labels, Mapping) or len(labels) != num_classes:
         return ()
-    names = tuple(labels.get(str(k)) for k in range(num_classes))
-    if not all(isinstance(name, str) for name in names):
+    found = [labels.get(str(k)) for k in range(num_classes)]
+    names = tuple(name for name in found if isinstance(name, str))
+    if len(names) != num_classes:
         return ()
     return () if names == tuple(f"LABEL_{k}" for k in range(num_classes)) else names
 
 
 def _normalization(config: Mapping[str, Any]) -> dict[str, Any]:
     """In units of 0..255; {} where the file does not say."""
-    mean, std = config.get("image_mean"), config.get("image_std")
+    mean: Any = config.get("image_mean")
+    std: Any = config.get("image_std")
     if not config.get("do_normalize", True):
         mean, std = [0.0] * 3, [1.0] * 3
     scale = config.get("rescale_factor", 1 / 255) if config.get("do_rescale", True) else 1.0
