@@ -143,11 +143,12 @@ def print_report(report: Report) -> None:
     for (severity, kind, stops), found in groups.items():
         files = sum(len(finding.files) for finding in found)
         what = f": {' and '.join(stops)} stops with an error" if stops else ""
-        print(f"\n{severity.value} {kind}, {files} file(s){what}")
+        print(f"\n{severity.value} {kind}{f', {files} file(s)' if files else ''}{what}")
         for finding in found[:SHOWN]:
             more = f" and {len(finding.files) - 1} more" if len(finding.files) > 1 else ""
             fix = " --fix can correct it." if finding.correctable else ""
-            print(f"  {''.join(finding.files[:1])}{more}: {finding.detail}{fix}")
+            where = "".join(finding.files[:1]) or ", ".join(finding.splits)
+            print(f"  {where}{more}: {finding.detail}{fix}")
         if len(found) > SHOWN:
             print(f"  and {len(found) - SHOWN} more such findings")
     counts = ", ".join(f"{report.count(severity)} {severity.value}(s)" for severity in Severity)

@@ -20,10 +20,14 @@ from pathlib import Path
 import torch
 
 from cffm_plugin.checkpoint import (
+    HUGGING_FACE,
+    INFO_KEY,
     Conversion,
+    ModelInfo,
     Sizes,
     config_for,
     convert,
+    hub_info,
     overrides_for,
     read_state_dict,
     sizes_of,
@@ -49,10 +53,12 @@ def main() -> None:
         sys.exit(f"{args.input}: {error}")
 
     sizes = sizes_of(conversion.weights)
+    info = known_of(args, conversion)
     if args.check:
         print_table(state_dict, conversion)
     print(f"{args.input}: {conversion.source}")
     print_sizes(sizes, conversion)
+    print_known(info)
     print(f"{len(conversion.weights)} tensors converted, {parameters / 1e6:.2f} M parameters")
     for reason in sorted(set(conversion.dropped.values())):
         names = [name for name, why in conversion.dropped.items() if why == reason]
@@ -65,7 +71,7 @@ def main() -> None:
         print(f"Nothing written (--check); {complete}")
         return
     args.output.parent.mkdir(parents=True, exist_ok=True)
-    torch.save({"model": conversion.weights}, args.output)
+    torch.save({"model": conversion.weights, **info}, args.output)
     print(f"Written to {args.output}, {complete}")
 
 
@@ -128,6 +134,24 @@ def print_sizes(sizes: Sizes, conversion: Conversion) -> None:
     }
     for what, value in described.items():
         print(f"  {what:<16} {value}")
+
+
+def known_of(args: argparse.Namespace, conversion: Conversion) -> dict[str, dict]:
+    """What is known of the model beside its weights, to be written; {} if nothing is."""
+    if conversion.source != HUGGING_FACE.name:
+        return {}
+    kept = None if args.new_classifier else conversion.num_classes
+    info = hub_info(args.input, kept)
+    return {} if info == ModelInfo() else {INFO_KEY: info.as_dict()}
+
+
+def print_known(info: dict[str, dict]) -> None:
+    for stored in info.values():
+        if names := stored["class_names"]:
+            more = ", ..." if len(names) > 5 else ""
+            print(f"  {'class names':<16} {', '.join(names[:5])}{more}")
+        if normalization := ModelInfo.from_dict(stored).normalization:
+            print(f"  {'normalisation':<16} {normalization}")
 
 
 def config_hint(sizes: Sizes, num_classes: int | None) -> str:

@@ -19,6 +19,7 @@ from fractions import Fraction
 
 from detectron2.utils.logger import setup_logger
 
+from cffm_plugin.checkpoint import load_stored_config
 from cffm_plugin.config import load_config
 from cffm_plugin.engine import complete_config
 from cffm_plugin.video.decoding import IncompleteVideoError
@@ -72,7 +73,44 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--config-file", required=True, metavar="FILE")
+    parser.add_argument(
+        "--config-file",
+        default="",
+        metavar="FILE",
+        help="without it: the config that the checkpoint of MODEL.WEIGHTS carries",
+    )
+    add_inputs_and_outputs(parser)
+    add_painting(parser)
+    parser.add_argument(
+        "--fps",
+        type=frame_rate,
+        metavar="RATE",
+        help="frames per second of the output, such as 25 or 30000/1001; by default those of the "
+        f"video, and {DEFAULT_RATE} of images",
+    )
+    parser.add_argument(
+        "--timeout",
+        type=seconds,
+        default=10.0,
+        metavar="SECONDS",
+        help="how long to wait for the network (%(default)s)",
+    )
+    parser.add_argument(
+        "--prototypes",
+        metavar="FILE",
+        help="for CFFM++: those of the video, <video>.pt, of tools/make_prototypes.py",
+    )
+    parser.add_argument(
+        "--opts",
+        nargs=argparse.REMAINDER,
+        default=[],
+        metavar="KEY VALUE",
+        help="config keys, such as MODEL.WEIGHTS FILE; after all other arguments",
+    )
+    return parser.parse_args()
+
+
+def add_inputs_and_outputs(parser: argparse.ArgumentParser) -> None:
     inputs = parser.add_mutually_exclusive_group(required=True)
     inputs.add_argument(
         "--input",
@@ -104,6 +142,9 @@ def parse_args() -> argparse.Namespace:
         metavar="DIR",
         help="a folder for label maps: palette PNGs that hold class indices, named as the frames",
     )
+
+
+def add_painting(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--side-by-side", action="store_true", help="each frame to the left of its painted copy"
     )
@@ -123,33 +164,6 @@ def parse_args() -> argparse.Namespace:
         metavar="P",
         help="pixels whose class has a lower probability stay without a colour; --masks keeps them",
     )
-    parser.add_argument(
-        "--fps",
-        type=frame_rate,
-        metavar="RATE",
-        help="frames per second of the output, such as 25 or 30000/1001; by default those of the "
-        f"video, and {DEFAULT_RATE} of images",
-    )
-    parser.add_argument(
-        "--timeout",
-        type=seconds,
-        default=10.0,
-        metavar="SECONDS",
-        help="how long to wait for the network (%(default)s)",
-    )
-    parser.add_argument(
-        "--prototypes",
-        metavar="FILE",
-        help="for CFFM++: those of the video, <video>.pt, of tools/make_prototypes.py",
-    )
-    parser.add_argument(
-        "--opts",
-        nargs=argparse.REMAINDER,
-        default=[],
-        metavar="KEY VALUE",
-        help="config keys, such as MODEL.WEIGHTS FILE; after all other arguments",
-    )
-    return parser.parse_args()
 
 
 def open_source(args: argparse.Namespace, video: str) -> FrameSource:
@@ -231,7 +245,10 @@ def main(args: argparse.Namespace) -> int:
     """Returns the exit code."""
     for name in ("fvcore", "cffm_plugin"):
         setup_logger(name=name)
-    cfg = load_config(args.config_file, args.opts)
+    if args.config_file:
+        cfg = load_config(args.config_file, args.opts)
+    else:
+        cfg = load_stored_config(args.opts)
     complete_config(cfg)
     if args.video_input:
         jobs = plan_jobs(args.video_input, args.output, args.masks)

@@ -3,20 +3,29 @@
 from .. import needs_detectron2  # noqa: F401  (says how to get it)
 from .checkpointer import SegmentorCheckpointer
 from .conversion import FORMATS, Conversion, convert, find_rule, is_classifier, recognise
+from .huggingface import HUGGING_FACE, hub_info
+from .model_info import INFO_KEY, ModelInfo, read_model_info
 from .reading import read_state_dict
 from .sizes import Sizes, config_for, overrides_for, sizes_of
+from .stored_config import load_stored_config
 from .verify import verify_complete
 
 __all__ = [
     "FORMATS",
+    "HUGGING_FACE",
+    "INFO_KEY",
     "Conversion",
+    "ModelInfo",
     "SegmentorCheckpointer",
     "Sizes",
     "config_for",
     "convert",
     "find_rule",
+    "hub_info",
     "is_classifier",
+    "load_stored_config",
     "overrides_for",
+    "read_model_info",
     "read_state_dict",
     "recognise",
     "sizes_of",

@@ -10,6 +10,7 @@ from torch import nn
 
 from ..modeling.temporal import current_name
 from .conversion import FORMATS, is_classifier, recognise
+from .model_info import INFO_KEY, ModelInfo, warn_of_differences
 from .reading import load_file
 
 logger = logging.getLogger(__name__)
@@ -31,6 +32,8 @@ class SegmentorCheckpointer(DetectionCheckpointer):
         model: the model to load into or save.
         save_dir: folder of the checkpoints.
         require_all: every weight of the model must be in the checkpoint, as for evaluation.
+        info: what the model is. It is written into checkpoints; and where one that is loaded says
+            something else, a warning names both.
         **checkpointables: as in detectron2.
     """
 
@@ -40,12 +43,19 @@ class SegmentorCheckpointer(DetectionCheckpointer):
         save_dir: str = "",
         *,
         require_all: bool = False,
+        info: ModelInfo | None = None,
         **checkpointables: Any,
     ):
         super().__init__(model, save_dir, **checkpointables)
         self.require_all = require_all
+        self.info = info
         self._path = ""
         self._by_heuristics = False
+
+    def save(self, name: str, **kwargs: Any) -> None:
+        """As in detectron2, with ``info`` beside the weights."""
+        more = {} if self.info is None else {INFO_KEY: self.info.as_dict()}
+        super().save(name, **more, **kwargs)
 
     def load(self, path: str, checkpointables: list[str] | None = None) -> dict[str, Any]:
         """
@@ -60,7 +70,7 @@ class SegmentorCheckpointer(DetectionCheckpointer):
             )
         self._path = path
         try:
-            return super().load(path, checkpointables)
+            loaded = super().load(path, checkpointables)
         except (AssertionError, FileNotFoundError) as error:
             if isinstance(error, AssertionError) and "not found" not in str(error):
                 raise
@@ -68,6 +78,9 @@ class SegmentorCheckpointer(DetectionCheckpointer):
                 f"There is no checkpoint {path}. MODEL.WEIGHTS names what to start from; "
                 'MODEL_ZOO.md says how to make it, and MODEL.WEIGHTS "" starts from nothing.'
             ) from None
+        if self.info is not None and INFO_KEY in loaded:
+            warn_of_differences(path, ModelInfo.from_dict(loaded[INFO_KEY]), self.info)
+        return loaded
 
     def _torch_load(self, f: str) -> dict[str, Any]:
         loaded = load_file(f)

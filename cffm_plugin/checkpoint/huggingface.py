@@ -5,7 +5,18 @@ version, and that of the modules since transformers 5, which ``torch.save(model.
 writes. Stages count from 0. The decoder is the authors', so that the whole segmentor converts.
 """
 
+import json
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from .model_info import ModelInfo
 from .rules import TENSOR, Drop, Format, Rename, in_block, numbered
+
+PREPROCESSOR = "preprocessor_config.json"
+
+logger = logging.getLogger(__name__)
 
 MODEL = r"(?:segformer\.)?"
 EMBEDDINGS = (r"encoder\.patch_embeddings\.([0-3])", r"stages\.([0-3])\.patch_embeddings")
@@ -55,3 +66,59 @@ HUGGING_FACE = Format(
         Drop(r"classifier" + TENSOR, "the image classifier"),
     ),
 )
+
+
+def hub_info(path: str | Path, num_classes: int | None) -> ModelInfo:
+    """What a folder of the hub says of its model beside the weights.
+
+    Class names are those of ``id2label`` in config.json, normalisation is that of
+    preprocessor_config.json.
+
+    Args:
+        path: the folder, or a file in it.
+        num_classes: of the segmentor; None for an encoder, of which no names are kept.
+    """
+    folder = Path(path) if Path(path).is_dir() else Path(path).parent
+    names = _class_names(_read_json(folder / "config.json"), num_classes)
+    return ModelInfo(class_names=names, **_normalization(_read_json(folder / PREPROCESSOR)))
+
+
+def _read_json(file: Path) -> Mapping[str, Any]:
+    """{} where there is no such file, or something else in it."""
+    if not file.is_file():
+        return {}
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        logger.warning("%s can't be read, so what it says is not kept: %s", file, error)
+        return {}
+    return content if isinstance(content, Mapping) else {}
+
+
+def _class_names(config: Mapping[str, Any], num_classes: int | None) -> tuple[str, ...]:
+    """() where there are none: transformers writes LABEL_0, LABEL_1 then."""
+    labels = config.get("id2label")
+    if num_classes is None or not isinstance(labels, Mapping) or len(labels) != num_classes:
+        return ()
+    found = [labels.get(str(k)) for k in range(num_classes)]
+    names = tuple(name for name in found if isinstance(name, str))
+    if len(names) != num_classes:
+        return ()
+    return () if names == tuple(f"LABEL_{k}" for k in range(num_classes)) else names
+
+
+def _normalization(config: Mapping[str, Any]) -> dict[str, Any]:
+    """In units of 0..255; {} where the file does not say."""
+    mean: Any = config.get("image_mean")
+    std: Any = config.get("image_std")
+    if not config.get("do_normalize", True):
+        mean, std = [0.0] * 3, [1.0] * 3
+    scale = config.get("rescale_factor", 1 / 255) if config.get("do_rescale", True) else 1.0
+    try:
+        return {
+            "pixel_mean": tuple(round(value / scale, 4) for value in mean),
+            "pixel_std": tuple(round(value / scale, 4) for value in std),
+            "image_format": "BGR" if config.get("do_flip_channel_order") else "RGB",
+        }
+    except (TypeError, ZeroDivisionError):  # one of them is missing, or something else
+        return {}

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from detectron2.data import MetadataCatalog
 
+from .datasets.vspw_classes import voc_colors
 from .images import LabelMapping
 
 
@@ -27,6 +28,27 @@ def check_num_classes(dataset_names: Sequence[str], num_classes: int) -> None:
                 f"MODEL.SEM_SEG_HEAD.NUM_CLASSES {mapping.num_classes}, or name another dataset in "
                 "DATASETS."
             )
+
+
+def names_and_colors(
+    dataset_names: Sequence[str], num_classes: int
+) -> tuple[list[str], list[tuple[int, int, int]]]:
+    """Of the classes of the first dataset that has metadata of K classes; ([], []) if none has.
+
+    Args:
+        dataset_names: registered or not.
+        num_classes: K.
+
+    Returns:
+        K names; and K colours (R, G, B), VOC's where the dataset has none.
+    """
+    for name in dataset_names:
+        metadata = MetadataCatalog.get(name) if name in MetadataCatalog else None
+        classes = [] if metadata is None else list(metadata.get("stuff_classes") or ())
+        if metadata is not None and len(classes) == num_classes:
+            colors = [tuple(color) for color in metadata.get("stuff_colors") or ()]
+            return classes, colors if len(colors) == num_classes else voc_colors(num_classes)
+    return [], []
 
 
 def common_label_mapping(

@@ -22,6 +22,7 @@ from torch.utils.data import DataLoader, Dataset
 from ..libraries import import_library
 from .clip_records import Record, draw_training_clip, labelled_frames, with_references
 from .clips import DEFAULT_OFFSETS, training_targets
+from .label_sanity import check_training_labels
 from .mapper import ClipMapper
 from .registered import check_registered
 from .samplers import VideoInferenceSampler, VideoTrainingSampler
@@ -35,9 +36,14 @@ def _train_loader_from_config(cfg: CfgNode, mapper: Mapper | None = None) -> dic
     if not cfg.DATASETS.TRAIN:
         raise ValueError("DATASETS.TRAIN is empty: name at least one registered dataset.")
     check_registered(cfg.DATASETS.TRAIN, "DATASETS.TRAIN")
+    records = [DatasetCatalog.get(name) for name in cfg.DATASETS.TRAIN]
+    mapper = mapper or ClipMapper(cfg, is_train=True)
+    label_mapping = getattr(mapper, "label_mapping", None)  # other mappers may have none
+    if label_mapping is not None:
+        check_training_labels(dict(zip(cfg.DATASETS.TRAIN, records)), label_mapping)
     return {
-        "records": [record for name in cfg.DATASETS.TRAIN for record in DatasetCatalog.get(name)],
-        "mapper": mapper or ClipMapper(cfg, is_train=True),
+        "records": [record for of_dataset in records for record in of_dataset],
+        "mapper": mapper,
         "total_batch_size": cfg.SOLVER.IMS_PER_BATCH,
         "frame_offsets": cfg.MODEL.TEMPORAL.FRAME_OFFSETS,
         "reverse_prob": cfg.INPUT.CLIP.REVERSE_PROB,
@@ -63,7 +69,8 @@ def build_clip_train_loader(
     """An endless loader of training clips: lists of ``total_batch_size // world_size`` dicts.
 
     Also ``build_clip_train_loader(cfg, mapper=None, *, start_iter=0)``: the datasets of
-    DATASETS.TRAIN, one after another, through a ``ClipMapper``.
+    DATASETS.TRAIN, one after another, through a ``ClipMapper``. It looks at a sample of their masks
+    first: ``check_training_labels``.
 
     Args:
         records: one per video. Those without a clip, because they are too short or no labelled

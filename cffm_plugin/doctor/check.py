@@ -10,12 +10,15 @@ from os import PathLike
 from pathlib import Path
 
 import cv2
+import numpy as np
+from detectron2.data import MetadataCatalog
 from tqdm import tqdm
 
-from ..data import build_clip_train_loader
+from ..data import LabelMapping, build_clip_train_loader
 from ..data.classes import common_label_mapping
 from ..data.clips import DEFAULT_OFFSETS, check_offsets
 from ..data.datasets.records import Problem, load_noting, videos_of
+from ..data.label_sanity import label_findings
 from .findings import Finding, Report, Severity
 from .video import Video
 
@@ -62,8 +65,9 @@ def check_dataset(
     # OpenCV's threads do not survive a fork, so the processes go without.
     with ProcessPoolExecutor(jobs, initializer=cv2.setNumThreads, initargs=(0,)) as pool:
         checked = (map if jobs == 1 else pool.map)(check, videos)
-        for of_video in tqdm(checked, "videos", len(videos), disable=not progress):
-            findings += of_video
+        results = list(tqdm(checked, "videos", len(videos), disable=not progress))
+    findings += [finding for of_video, _ in results for finding in of_video]
+    findings += _check_labels(names, videos, [histogram for _, histogram in results], mapping)
     if root is None:
         root = os.path.commonpath([Path(file).absolute().parent for file in files or "."])
     findings = [
@@ -98,6 +102,28 @@ def _training_without_clip(videos: Sequence[Video], offsets: Sequence[int]) -> l
     except ValueError as error:
         return [Finding("no_clip", (), str(error), ("training",))]
     return []
+
+
+def _check_labels(
+    names: Sequence[str],
+    videos: Sequence[Video],
+    histograms: Sequence[np.ndarray],
+    mapping: LabelMapping,
+) -> list[Finding]:
+    """What is odd about the values in all masks of a dataset together, for every dataset."""
+    findings = []
+    for name in names:
+        of_videos = [h for video, h in zip(videos, histograms) if name in video.datasets]
+        histogram = sum(of_videos, np.zeros(256, np.int64))
+        classes = MetadataCatalog.get(name).get("stuff_classes")
+        if classes is None or len(classes) != mapping.num_classes:
+            classes = [f"class {k}" for k in range(mapping.num_classes)]
+        findings += [
+            Finding(found.kind, (), found.message, severity=Severity(found.level), splits=(name,))
+            for found in label_findings(histogram, mapping, classes)
+            if found.kind != "labels_foreign"  # mask_foreign_values names them, with their files
+        ]
+    return findings
 
 
 def _load(names: Sequence[str]) -> tuple[list[Finding], list[Video]]:

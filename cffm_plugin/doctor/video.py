@@ -14,6 +14,7 @@ from ..data.clip_records import labelled_frames
 from ..data.clips import training_frames
 from ..data.datasets.records import some
 from ..data.image_files import is_whole, read_mask_of_any_format
+from ..data.label_sanity import histogram_of
 from ..evaluation.metrics import OFFICIAL_LONGEST_LEFT_OUT
 from .findings import Finding, Severity
 
@@ -50,8 +51,13 @@ class Video:
 
     def check(
         self, mapping: LabelMapping, offsets: Sequence[int], known: set[str]
-    ) -> list[Finding]:
-        """Read all files but those in ``known``, whose faults are; returns the findings."""
+    ) -> tuple[list[Finding], np.ndarray]:
+        """Read all files but those in ``known``, whose faults are.
+
+        Returns:
+            the findings; and (256,) the pixels of each value in the masks that can be read.
+        """
+        histogram = np.zeros(256, dtype=np.int64)
         drawn = self.drawn(offsets)
         sizes: dict[int, Size] = {}  # of the frames that can be read
         foreign: dict[str, dict[int, int]] = {}  # mask -> value of no class -> pixels
@@ -67,12 +73,16 @@ class Video:
             labels = self._read(mask, read_mask, stops)
             if index in sizes:
                 self._compare_sizes(mask, sizes[index], stops)
-            if labels is not None and (values := mapping.foreign_values(labels)):
-                foreign[mask] = {value: int((labels == value).sum()) for value in values}
+            if labels is None:
+                continue
+            counts = histogram_of(labels)
+            histogram += counts
+            if values := mapping.foreign_values(labels):
+                foreign[mask] = {value: int(counts[value]) for value in values}
         self._check_length(drawn)
         self._check_frame_sizes(sizes)
         self._check_values(foreign)
-        return self.findings
+        return self.findings, histogram
 
     def _read(
         self, file: str, read: Callable[[str], np.ndarray], stops: tuple[str, ...]

@@ -13,9 +13,9 @@ from detectron2.engine import default_setup, launch
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
-from ..checkpoint import SegmentorCheckpointer
+from ..checkpoint import ModelInfo, SegmentorCheckpointer
 from ..config import absolute_path, load_config, make_paths_absolute
-from ..data import check_registered, register_video_folder_from_yaml
+from ..data import check_registered, names_and_colors, register_video_folder_from_yaml
 from ..foreign_parts import log_foreign_parts
 from ..modeling import resolve_normalization
 from .trainer import CFFMTrainer
@@ -118,7 +118,9 @@ def main(args: argparse.Namespace, trainer: type[CFFMTrainer] = CFFMTrainer) -> 
     check_registered(cfg.DATASETS.TEST, "DATASETS.TEST")
     if args.eval_only:
         model = trainer.build_model(cfg)
-        checkpointer = SegmentorCheckpointer(model, cfg.OUTPUT_DIR, require_all=True)
+        classes = names_and_colors(cfg.DATASETS.TEST, cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES)
+        info = ModelInfo.of_config(cfg, *classes)
+        checkpointer = SegmentorCheckpointer(model, cfg.OUTPUT_DIR, require_all=True, info=info)
         checkpointer.resume_or_load(cfg.MODEL.WEIGHTS, resume=args.resume)
         return trainer.test(cfg, model)
     training = trainer(cfg)

@@ -14,12 +14,13 @@ from detectron2.projects.deeplab import build_lr_scheduler
 from detectron2.utils import comm
 from torch import nn
 
-from ..checkpoint import SegmentorCheckpointer
+from ..checkpoint import ModelInfo, SegmentorCheckpointer
 from ..data import (
     VideoTrainingSampler,
     build_clip_test_loader,
     build_clip_train_loader,
     check_num_classes,
+    names_and_colors,
 )
 from ..evaluation import VSPWEvaluator
 from ..inference import ClipsOfFrames, LabelMapPredictor
@@ -67,8 +68,12 @@ class CFFMTrainer(DefaultTrainer):
             amp=amp and on_gpu,
         )
         self.scheduler = self.build_lr_scheduler(cfg, optimizer)
+        classes = names_and_colors((*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST), num_classes)
         self.checkpointer = SegmentorCheckpointer(
-            model, cfg.OUTPUT_DIR, trainer=weakref.proxy(self)
+            model,
+            cfg.OUTPUT_DIR,
+            info=ModelInfo.of_config(cfg, *classes),
+            trainer=weakref.proxy(self),
         )
         self.start_iter = 0
         self.max_iter = cfg.SOLVER.MAX_ITER

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from detectron2.config import CfgNode
-from detectron2.data import MetadataCatalog
 from torch import Tensor
 
 from ..data import inference_clip
 from ..data.clips import check_offsets
+from ..inference import known_classes
 from ..modeling import CoarseLogits
 from .graphs import StreamGraph
 
@@ -45,12 +45,11 @@ class StreamSpec:
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> "StreamSpec":
-        """As a config says; class names are those of the first test dataset, if it has any."""
-        names: Sequence[str] = ()
-        if cfg.DATASETS.TEST:
-            names = MetadataCatalog.get(cfg.DATASETS.TEST[0]).get("stuff_classes", ())
-        if len(names) != cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES:
-            names = ()
+        """As a config says; class names are those of its checkpoint, or else of its dataset.
+
+        Raises:
+            FileNotFoundError: MODEL.WEIGHTS names no file.
+        """
         return cls(
             frame_offsets=tuple(cfg.MODEL.TEMPORAL.FRAME_OFFSETS)
             if cfg.MODEL.TEMPORAL.ENABLED
@@ -58,7 +57,7 @@ class StreamSpec:
             image_format=cfg.INPUT.FORMAT,
             fit_size=tuple(cfg.INPUT.CLIP.FIT_SIZE),
             size_divisibility=max(1, cfg.INPUT.CLIP.TEST_SIZE_DIVISIBILITY),
-            class_names=tuple(names),
+            class_names=tuple(name for name, _ in known_classes(cfg)),
         )
 
 

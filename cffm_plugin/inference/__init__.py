@@ -1,7 +1,14 @@
 """Segmenting video as it comes: one new frame, one pass through the backbone."""
 
 from .. import needs_detectron2  # noqa: F401  (says how to get it)
+from .classes import known_classes
 from .evaluating import ClipsOfFrames, LabelMapPredictor
 from .streaming import StreamingSegmentor, compile_segmentor
 
-__all__ = ["ClipsOfFrames", "LabelMapPredictor", "StreamingSegmentor", "compile_segmentor"]
+__all__ = [
+    "ClipsOfFrames",
+    "LabelMapPredictor",
+    "StreamingSegmentor",
+    "compile_segmentor",
+    "known_classes",
+]

@@ -17,7 +17,7 @@ from detectron2.data import transforms as T
 from detectron2.modeling import build_model
 from torch import Tensor
 
-from ..checkpoint import SegmentorCheckpointer
+from ..checkpoint import ModelInfo, SegmentorCheckpointer
 from ..data import build_test_augmentations, inference_clip
 from ..data.clips import DEFAULT_OFFSETS, check_offsets
 from ..data.images import image_to_tensor
@@ -106,7 +106,8 @@ class StreamingSegmentor:
         """``model``: by default that of the config, with the weights of MODEL.WEIGHTS."""
         if model is None:
             model = build_model(cfg)
-            SegmentorCheckpointer(model, require_all=True).load(cfg.MODEL.WEIGHTS)
+            info = ModelInfo.of_config(cfg)
+            SegmentorCheckpointer(model, require_all=True, info=info).load(cfg.MODEL.WEIGHTS)
         return {
             "model": model,
             "frame_offsets": cfg.MODEL.TEMPORAL.FRAME_OFFSETS,

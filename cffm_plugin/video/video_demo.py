@@ -11,14 +11,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from detectron2.config import CfgNode
-from detectron2.data import MetadataCatalog
 from detectron2.modeling import META_ARCH_REGISTRY
 from torch import Tensor
 from tqdm import tqdm
 
 from ..data import PrototypeFolder
 from ..data.datasets.vspw_classes import voc_colors
-from ..inference import StreamingSegmentor
+from ..inference import StreamingSegmentor, known_classes
 from ..libraries import OptionalLibrary
 from ..modeling import CFFMSegmentor
 from .decoding import IncompleteVideoError
@@ -180,34 +179,20 @@ def load_segmentor(cfg: CfgNode) -> StreamingSegmentor:
 def dataset_classes(cfg: CfgNode) -> list[tuple[str, tuple[int, int, int]]]:
     """Name and colour, red-green-blue, of every class that a config's model tells apart.
 
-    They are those of the first dataset of DATASETS.TEST, or else of DATASETS.TRAIN. Of a dataset
-    that is not registered here, classes are named by their numbers.
+    They are those of ``known_classes``: of the checkpoint, or else of the dataset. Where neither
+    has as many as the model, classes are named by their numbers.
 
     Raises:
-        ValueError: the dataset has another number of classes than the model.
+        FileNotFoundError: MODEL.WEIGHTS names no file.
     """
-    num_classes = cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES
-    names = [*cfg.DATASETS.TEST[:1], *cfg.DATASETS.TRAIN[:1]]
-    for name in names:
-        if name not in MetadataCatalog:
-            continue
-        metadata = MetadataCatalog.get(name)
-        classes = metadata.get("stuff_classes")
-        if classes is None:
-            continue
-        colors = metadata.get("stuff_colors") or voc_colors(len(classes))
-        if len(classes) != num_classes or len(colors) != num_classes:
-            raise ValueError(
-                f"Dataset {name} has {len(classes)} classes and {len(colors)} colours, but "
-                f"MODEL.SEM_SEG_HEAD.NUM_CLASSES is {num_classes}. Name the dataset that the "
-                "weights were trained on in DATASETS.TEST."
-            )
-        return [(name, (red, green, blue)) for name, (red, green, blue) in zip(classes, colors)]
+    if classes := known_classes(cfg):
+        return classes
     logger.warning(
-        "No class names: DATASETS.TEST and DATASETS.TRAIN begin with no dataset that is registered "
-        "(%s). Classes are called by their numbers.",
-        ", ".join(names) or "both are empty",
+        "No class names: neither the checkpoint nor the datasets of DATASETS.TEST and "
+        "DATASETS.TRAIN (%s) tell those of this model. Classes are called by their numbers.",
+        ", ".join([*cfg.DATASETS.TEST[:1], *cfg.DATASETS.TRAIN[:1]]) or "both are empty",
     )
+    num_classes = cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES
     return [(f"class {k}", color) for k, color in enumerate(voc_colors(num_classes))]
 
 

@@ -98,8 +98,14 @@ def test_foreign_values_are_counted_per_video(root):
     assert len(finding.files) == 11
     # 10 masks of 7 pixels
     assert "252 (70 pixels in 10 masks), 6 (2 pixels in 1 masks) stand for no" in finding.detail
-    (finding,) = check(root, num_classes=6).findings
+    finding, *absent = check(root, num_classes=6).findings
     assert finding.detail.startswith("252 (70 pixels in 10 masks) stand for no class")
+    # Classes 4 and 5 have the values 5 and 6.
+    assert {f.splits: (f.kind, f.severity, f.detail.split(": ")[1]) for f in absent} == {
+        ("train",): ("classes_absent", Severity.INFO, "class 4"),
+        ("val",): ("classes_absent", Severity.INFO, "class 4, class 5"),
+        ("test",): ("classes_absent", Severity.INFO, "class 4, class 5"),
+    }
 
 
 def test_no_training_video_being_long_enough_is_an_error(root):

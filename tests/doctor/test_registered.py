@@ -8,11 +8,14 @@ from PIL import Image
 from planted_faults import cut, put_value, remove, resize, snapshot, write
 
 from cffm_plugin.data import read_mask, register_video_folder_from_yaml
-from cffm_plugin.doctor import check_dataset, write_corrected_masks
+from cffm_plugin.doctor import Severity, check_dataset, write_corrected_masks
 
 pytestmark = pytest.mark.usefixtures("forget_datasets")
 
 SIZE = (9, 12)
+CAMVID_LABELS = np.arange(9 * 12, dtype=np.uint8).reshape(SIZE) % 12  # every class, and 11, void
+OWN_LABELS = np.full(SIZE, 7, np.uint8)
+OWN_LABELS[:, :3] = 9
 OFFSETS = (-2, -1)
 YAML = """
 cffm_test_doctor_own_train: &own
@@ -42,7 +45,7 @@ def camvid(tmp_path, monkeypatch):
     for split, sequence in (("train", "0001TP"), ("val", "0016E5")):
         names = [f"{sequence}_{n:06d}" for n in range(17)]
         write_pngs(tmp_path / "CamVid" / split, names, np.zeros((*SIZE, 3), np.uint8))
-        write_pngs(tmp_path / "CamVid" / f"{split}annot", names, np.full(SIZE, 11, np.uint8))
+        write_pngs(tmp_path / "CamVid" / f"{split}annot", names, CAMVID_LABELS)
     monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
     return tmp_path / "CamVid"
 
@@ -53,7 +56,7 @@ def own(tmp_path):
     for video in "ab":
         names = [f"{n:03d}" for n in range(17)]
         write_pngs(tmp_path / "own" / video / "frames", names, np.zeros((*SIZE, 3), np.uint8))
-        write_pngs(tmp_path / "own" / video / "masks", names[::2], np.full(SIZE, 7, np.uint8))
+        write_pngs(tmp_path / "own" / video / "masks", names[::2], OWN_LABELS)
     (tmp_path / "own.yaml").write_text(YAML)
     register_video_folder_from_yaml(tmp_path / "own.yaml")
     return tmp_path / "own"
@@ -150,13 +153,36 @@ def test_a_training_video_whose_labels_have_no_references_is_named(own):
     assert "a: 17 frames, 1 labelled" in report.findings[1].detail
 
 
+def test_labels_that_count_from_one_are_an_error_of_each_dataset_that_has_them(own, tmp_path):
+    for mask in own.glob("*/masks/*.png"):
+        Image.fromarray(np.where(OWN_LABELS == 7, 1, 2).astype(np.uint8)).save(mask)
+    text = (tmp_path / "own.yaml").read_text().replace("cffm_test_doctor_own", "cffm_test_doctor_1")
+    (tmp_path / "one.yaml").write_text(text.replace("label_mapping: {7: road, 9: car}", ""))
+    names = register_video_folder_from_yaml(tmp_path / "one.yaml")
+    report = check_dataset(names, offsets=OFFSETS, jobs=2)
+    shifted = [finding for finding in report.findings if finding.severity is Severity.ERROR]
+    assert [(finding.kind, finding.splits) for finding in shifted] == [
+        ("labels_shifted", (name,)) for name in names
+    ]
+    assert all("label_mapping: {1: road, 2: car}" in finding.detail for finding in shifted)
+    assert {f.kind for f in report.findings} == {"labels_shifted", "mask_foreign_values"}
+
+
+def test_a_dataset_without_a_pixel_of_a_class_is_an_error(own):
+    for mask in own.glob("b/masks/*.png"):
+        Image.fromarray(np.full(SIZE, 255, np.uint8)).save(mask)
+    (finding,) = check_dataset(OWN, offsets=OFFSETS, jobs=1).findings
+    assert (finding.kind, finding.splits) == ("labels_all_void", (OWN[1],))
+    assert finding.severity is Severity.ERROR
+
+
 def test_masks_of_registered_datasets_are_corrected_where_they_lie(own, tmp_path):
     put_value(own / "a" / "masks" / "004.png")
     before = snapshot(own)
     report = check_dataset(OWN, offsets=OFFSETS, jobs=1)
     assert write_corrected_masks(report, tmp_path / "out") == (["a/masks/004.png"], {})
     corrected = read_mask(tmp_path / "out" / "a" / "masks" / "004.png")
-    assert sorted(np.unique(corrected)) == [7, 255]
+    assert sorted(np.unique(corrected)) == [7, 9, 255]
     assert snapshot(own) == before
 
 

@@ -8,7 +8,9 @@ import pytest
 import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.engine import default_argument_parser
+from PIL import Image
 
+from cffm_plugin.data import LabelMapping, read_mask
 from cffm_plugin.engine import CFFMTrainer, main
 from cffm_plugin.engine.launch import setup
 
@@ -103,6 +105,35 @@ def test_a_mistake_in_the_file_ends_setup_with_its_name_and_key(own, tmp_path):
     message = r"own\.yaml: cffm_test_own_train: is_train: expected true or false; got 'maybe'"
     with pytest.raises(ValueError, match=message):
         setup(own())
+
+
+class TestLabelsThatCountFromOne:
+    """Masks of 1..4, which a YAML file without label_mapping takes for classes 0..3."""
+
+    @pytest.fixture
+    def shifted(self, own, tmp_path):
+        """``own``, without the lines that say so; void is 255 in the masks."""
+        for file in (tmp_path / "videos").glob("*/mask/*.png"):
+            raw = read_mask(file)
+            raw[raw == 0] = 255
+            Image.fromarray(raw).save(file)
+        lines = YAML.splitlines(keepends=True)
+        said = [line for line in lines if not line.strip().startswith(("label_mapping", "void"))]
+        (tmp_path / "own.yaml").write_text("".join(said))
+        return own
+
+    def test_training_does_not_start_and_what_the_error_shows_mends_it(self, shifted, tmp_path):
+        with pytest.raises(ValueError, match="cffm_test_own_train, .*no 0") as error:
+            main(shifted())
+        pasted = "".join(re.findall(r"^  (?:label_mapping|void): .*\n", str(error.value), re.M))
+        text = (tmp_path / "own.yaml").read_text()
+        text = text.replace("cffm_test_own", "cffm_test_mended")
+        (tmp_path / "own.yaml").write_text(text.replace("  root:", f"{pasted}  root:"))
+        datasets = ("DATASETS.TRAIN", "('cffm_test_mended_train',)")
+        datasets += ("DATASETS.TEST", "('cffm_test_mended_val',)")
+        main(shifted(*datasets, "SOLVER.MAX_ITER", 1))
+        mapping = MetadataCatalog.get("cffm_test_mended_train").label_mapping
+        assert mapping == LabelMapping.shifted_by_one(4)
 
 
 class TestNumberOfClasses:

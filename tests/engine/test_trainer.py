@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from detectron2.data import MetadataCatalog
 from detectron2.engine import default_argument_parser
+from tiny_dataset import TINY_COLORS
 
-from cffm_plugin.checkpoint import SegmentorCheckpointer
+from cffm_plugin.checkpoint import INFO_KEY, SegmentorCheckpointer, read_model_info
 from cffm_plugin.engine import CFFMTrainer, main
 
 
@@ -65,6 +67,50 @@ def test_two_runs_give_the_same_weights_and_a_resumed_run_too(cfg, tmp_path):
     for name, tensor in weights[0].items():
         assert torch.equal(weights[1][name], tensor), name
         assert torch.equal(weights[2][name], tensor), name
+
+
+def test_checkpoints_say_what_the_model_is(cfg, caplog):
+    cfg.SOLVER.MAX_ITER = 1
+    build_trainer(cfg).train()
+    path = f"{cfg.OUTPUT_DIR}/model_final.pth"
+    info = read_model_info(path)
+    assert info.class_names == ("upper", "lower", "upper box", "lower box")
+    assert info.class_colors == TINY_COLORS
+    assert info.pixel_mean == (123.675, 116.28, 103.53) and info.image_format == "RGB"
+    assert f"OUTPUT_DIR: {cfg.OUTPUT_DIR}" in info.config
+    # Training from it under other names and another normalisation is noticed.
+    MetadataCatalog.get(cfg.DATASETS.TRAIN[0]).stuff_classes[1] = "below"
+    cfg.INPUT.FORMAT = "BGR"
+    cfg.MODEL.WEIGHTS = path
+    with caplog.at_level(logging.WARNING, logger="cffm_plugin.checkpoint"):
+        build_trainer(cfg).resume_or_load(resume=False)
+    assert "normalised by mean 123.675" in caplog.text
+    assert "class 1 is lower in the checkpoint and below in the dataset (1 of 4" in caplog.text
+
+
+def test_a_run_resumes_to_the_same_bits_from_checkpoints_of_before(cfg, tmp_path):
+    """Checkpoints that hold nothing but what detectron2 writes."""
+    cfg.SOLVER.MAX_ITER = 4
+    cfg.SOLVER.CHECKPOINT_PERIOD = 2
+    cfg.MODEL.MIT.DROP_PATH_RATE = 0.0
+    cfg.MODEL.SEM_SEG_HEAD.DROPOUT = cfg.MODEL.TEMPORAL.DROPOUT = 0.0
+    build_trainer(cfg).train()
+    expected = final_weights(cfg)
+    halfway = Path(cfg.OUTPUT_DIR, "model_0000001.pth")
+    for old in (False, True):
+        if old:
+            checkpoint = torch.load(halfway, weights_only=True)
+            assert checkpoint.keys() == {"model", "trainer", "iteration", INFO_KEY}
+            del checkpoint[INFO_KEY]
+            torch.save(checkpoint, halfway)
+        Path(cfg.OUTPUT_DIR, "last_checkpoint").write_text(halfway.name)
+        torch.manual_seed(99)
+        resumed = CFFMTrainer(cfg)
+        resumed.resume_or_load(resume=True)
+        assert resumed.start_iter == 2
+        resumed.train()
+        for name, tensor in final_weights(cfg).items():
+            assert torch.equal(tensor, expected[name]), (old, name)
 
 
 def test_a_resumed_run_keeps_the_loader_that_a_subclass_builds(cfg):

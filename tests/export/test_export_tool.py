@@ -9,6 +9,7 @@ import pytest
 import torch
 from detectron2.modeling import build_model
 
+from cffm_plugin.checkpoint import INFO_KEY, ModelInfo
 from cffm_plugin.config import load_config
 from cffm_plugin.synthetic import SYNTHETIC_CLASSES
 
@@ -62,6 +63,20 @@ def test_it_exports_what_a_config_says_and_checks_it(run, weights, tmp_path):
         "fit_size": [224, 168],
         "size_divisibility": 8,
     }
+
+
+def test_the_class_names_of_the_checkpoint_go_before_the_datasets(run, weights, tmp_path):
+    names = [f"mine {k}" for k in range(10)]
+    info = ModelInfo(tuple(names), pixel_mean=(1, 2, 3), pixel_std=(1, 1, 1), image_format="BGR")
+    checkpoint = torch.load(weights, weights_only=True) | {INFO_KEY: info.as_dict()}
+    torch.save(checkpoint, weights)
+    run(
+        *("--format", "torch_export", "--config-file", CONFIG),
+        *("--output", tmp_path / "exported", "--size", "32", "48"),
+        *(*OVERRIDES, "MODEL.WEIGHTS", weights),
+    )
+    manifest = json.loads((tmp_path / "exported" / "stream.json").read_text())
+    assert manifest["class_names"] == names
 
 
 @pytest.mark.parametrize(

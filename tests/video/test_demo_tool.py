@@ -1,5 +1,7 @@
 """tools/demo.py as a person calls it."""
 
+import json
+import logging
 import os
 import runpy
 import signal
@@ -17,7 +19,15 @@ from detectron2.modeling import build_model
 from PIL import Image
 from tiny_dataset import TINY_COLORS
 
-from cffm_plugin.data import read_image
+from cffm_plugin.checkpoint import (
+    INFO_KEY,
+    ModelInfo,
+    SegmentorCheckpointer,
+    load_stored_config,
+    read_model_info,
+)
+from cffm_plugin.data import names_and_colors, read_image
+from cffm_plugin.data.datasets.vspw_classes import voc_colors
 from cffm_plugin.inference import StreamingSegmentor
 from cffm_plugin.video.reading import SourceFrame, VideoFile
 from cffm_plugin.video.video_demo import dataset_classes
@@ -187,7 +197,6 @@ def test_ctrl_c_leaves_a_playable_file_and_says_how_many_frames_it_has(cfg, fram
         (["--opts", "MODEL.WEIGHTS", "nowhere.pth"], "There is no checkpoint nowhere.pth"),
         (["--opts", "MODEL.WEIGHTS", ""], "--opts MODEL.WEIGHTS FILE"),
         (["--opts", "MODEL.CFFM.DEPHT", "2"], "Did you mean MODEL.CFFM.DEPTH"),
-        (["--opts", "MODEL.SEM_SEG_HEAD.NUM_CLASSES", "7"], "has 4 classes and 4 colours, but"),
         (["--opts", "MODEL.META_ARCHITECTURE", "SemanticSegmentor"], "by a CFFMSegmentor"),
     ],
 )
@@ -318,6 +327,118 @@ def test_the_legend_stands_beside_the_picture_over_it_or_nowhere(demo, frames, t
     assert np.array_equal(pictures["side"][:, :64], pictures["off"])
     assert pictures["side"].shape[1] > 64
     assert not np.array_equal(pictures["over"], pictures["off"])
+
+
+class TestNamesOfTheCheckpoint:
+    """Of a converted Hugging Face model of 7 classes, beside datasets of other numbers."""
+
+    NAMES = ("sea", "sky", "sand", "ship", "gull", "rock", "buoy")
+
+    @pytest.fixture
+    def converted(self, tmp_path, monkeypatch, capsys):
+        transformers = pytest.importorskip("transformers")
+        theirs = transformers.SegformerForSemanticSegmentation(
+            transformers.SegformerConfig(
+                depths=[2, 2, 2, 2],
+                hidden_sizes=[32, 64, 160, 256],
+                decoder_hidden_size=32,
+                id2label=dict(enumerate(self.NAMES)),
+            )
+        )
+        theirs.save_pretrained(tmp_path / "hub")
+        statistics = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}
+        (tmp_path / "hub" / "preprocessor_config.json").write_text(json.dumps(statistics))
+        tool = TOOL.with_name("convert_checkpoint.py")
+        path = tmp_path / "seven.pth"
+        monkeypatch.setattr(sys, "argv", [str(tool), str(tmp_path / "hub"), str(path)])
+        runpy.run_path(str(tool), run_name="__main__")
+        printed = capsys.readouterr().out
+        assert "sea, sky, sand, ship, gull, ..." in printed and "RGB" in printed
+        return path
+
+    def test_a_converted_model_shows_its_own_class_names(
+        self, demo, converted, frames, tmp_path, monkeypatch, caplog
+    ):
+        legends = []
+        monkeypatch.setattr(
+            "cffm_plugin.video.video_demo.add_legend",
+            lambda picture, legend: legends.append([name for name, _ in legend]) or picture,
+        )
+        config = TOOL.parents[1] / "configs" / "vspw" / "segformer_mit_b0.yaml"
+        arguments = ["--config-file", config, "--input", frames, "--output", tmp_path / "out"]
+        arguments += ["--opts", "MODEL.WEIGHTS", converted, "MODEL.DEVICE", "cpu"]
+        arguments += ["MODEL.SEM_SEG_HEAD.CONVS_DIM", 32, "MODEL.SEM_SEG_HEAD.NUM_CLASSES", 7]
+        with caplog.at_level(logging.WARNING, logger="cffm_plugin"):
+            assert demo(*arguments) == 0
+        assert len(legends) == 12
+        assert {name for legend in legends for name in legend} <= set(self.NAMES)
+        assert caplog.messages == []  # the config's dataset has 124 classes, which does not matter
+        with caplog.at_level(logging.WARNING, logger="cffm_plugin"):
+            assert demo(*arguments, "INPUT.FORMAT", "BGR") == 0
+        assert "57.375, RGB, but the config says mean 123.675" in caplog.text
+
+    def test_names_and_normalisation_are_kept_for_all_that_read_them(self, converted):
+        info = read_model_info(converted)
+        assert info.class_names == self.NAMES and info.class_colors == ()
+        assert info.pixel_mean == (123.675, 116.28, 103.53)
+        assert info.pixel_std == (58.395, 57.12, 57.375) and info.image_format == "RGB"
+
+    def test_of_another_number_nobodys_names_are_used_and_the_warning_names_the_numbers(
+        self, cfg, converted, caplog
+    ):
+        cfg.MODEL.WEIGHTS, cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES = str(converted), 5
+        with caplog.at_level(logging.WARNING, logger="cffm_plugin"):
+            assert dataset_classes(cfg)[4][0] == "class 4"
+        for part in ("NUM_CLASSES is 5", "seven.pth has 7 classes", "has 4 classes"):
+            assert part in caplog.text
+
+    def test_a_datasets_colours_are_kept_where_its_names_are_the_same(self, cfg):
+        names = ["upper", "lower", "upper box", "lower box"]
+        for classes, colors in ((names, list(TINY_COLORS)), ([*names[:3], "x"], voc_colors(4))):
+            info = ModelInfo(class_names=tuple(classes)).as_dict()
+            torch.save({"model": {}, INFO_KEY: info}, cfg.MODEL.WEIGHTS)
+            assert dataset_classes(cfg) == list(zip(classes, colors))
+
+
+def test_a_checkpoint_that_carries_its_config_needs_no_config_file(
+    cfg, demo, frames, tmp_path, monkeypatch
+):
+    classes = names_and_colors(cfg.DATASETS.TRAIN, 4)
+    info = ModelInfo.of_config(cfg, [name.upper() for name in classes[0]], classes[1])
+    segmentor = StreamingSegmentor(cfg)
+    SegmentorCheckpointer(segmentor.model, str(tmp_path), info=info).save("trained")
+    path = tmp_path / "trained.pth"
+    masks = tmp_path / "masks"
+    assert (
+        demo(
+            "--config-file",
+            "",
+            "--input",
+            frames,
+            "--masks",
+            masks,
+            "--opts",
+            "MODEL.WEIGHTS",
+            path,
+        )
+        == 0
+    )
+    for file, labels in zip(sorted(frames.iterdir()), label_maps(masks).values()):
+        assert np.array_equal(segmentor.step(read_image(file)).numpy(), labels)
+    names = [name for name, _ in dataset_classes(load_stored_config(["MODEL.WEIGHTS", str(path)]))]
+    assert names == ["UPPER", "LOWER", "UPPER BOX", "LOWER BOX"]
+    error = demo(
+        "--config-file",
+        "",
+        "--input",
+        frames,
+        "--masks",
+        masks,
+        "--opts",
+        "MODEL.WEIGHTS",
+        cfg.MODEL.WEIGHTS,
+    )
+    assert "weights.pth carries no config" in error
 
 
 def test_classes_of_an_unregistered_dataset_have_numbers_and_colours(cfg):

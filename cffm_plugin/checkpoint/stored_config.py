@@ -1,0 +1,73 @@
+"""The config that a checkpoint carries, for those who have nothing but the checkpoint."""
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from detectron2.config import CfgNode
+
+from ..config import load_config
+from ..libraries import import_library
+from .model_info import read_model_info
+
+# What a config may say of modules to import. A checkpoint may not.
+_NAMES_OF_CODE = ("IMPORTS", "CONFIG_ADDERS")
+# What was of the machine that trained: files, weights of a pretraining. The checkpoint has it all.
+_OF_THE_TRAINING = {
+    "DATASETS": {"VIDEO_FOLDERS": ()},
+    "MODEL": {"TIMM": {"CHECKPOINT": "", "PRETRAINED": False}},
+}
+
+logger = logging.getLogger(__name__)
+
+
+def load_stored_config(overrides: Sequence[str]) -> CfgNode:
+    """The config of the checkpoint that the override MODEL.WEIGHTS names, with all overrides.
+
+    Its text is read as plain YAML. It reads no other file, and nothing that it names is imported:
+    MODEL.IMPORTS and MODEL.CONFIG_ADDERS in it are left out, which is logged.
+
+    Args:
+        overrides: a flat sequence ``["KEY", "VALUE", ...]``.
+
+    Raises:
+        FileNotFoundError: there is no such checkpoint.
+        KeyError: an override's key does not exist.
+        ValueError: MODEL.WEIGHTS is not among them; the checkpoint has no config, or one that can't
+            be used here.
+    """
+    cfg = load_config("", overrides)
+    path = cfg.MODEL.WEIGHTS
+    if not path:
+        raise ValueError("Name a config file; or in MODEL.WEIGHTS a checkpoint that carries one.")
+    info = read_model_info(path)
+    if info is None or not info.config:
+        raise ValueError(
+            f"{path} carries no config, which only checkpoints of this package's trainer do. Name "
+            "the config file that it was trained with."
+        )
+    yaml = import_library("yaml", "The config in a checkpoint")
+    try:
+        stored = yaml.safe_load(info.config)
+        if not isinstance(stored, dict):
+            raise ValueError(f"expected keys, got {type(stored).__name__}")
+        stored.pop("_BASE_", None)
+        _leave_out_code(stored, path)
+        cfg.merge_from_other_cfg(CfgNode(stored))
+        cfg.merge_from_other_cfg(CfgNode(_OF_THE_TRAINING))
+    except (KeyError, ValueError, AssertionError, yaml.YAMLError) as error:
+        said = error.args[0] if isinstance(error, KeyError) else error
+        raise ValueError(
+            f"The config that {path} carries can't be used here ({said}). Name the config file "
+            "that it was trained with, and in MODEL.IMPORTS what it needs."
+        ) from error
+    cfg.merge_from_list(list(overrides))
+    logger.info("The config is that which %s carries", path)
+    return cfg
+
+
+def _leave_out_code(stored: dict[str, Any], path: str) -> None:
+    for node, prefix in ((stored, ""), (stored.get("MODEL"), "MODEL.")):
+        for key in _NAMES_OF_CODE:
+            if isinstance(node, dict) and node.pop(key, None):
+                logger.warning("%s%s in the config of %s is left out", prefix, key, path)

@@ -1,0 +1,52 @@
+"""Names and colours of the classes that a config's model tells apart."""
+
+import logging
+
+from detectron2.config import CfgNode
+from detectron2.data import MetadataCatalog
+
+from ..checkpoint import read_model_info
+from ..data import names_and_colors
+from ..data.datasets.vspw_classes import voc_colors
+
+Color = tuple[int, int, int]
+
+logger = logging.getLogger(__name__)
+
+
+def known_classes(cfg: CfgNode) -> list[tuple[str, Color]]:
+    """Name and colour, (R, G, B), of every class of a config's model; [] where nobody knows them.
+
+    They are those that the checkpoint of MODEL.WEIGHTS names; or else those of the first dataset of
+    DATASETS.TEST, or of DATASETS.TRAIN. Names of another number than MODEL.SEM_SEG_HEAD.NUM_CLASSES
+    are not of this model, and a warning says so where no other are known.
+
+    Raises:
+        FileNotFoundError: MODEL.WEIGHTS names no file.
+    """
+    num_classes = cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES
+    datasets = [*cfg.DATASETS.TEST[:1], *cfg.DATASETS.TRAIN[:1]]
+    names, colors = names_and_colors(datasets, num_classes)
+    others = {
+        f"dataset {dataset}": len(classes)
+        for dataset in datasets
+        if dataset in MetadataCatalog
+        and (classes := MetadataCatalog.get(dataset).get("stuff_classes"))
+    }
+    info = read_model_info(cfg.MODEL.WEIGHTS) if cfg.MODEL.WEIGHTS else None
+    if info is not None and info.class_names:
+        others = {cfg.MODEL.WEIGHTS: len(info.class_names)} | others
+        if len(info.class_names) == num_classes:
+            if len(info.class_colors) == num_classes:
+                colors = [(red, green, blue) for red, green, blue in info.class_colors]
+            elif list(info.class_names) != names:
+                colors = voc_colors(num_classes)
+            return list(zip(info.class_names, colors))
+    if not names and others:
+        logger.warning(
+            "MODEL.SEM_SEG_HEAD.NUM_CLASSES is %d, but %s. Their names are not of this model's "
+            "classes. Name the dataset that the weights were trained on in DATASETS.TEST.",
+            num_classes,
+            " and ".join(f"{which} has {number} classes" for which, number in others.items()),
+        )
+    return list(zip(names, colors))
