@@ -70,10 +70,6 @@ def check_dataset(
     findings += _check_labels(names, videos, [histogram for _, histogram in results], mapping)
     if root is None:
         root = os.path.commonpath([Path(file).absolute().parent for file in files or "."])
-    findings = [
-        replace(found, files=tuple(os.path.relpath(file, root) for file in found.files))
-        for found in findings
-    ]
     return Report(
         root=str(root),
         splits=names,
@@ -82,8 +78,13 @@ def check_dataset(
         num_videos=len(videos),
         num_images=len(files),
         seconds=time.perf_counter() - start,
-        findings=tuple(sorted(findings, key=_worst_first)),
+        findings=tuple(sorted((_relative_to(root, f) for f in findings), key=_worst_first)),
     )
+
+
+def _relative_to(root: str | PathLike, finding: Finding) -> Finding:
+    files = tuple(os.path.relpath(file, root) for file in finding.files)
+    return replace(finding, files=files)
 
 
 def _worst_first(finding: Finding) -> tuple[int, str, tuple[str, ...]]:

@@ -197,7 +197,7 @@ def test_ctrl_c_leaves_a_playable_file_and_says_how_many_frames_it_has(cfg, fram
         (["--opts", "MODEL.WEIGHTS", "nowhere.pth"], "There is no checkpoint nowhere.pth"),
         (["--opts", "MODEL.WEIGHTS", ""], "--opts MODEL.WEIGHTS FILE"),
         (["--opts", "MODEL.CFFM.DEPHT", "2"], "Did you mean MODEL.CFFM.DEPTH"),
-        (["--opts", "MODEL.META_ARCHITECTURE", "SemanticSegmentor"], "by a CFFMSegmentor"),
+        (["--opts", "MODEL.META_ARCHITECTURE", "SemanticSegmentor"], "_ARCHITECTURE CFFMSegmentor"),
     ],
 )
 def test_mistakes_end_in_one_line(demo, frames, tmp_path, arguments, message):
@@ -366,7 +366,15 @@ class TestNamesOfTheCheckpoint:
         )
         config = TOOL.parents[1] / "configs" / "vspw" / "segformer_mit_b0.yaml"
         arguments = ["--config-file", config, "--input", frames, "--output", tmp_path / "out"]
-        arguments += ["--opts", "MODEL.WEIGHTS", converted, "MODEL.DEVICE", "cpu"]
+        arguments += [
+            "--legend",
+            "over",
+            "--opts",
+            "MODEL.WEIGHTS",
+            converted,
+            "MODEL.DEVICE",
+            "cpu",
+        ]
         arguments += ["MODEL.SEM_SEG_HEAD.CONVS_DIM", 32, "MODEL.SEM_SEG_HEAD.NUM_CLASSES", 7]
         with caplog.at_level(logging.WARNING, logger="cffm_plugin"):
             assert demo(*arguments) == 0
