@@ -137,12 +137,12 @@ def test_a_file_is_imported_once_under_whatever_name_and_path(tmp_path, monkeypa
 
 
 def test_a_file_that_a_script_has_imported_is_not_imported_again(tmp_path, monkeypatch):
-    (tmp_path / "strangers_head.py").write_text(HEAD.format(name="StrangersHead"))
+    (tmp_path / "strangers_head.py").write_text(HEAD.format(name="HeadOfAFile"))
     monkeypatch.syspath_prepend(tmp_path)
     import strangers_head
 
     load_config("", ["MODEL.IMPORTS", str(tmp_path / "strangers_head.py")])
-    assert SEM_SEG_HEADS_REGISTRY.get("StrangersHead") is strangers_head.StrangersHead
+    assert SEM_SEG_HEADS_REGISTRY.get("HeadOfAFile") is strangers_head.HeadOfAFile
 
 
 def test_the_configs_folder_is_not_put_on_the_path(tmp_path):
