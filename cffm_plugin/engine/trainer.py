@@ -24,7 +24,7 @@ from ..data import (
 )
 from ..evaluation import VSPWEvaluator
 from ..inference import ClipsOfFrames, LabelMapPredictor
-from ..modeling import CFFMSegmentor, check_agreement
+from ..modeling import CFFMSegmentor, check_agreement, training_side
 from .loss_guard import stop_at_bad_loss
 from .optimizer import build_optimizer
 from .train_loop import AccumulatingTrainer
@@ -92,7 +92,7 @@ class CFFMTrainer(DefaultTrainer):
         """As in detectron2; refuses a head whose logits are not made of its embedding."""
         model = super().build_model(cfg)
         if isinstance(model, CFFMSegmentor):
-            check_agreement(model.head, model.backbone, _crop_side(cfg))
+            check_agreement(model.head, model.backbone, training_side(cfg))
         return model
 
     @classmethod
@@ -152,9 +152,3 @@ class CFFMTrainer(DefaultTrainer):
 def _streams(cfg: CfgNode) -> bool:
     """Whether evaluation reads videos frame by frame."""
     return cfg.TEST.STREAMING and not cfg.TEST.AUG.ENABLED
-
-
-def _crop_side(cfg: CfgNode) -> int:
-    """The side of training images, for heads that pool over windows of that size."""
-    crop = cfg.INPUT.CROP
-    return int(max(crop.SIZE)) if crop.ENABLED and crop.TYPE == "absolute" else 64

@@ -21,7 +21,13 @@ from ..checkpoint import ModelInfo, SegmentorCheckpointer
 from ..data import build_test_augmentations, inference_clip
 from ..data.clips import DEFAULT_OFFSETS, check_offsets
 from ..data.images import image_to_tensor
-from ..modeling import CFFMSegmentor, CoarseLogits, EncodedFrames
+from ..modeling import (
+    CFFMSegmentor,
+    CoarseLogits,
+    EncodedFrames,
+    check_agreement,
+    training_side,
+)
 
 Frame = np.ndarray | Tensor
 Output = Literal["labels", "probabilities", "logits"]
@@ -103,9 +109,14 @@ class StreamingSegmentor:
 
     @classmethod
     def from_config(cls, cfg: CfgNode, model: CFFMSegmentor | None = None) -> dict[str, Any]:
-        """``model``: by default that of the config, with the weights of MODEL.WEIGHTS."""
+        """``model``: by default that of the config, with the weights of MODEL.WEIGHTS.
+
+        Raises:
+            ValueError: its head's logits are not made of its embedding, see ``check_agreement``.
+        """
         if model is None:
             model = build_model(cfg)
+            check_agreement(model.head, model.backbone, training_side(cfg))
             info = ModelInfo.of_config(cfg)
             SegmentorCheckpointer(model, require_all=True, info=info).load(cfg.MODEL.WEIGHTS)
         return {

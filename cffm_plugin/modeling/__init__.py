@@ -3,7 +3,13 @@
 from .. import needs_detectron2  # noqa: F401  (says how to get it)
 from .backbone import MiT, TimmBackbone
 from .encoded import EncodedFrames
-from .heads import HeadEmbedding, SegFormerHead, check_agreement, embedding_of
+from .heads import (
+    HeadEmbedding,
+    SegFormerHead,
+    check_agreement,
+    embedding_of,
+    training_side,
+)
 from .label_maps import CoarseLogits
 from .normalization import resolve_normalization
 from .temporal import (
@@ -31,4 +37,5 @@ __all__ = [
     "check_agreement",
     "embedding_of",
     "resolve_normalization",
+    "training_side",
 ]

@@ -13,6 +13,7 @@ from tiny_dataset import TINY_COLORS
 
 from cffm_plugin.checkpoint import INFO_KEY, SegmentorCheckpointer, read_model_info
 from cffm_plugin.engine import CFFMTrainer, main
+from cffm_plugin.inference import StreamingSegmentor
 
 
 def build_trainer(cfg):
@@ -286,5 +287,6 @@ def test_a_head_whose_forward_is_something_else_is_refused(cfg):
 
     SEM_SEG_HEADS_REGISTRY.register(HeadThatAddsSomething)
     cfg.MODEL.SEM_SEG_HEAD.NAME = "HeadThatAddsSomething"
-    with pytest.raises(ValueError, match=r"HeadThatAddsSomething\.forward.*differ by up to"):
-        CFFMTrainer.build_model(cfg)
+    for build in (CFFMTrainer.build_model, StreamingSegmentor):
+        with pytest.raises(ValueError, match=r"HeadThatAddsSomething\.forward.*differ by up to"):
+            build(cfg)

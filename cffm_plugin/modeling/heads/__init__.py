@@ -1,6 +1,6 @@
 """Image heads, and the contract through which a temporal module sees any of them."""
 
-from .agreement import check_agreement
+from .agreement import check_agreement, training_side
 from .embedding import HeadEmbedding
 from .families import DeepLabV3Embedding, LogitsEmbedding, PredictorEmbedding, embedding_of
 from .segformer import SegFormerHead
@@ -13,4 +13,5 @@ __all__ = [
     "SegFormerHead",
     "check_agreement",
     "embedding_of",
+    "training_side",
 ]

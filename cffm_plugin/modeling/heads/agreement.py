@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 import torch
+from detectron2.config import CfgNode
 from torch import Tensor
 
 from ..label_maps import upsample
@@ -50,6 +51,12 @@ def check_agreement(head: HeadEmbedding, backbone: Any, largest_side: int = 64) 
             "what the head's own prediction is not made of. Make forward their result; or hide "
             "them, by a subclass with forward alone, so that the head's logits are refined."
         )
+
+
+def training_side(cfg: CfgNode) -> int:
+    """The side of training crops, for heads that pool over windows of that size."""
+    crop = cfg.INPUT.CROP
+    return int(max(crop.SIZE)) if crop.ENABLED and crop.TYPE == "absolute" else 64
 
 
 @torch.no_grad()
