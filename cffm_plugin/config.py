@@ -206,6 +206,9 @@ def _add_engine_keys(cfg: CfgNode) -> None:
     cfg.TEST.AUTOCAST = ""
     # They go through torch.compile: slow to start, then faster, most of all on a GPU.
     cfg.TEST.COMPILE = False
+    # The share of the past in every frame's class probabilities, averaged over a stream: 0 for none,
+    # below 1. It makes any model's video steadier, and blurs what moves.
+    cfg.TEST.SMOOTHING = 0.0
 
     # Prediction PNGs with the dataset's palette, and raw class indices, under
     # <output>/inference/result_submission/<video>/<frame>.png.

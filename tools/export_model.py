@@ -40,6 +40,11 @@ def main() -> None:
         cfg.MODEL.DEVICE = "cpu"
         cfg.TEST.AUTOCAST, cfg.TEST.COMPILE = "", False  # what is exported computes in float32
         complete_config(cfg)
+        if cfg.TEST.SMOOTHING:
+            raise ValueError(
+                f"TEST.SMOOTHING {cfg.TEST.SMOOTHING} can't be exported: the graphs give each "
+                "frame's logits. Export with TEST.SMOOTHING 0 and average where they run."
+            )
         segmentor = StreamingSegmentor(cfg)
         manifest = export_stream(
             segmentor.model,

@@ -23,7 +23,7 @@ from ..data import (
     names_and_colors,
 )
 from ..evaluation import VSPWEvaluator
-from ..inference import ClipsOfFrames, LabelMapPredictor
+from ..inference import ClipsOfFrames, LabelMapPredictor, check_smoothing
 from ..modeling import CFFMSegmentor, check_agreement, training_side
 from .loss_guard import stop_at_bad_loss
 from .optimizer import build_optimizer
@@ -131,6 +131,7 @@ class CFFMTrainer(DefaultTrainer):
         """
         check_num_classes(cfg.DATASETS.TEST, cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES)
         segmentor = getattr(model, "module", model)  # of DistributedDataParallel
+        check_smoothing(cfg.TEST.SMOOTHING, _streams(cfg))
         if cfg.TEST.AUG.ENABLED:
             logger.info("Test-time augmentation: scales %s", cfg.TEST.AUG.SCALES)
             model = ClipSegmentorWithTTA(cfg, segmentor)

@@ -3,12 +3,14 @@
 from .. import needs_detectron2  # noqa: F401  (says how to get it)
 from .classes import known_classes
 from .evaluating import ClipsOfFrames, LabelMapPredictor
+from .smoothing import check_smoothing
 from .streaming import StreamingSegmentor, compile_segmentor
 
 __all__ = [
     "ClipsOfFrames",
     "LabelMapPredictor",
     "StreamingSegmentor",
+    "check_smoothing",
     "compile_segmentor",
     "known_classes",
 ]

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from ..data import inference_clip
 from ..modeling import CFFMSegmentor
-from .streaming import StreamingSegmentor, needed_later, precision_and_compilation
+from .smoothing import check_smoothing, smooth
+from .streaming import StreamingSegmentor, needed_later, stream_options
 
 
 class LabelMapPredictor(nn.Module):
@@ -20,7 +21,10 @@ class LabelMapPredictor(nn.Module):
         frame_offsets: references relative to the target.
         streaming: whether videos come as streams, a record's ``image`` being its frame alone; or as
             clips, ``image`` being the whole clip.
-        options: ``autocast`` and ``compiled`` of ``StreamingSegmentor``.
+        options: ``autocast``, ``compiled`` and ``smoothing`` of ``StreamingSegmentor``.
+
+    Raises:
+        ValueError: ``smoothing`` of clips, which have no past but their references.
     """
 
     @configurable
@@ -33,6 +37,7 @@ class LabelMapPredictor(nn.Module):
         **options: Any,
     ):
         super().__init__()
+        check_smoothing(options.get("smoothing", 0.0), streaming)
         self.model = model
         self.streaming = streaming
         self.stream = StreamingSegmentor(model, frame_offsets=frame_offsets, **options)
@@ -45,7 +50,7 @@ class LabelMapPredictor(nn.Module):
             "model": model,
             "frame_offsets": cfg.MODEL.TEMPORAL.FRAME_OFFSETS,
             "streaming": streaming,
-            **precision_and_compilation(cfg),
+            **stream_options(cfg),
         }
 
     @torch.inference_mode()
@@ -82,26 +87,44 @@ class ClipsOfFrames(nn.Module):
     Args:
         model: takes clips and gives logits, as a CFFMSegmentor does.
         frame_offsets: references relative to the target; () for the target alone.
+        smoothing: as of ``StreamingSegmentor``, but at full resolution.
     """
 
     @configurable
-    def __init__(self, model: nn.Module, *, frame_offsets: Sequence[int]):
+    def __init__(
+        self, model: nn.Module, *, frame_offsets: Sequence[int], smoothing: float = 0.0
+    ):
         super().__init__()
+        check_smoothing(smoothing)
         self.model = model
         self.frame_offsets = tuple(frame_offsets)
+        self.smoothing = smoothing
         self._frames: dict[int, Tensor] = {}
+        self._average: Tensor | None = None
 
     @classmethod
     def from_config(cls, cfg: CfgNode, model: nn.Module) -> dict[str, Any]:
         node = cfg.MODEL.TEMPORAL
-        return {"model": model, "frame_offsets": node.FRAME_OFFSETS if node.ENABLED else ()}
+        return {
+            "model": model,
+            "frame_offsets": node.FRAME_OFFSETS if node.ENABLED else (),
+            "smoothing": cfg.TEST.SMOOTHING,
+        }
 
     def forward(self, batched_inputs: list[dict[str, Any]]) -> Any:
         """
         Args:
             batched_inputs: frames of videos in order, with their ``frame_index``.
         """
-        return self.model([item | {"image": self._clip_of(item)} for item in batched_inputs])
+        outputs = self.model([item | {"image": self._clip_of(item)} for item in batched_inputs])
+        if not self.smoothing:
+            return outputs
+        return [self._smooth(item, output) for item, output in zip(batched_inputs, outputs)]
+
+    def _smooth(self, item: dict[str, Any], output: dict[str, Any]) -> dict[str, Any]:
+        past = None if item["frame_index"] == 0 else self._average
+        logits, self._average = smooth(output["sem_seg"], past, self.smoothing)
+        return output | {"sem_seg": logits}
 
     def _clip_of(self, item: dict[str, Any]) -> list[Tensor]:
         index, image = item["frame_index"], item["image"]

@@ -7,7 +7,7 @@ once, and the result is that of the clip to the bit.
 
 import logging
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -28,6 +28,8 @@ from ..modeling import (
     check_agreement,
     training_side,
 )
+from ..modeling.label_maps import resize
+from .smoothing import check_smoothing, smooth
 
 Frame = np.ndarray | Tensor
 Output = Literal["labels", "probabilities", "logits"]
@@ -44,11 +46,13 @@ class _Stream:
         size: height and width of its frames, as they are encoded.
         index: of the next frame.
         kept: past frame -> its tokens in the slots that later frames need, see ``Tokens``.
+        average: with smoothing, class probabilities so far, (K, h, w) at the head's stride.
     """
 
     size: tuple[int, int]
     index: int = 0
     kept: dict[int, Any] = field(default_factory=dict)
+    average: Tensor | None = None
 
 
 class StreamingSegmentor:
@@ -74,9 +78,11 @@ class StreamingSegmentor:
         autocast: a dtype to compute in, such as ``torch.bfloat16``; None for the weights' own.
         compiled: backbone and temporal module go through ``torch.compile``, once for every size of
             frames.
+        smoothing: share of the past in every frame's class probabilities, which are averaged at the
+            head's stride, see ``smooth``; 0 for none.
 
     Raises:
-        ValueError: ``frame_offsets`` do not fit the model.
+        ValueError: ``frame_offsets`` do not fit the model, or ``smoothing`` is no share below 1.
     """
 
     @configurable
@@ -89,7 +95,9 @@ class StreamingSegmentor:
         image_format: str = "RGB",
         autocast: torch.dtype | None = None,
         compiled: bool = False,
+        smoothing: float = 0.0,
     ):
+        check_smoothing(smoothing)
         if image_format not in ("RGB", "BGR"):
             raise ValueError(f'image_format is "RGB" or "BGR", got "{image_format}"')
         check_offsets(frame_offsets)
@@ -103,6 +111,7 @@ class StreamingSegmentor:
         self.augmentations = T.AugmentationList(augmentations)
         self.image_format = image_format
         self.autocast = autocast
+        self.smoothing = smoothing
         if compiled:
             compile_segmentor(model)
         self._streams: dict[Hashable, _Stream] = {}
@@ -124,7 +133,7 @@ class StreamingSegmentor:
             "frame_offsets": cfg.MODEL.TEMPORAL.FRAME_OFFSETS,
             "augmentations": build_test_augmentations(cfg),
             "image_format": cfg.INPUT.FORMAT,
-            **precision_and_compilation(cfg),
+            **stream_options(cfg),
         }
 
     def reset(self, stream: Hashable | None = None) -> None:
@@ -215,7 +224,15 @@ class StreamingSegmentor:
         else:
             logits = self.model.classify(encoded)
         self._remember(streams, encoded)
-        return self.model.coarse(logits, encoded, output_sizes)
+        coarse = self.model.coarse(logits, encoded, output_sizes)
+        if self.smoothing:
+            coarse = [self._smooth(stream, c) for stream, c in zip(streams, coarse)]
+        return coarse
+
+    def _smooth(self, stream: _Stream, coarse: CoarseLogits) -> CoarseLogits:
+        logits = resize(coarse.values[None], coarse.embedding_size)[0]
+        logits, stream.average = smooth(logits, stream.average, self.smoothing)
+        return replace(coarse, values=logits)
 
     def _references_of(self, stream: _Stream) -> list[Any]:
         """What a stream's next frame looks at, oldest first; [] where it has no past."""
@@ -272,8 +289,8 @@ class StreamingSegmentor:
         return torch.autocast(device, dtype=self.autocast, enabled=self.autocast is not None)
 
 
-def precision_and_compilation(cfg: CfgNode) -> dict[str, Any]:
-    """``autocast`` and ``compiled`` of ``TEST``.
+def stream_options(cfg: CfgNode) -> dict[str, Any]:
+    """``autocast``, ``compiled`` and ``smoothing`` of ``TEST``.
 
     Raises:
         ValueError: TEST.AUTOCAST is no kind of mixed precision.
@@ -281,7 +298,11 @@ def precision_and_compilation(cfg: CfgNode) -> dict[str, Any]:
     name = cfg.TEST.AUTOCAST
     if name not in ("", "bfloat16", "float16"):
         raise ValueError(f'TEST.AUTOCAST is "bfloat16", "float16" or "" for none, got {name!r}')
-    return {"autocast": getattr(torch, name) if name else None, "compiled": cfg.TEST.COMPILE}
+    return {
+        "autocast": getattr(torch, name) if name else None,
+        "compiled": cfg.TEST.COMPILE,
+        "smoothing": cfg.TEST.SMOOTHING,
+    }
 
 
 def compile_segmentor(model: CFFMSegmentor) -> None:

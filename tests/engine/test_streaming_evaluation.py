@@ -69,3 +69,13 @@ def test_mixed_precision_is_near_and_unknown_ones_are_errors(cfg):
     cfg.TEST.AUTOCAST = "half"
     with pytest.raises(ValueError, match="TEST.AUTOCAST.*'half'"):
         CFFMTrainer.test(cfg, model)
+
+
+def test_smoothing_is_evaluated_and_needs_streams(cfg):
+    model = make_model(cfg)
+    plain = CFFMTrainer.test(cfg, model)["sem_seg"]["mVC8"]
+    cfg.TEST.SMOOTHING = 0.8
+    assert CFFMTrainer.test(cfg, model)["sem_seg"]["mVC8"] > plain
+    cfg.TEST.AUG.ENABLED = True
+    with pytest.raises(ValueError, match="TEST.SMOOTHING.*TEST.AUG.ENABLED False"):
+        CFFMTrainer.test(cfg, model)

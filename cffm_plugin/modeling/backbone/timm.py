@@ -82,6 +82,8 @@ class TimmBackbone(Backbone):
             **blueprint.options,
         )
         _drop_unused_blocks(self.extractor)
+        # Convolutions of narrow and depthwise layers are a quarter faster so, on a CPU too.
+        self.extractor.to(memory_format=torch.channels_last)
         if checkpoint:
             self.load_checkpoint(checkpoint)
 

@@ -1,0 +1,86 @@
+"""What a finished run has to say: scores, parameters, steps, time."""
+
+import json
+import math
+import statistics
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+# Columns of tables, in percent: name -> where vspw_results.json has it.
+METRICS: Mapping[str, tuple[str, ...]] = {
+    "mIoU": ("sem_seg", "mIoU"),
+    "fwIoU": ("sem_seg", "fwIoU"),
+    "mVC8": ("sem_seg", "mVC8"),
+    "mVC16": ("sem_seg", "mVC16"),
+    "TA8": ("strict", "over_windows", "temporal_accuracy8"),
+    "TA16": ("strict", "over_windows", "temporal_accuracy16"),
+}
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """Of one run.
+
+    Attributes:
+        scores: dataset -> metric -> percent, NaN where undefined. ``TA8`` and ``TA16`` are temporal
+            accuracies: of the pixels whose truth is one class over so many frames, the share whose
+            prediction is that class in all of them.
+        parameters: of the model, None of an evaluation.
+        steps: of training.
+        seconds_per_step: the median, None of an evaluation.
+    """
+
+    scores: dict[str, dict[str, float]]
+    parameters: int | None = None
+    steps: int | None = None
+    seconds_per_step: float | None = None
+
+
+def read_results(folder: Path) -> RunResult:
+    """The results in a run's folder.
+
+    Raises:
+        FileNotFoundError: it has none; evaluation did not run, or no frame has labels.
+        ValueError: a file is damaged.
+    """
+    files = sorted((folder / "inference").rglob("vspw_results.json"))
+    if not files:
+        raise FileNotFoundError(
+            f"{folder / 'inference'}: there is no vspw_results.json. Does DATASETS.TEST name a "
+            "dataset with labels?"
+        )
+    scores = {}
+    for file in files:
+        try:
+            found = json.loads(file.read_text())
+            scores[found["dataset"]] = {m: _percent(found, at) for m, at in METRICS.items()}
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{file} is damaged: expected an evaluation's results") from error
+    weights = folder / "model_final.pth"
+    if not weights.exists():
+        return RunResult(scores)
+    times, steps = _times(folder / "metrics.json")
+    return RunResult(scores, _parameters(weights), steps, statistics.median(times))
+
+
+def _percent(found: Any, path: tuple[str, ...]) -> float:
+    for key in path:
+        found = found[key]
+    return math.nan if found is None else float(found)
+
+
+def _times(metrics: Path) -> tuple[list[float], int]:
+    """Seconds of steps as they were written, and the number of steps."""
+    rows = [json.loads(line) for line in metrics.read_text().splitlines()]
+    return [row["time"] for row in rows if "time" in row], max(r["iteration"] for r in rows)
+
+
+def _parameters(weights: Path) -> int:
+    """Numbers that a checkpoint's model has learned; running statistics are none."""
+    model = torch.load(weights, map_location="cpu", weights_only=True)["model"]
+    statistics_of_norms = ("running_mean", "running_var", "num_batches_tracked")
+    return sum(w.numel() for name, w in model.items() if not name.endswith(statistics_of_norms))

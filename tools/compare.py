@@ -1,0 +1,126 @@
+#!/usr/bin/env python3
+"""Trains and evaluates several configs with several seeds, and writes one table of all.
+
+    python tools/compare.py --start configs/camvid/segformer_efficientnet_lite0_half.yaml \\
+        --configs configs/camvid/segformer_efficientnet_lite0_half_continued.yaml \\
+                  configs/camvid/cffm_efficientnet_lite0_half_continued.yaml \\
+        --seeds 1 2 3 --smoothing 0.3 0.5 --jobs 2 --output output/compare/camvid
+
+The first config is the one that the others are compared with, seed by seed. With --start, the runs
+of a seed start from that config's model of that seed. Writes comparison.md and comparison.json.
+Stopped, and called again in the same way, it goes on where it was: what is finished is not done
+again.
+"""
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+from cffm_plugin.experiments import Comparison, Run, RunResult, read_results, run_all
+
+TRAIN_NET = Path(__file__).resolve().parent / "train_net.py"
+
+
+def main() -> None:
+    args = parse_args()
+    names = [Path(config).stem for config in args.configs]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        sys.exit(f"--configs: models are called after their files, so {twice[0]} can stand once")
+    smoothed = [f"{name}, smoothing {a:g}" for name in names for a in args.smoothing]
+    runs = {
+        (model, seed): run
+        for seed in args.seeds
+        for model, run in runs_of_seed(args, dict(zip(names, args.configs)), seed).items()
+    }
+    environment = dict(os.environ)
+    if args.jobs > 1:  # processes that share the cores
+        threads = max(1, (os.cpu_count() or 1) // args.jobs)
+        environment.setdefault("OMP_NUM_THREADS", str(threads))
+    try:
+        failed = run_all(list(runs.values()), jobs=args.jobs, environment=environment)
+        results = read_all(runs, [*names, *smoothed])
+    except (KeyError, ValueError, FileNotFoundError) as error:
+        sys.exit(str(error.args[0] if isinstance(error, KeyError) else error))
+    except KeyboardInterrupt:
+        sys.exit("\nStopped. The same command goes on from here.")
+    if results:
+        comparison = Comparison([*names, *smoothed], args.seeds, results)
+        (args.output / "comparison.md").write_text(comparison.markdown())
+        (args.output / "comparison.json").write_text(
+            json.dumps(comparison.as_json(), indent=1) + "\n"
+        )
+        print(f"\n{comparison.markdown()}\n{args.output / 'comparison.md'}")
+        print(args.output / "comparison.json")
+    if failed:
+        sys.exit(f"Failed or not run: {', '.join(run.name for run in failed)}")
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--configs", nargs="+", required=True, metavar="YAML", help="the models")
+    parser.add_argument("--start", metavar="YAML", help="a model to train first, of every seed")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3], help="%(default)s")
+    parser.add_argument(
+        "--smoothing",
+        type=float,
+        nargs="+",
+        default=[],
+        metavar="A",
+        help="evaluate every model with TEST.SMOOTHING A too",
+    )
+    parser.add_argument("--jobs", type=int, default=1, help="runs at a time (%(default)s)")
+    parser.add_argument("--output", type=Path, required=True, help="folder of all runs")
+    parser.add_argument(
+        "opts", nargs=argparse.REMAINDER, help="KEY VALUE overrides for every training"
+    )
+    args = parser.parse_args()
+    args.output = args.output.resolve()
+    return args
+
+
+def runs_of_seed(args: argparse.Namespace, configs: dict[str, str], seed: int) -> dict[str, Run]:
+    """Model -> its run, each after those that it needs."""
+    common = (*args.opts, "SEED", str(seed))
+    runs: dict[str, Run] = {}
+    weights: tuple[str, ...] = ()
+    needs: tuple[Run, ...] = ()
+    if args.start:
+        folder = args.output / "start" / f"seed{seed}"
+        start = Run(f"start, seed {seed}", folder, TRAIN_NET, args.start, common)
+        runs["start"] = start
+        weights, needs = ("MODEL.WEIGHTS", str(folder / "model_final.pth")), (start,)
+    for name, config in configs.items():
+        folder = args.output / name / f"seed{seed}"
+        title = f"{name}, seed {seed}"
+        training = Run(title, folder, TRAIN_NET, config, (*common, *weights), needs=needs)
+        runs[name] = training
+        trained = ("MODEL.WEIGHTS", str(folder / "model_final.pth"))
+        for a in args.smoothing:
+            runs[f"{name}, smoothing {a:g}"] = Run(
+                f"{name}, smoothing {a:g}, seed {seed}",
+                folder / f"smoothing_{a:g}",
+                TRAIN_NET,
+                config,
+                (*common, *trained, "TEST.SMOOTHING", str(a)),
+                eval_only=True,
+                needs=(training,),
+            )
+    return runs
+
+
+def read_all(runs: dict[tuple[str, int], Run], models: list[str]) -> dict[tuple[str, int], RunResult]:
+    """The results of the models' runs that have finished."""
+    return {
+        (model, seed): read_results(run.folder)
+        for (model, seed), run in runs.items()
+        if model in models and run.seconds() is not None
+    }
+
+
+if __name__ == "__main__":
+    main()
