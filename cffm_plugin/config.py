@@ -74,7 +74,8 @@ def _add_temporal_keys(cfg: CfgNode) -> None:
     cfg.MODEL.TEMPORAL = CfgNode()
     # False: the plain image segmentor, with the same data, trainer and evaluator.
     cfg.MODEL.TEMPORAL.ENABLED = True
-    # The temporal module, a name in cffm_plugin.modeling.TEMPORAL_REGISTRY.
+    # The temporal module, a name in cffm_plugin.modeling.TEMPORAL_REGISTRY. "CFFM": the paper's, as
+    # the authors' weights need it. "CFFMRecall": looks at the past cell by cell as well.
     cfg.MODEL.TEMPORAL.NAME = "CFFM"
     # Reference frames relative to the target, oldest first, all negative.
     cfg.MODEL.TEMPORAL.FRAME_OFFSETS = (-9, -6, -3)
@@ -121,6 +122,10 @@ def _add_temporal_keys(cfg: CfgNode) -> None:
     cfg.MODEL.CFFM.TARGET_KERNEL = 5
     # Hidden width of the blocks' MLP over their width.
     cfg.MODEL.CFFM.MLP_RATIO = 4.0
+    # CFFMRecall: how far a cell of the target looks in each past frame, in cells to either side;
+    # and the channels by which cells are compared.
+    cfg.MODEL.CFFM.RECALL_RADIUS = 1
+    cfg.MODEL.CFFM.RECALL_KEY_DIM = 32
 
 
 def _add_segmentor_keys(cfg: CfgNode) -> None:
@@ -206,8 +211,8 @@ def _add_engine_keys(cfg: CfgNode) -> None:
     cfg.TEST.AUTOCAST = ""
     # They go through torch.compile: slow to start, then faster, most of all on a GPU.
     cfg.TEST.COMPILE = False
-    # The share of the past in every frame's class probabilities, averaged over a stream: 0 for none,
-    # below 1. It makes any model's video steadier, and blurs what moves.
+    # The share of the past in every frame's class probabilities, averaged over a stream: 0 for
+    # none, below 1. It makes any model's video steadier, and blurs what moves.
     cfg.TEST.SMOOTHING = 0.0
 
     # Prediction PNGs with the dataset's palette, and raw class indices, under

@@ -113,7 +113,9 @@ def runs_of_seed(args: argparse.Namespace, configs: dict[str, str], seed: int) -
     return runs
 
 
-def read_all(runs: dict[tuple[str, int], Run], models: list[str]) -> dict[tuple[str, int], RunResult]:
+def read_all(
+    runs: dict[tuple[str, int], Run], models: list[str]
+) -> dict[tuple[str, int], RunResult]:
     """The results of the models' runs that have finished."""
     return {
         (model, seed): read_results(run.folder)

@@ -3,8 +3,9 @@
 
 Writes a small synthetic dataset in VSPW's format, trains an image segmentor on it, and from that
 one checkpoint goes on in two ways for about the same time: as the image segmentor that it is, and
-with CFFM on top. Evaluates both and writes metrics.json and preview.png. Every step is a command
-that you could type; what it prints goes to a log file in the step's folder.
+with CFFM on top. Evaluates both, as they are and with their probabilities averaged over frames
+(TEST.SMOOTHING), and writes metrics.json and preview.png. Every step is a command that you could
+type; what it prints goes to a log file in the step's folder.
 
     python tools/quickstart.py --output output/quickstart
 """
@@ -18,23 +19,44 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
-from detectron2.modeling import build_model
-from detectron2.utils.logger import setup_logger
 from tabulate import tabulate
 
-from cffm_plugin.config import load_config
+import cffm_plugin.synthetic  # noqa: F401  (registers the dataset)
 from cffm_plugin.data import read_image, read_mask
+from cffm_plugin.experiments import Run, read_results, run_all
 from cffm_plugin.video.painting import colorize, comparison_sheet
 
 ROOT = Path(__file__).resolve().parents[1]
-METRICS = ("mIoU", "fwIoU", "mVC8", "mVC16")
+DATASET = "synthetic_vspw_val"
+METRICS = ("mIoU", "fwIoU", "mVC8", "mVC16", "TA8")
 MODELS = {"baseline": "image baseline", "cffm": "CFFM"}
+SMOOTHING = 0.5
 PREVIEW_FRAMES = (10, 13, 16, 19)
 
 
 def main() -> None:
+    args = parse_args()
+    output = args.output.resolve()
+    os.environ["DETECTRON2_DATASETS"] = str(output / "datasets")
+    started = time.perf_counter()
+    write_dataset(output, args.videos)
+    runs = make_runs(output, args.opts)
+    for run in runs:
+        shutil.rmtree(run.folder, ignore_errors=True)
+    if run_all(runs):
+        sys.exit(1)
+    metrics = {name: measure(run) for name, run in zip(row_titles(), runs[1:], strict=True)}
+    (output / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
+    preview(output).save(output / "preview.png")
+    print(f"\n{table(metrics)}\n")
+    print(f"{output / 'metrics.json'}\n{output / 'preview.png'}")
+    print(f"Done in {time.perf_counter() - started:.0f} s")
+
+
+def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -50,89 +72,79 @@ def main() -> None:
     parser.add_argument(
         "opts", nargs=argparse.REMAINDER, help="KEY VALUE overrides for every training"
     )
-    args = parser.parse_args()
-    output = args.output.resolve()
-    datasets = output / "datasets"
-    os.environ["DETECTRON2_DATASETS"] = str(datasets)
-    started = time.perf_counter()
-
-    step("Writing a synthetic dataset in VSPW's format", output / "dataset.log")
-    run(
-        output / "dataset.log",
-        ROOT / "tools" / "make_synthetic_vspw.py",
-        *("--output", datasets / "synthetic_vspw", "--videos", *args.videos),
-    )
-    train(output, "segformer", "Training the image segmentor", "", args.opts)
-    image_segmentor = output / "segformer" / "model_final.pth"
-    seconds = {
-        "baseline": train(
-            output, "baseline", "Training it on: the image baseline", image_segmentor, args.opts
-        ),
-        "cffm": train(output, "cffm", "Training CFFM on top of it", image_segmentor, args.opts),
-    }
-
-    metrics = {name: measure(output / name, seconds[name]) for name in MODELS}
-    (output / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
-    preview(output).save(output / "preview.png")
-    print(f"\n{table(metrics)}\n")
-    print(f"{output / 'metrics.json'}\n{output / 'preview.png'}")
-    print(f"Done in {time.perf_counter() - started:.0f} s")
+    return parser.parse_args()
 
 
-def step(title: str, log: Path) -> None:
-    log.parent.mkdir(parents=True, exist_ok=True)
-    print(f"{title} ({log})", flush=True)
-
-
-def run(log: Path, *arguments: object) -> None:
-    """Run a Python script with its output in a log file; on failure show the log's end and stop."""
-    command = [sys.executable, *map(str, arguments)]
+def write_dataset(output: Path, videos: list[int]) -> None:
+    """Run the tool; a terminal sees its bar, what it prints goes to a log."""
+    log = output / "dataset.log"
+    output.mkdir(parents=True, exist_ok=True)
+    print(f"Writing a synthetic dataset in VSPW's format ({log})", flush=True)
+    command = [
+        *(sys.executable, str(ROOT / "tools" / "make_synthetic_vspw.py")),
+        *("--output", str(output / "datasets" / "synthetic_vspw"), "--videos", *map(str, videos)),
+    ]
     with log.open("w") as file:
         file.write(f"{shlex.join(command)}\n")
         file.flush()
-        result = subprocess.run(command, cwd=ROOT, stdout=file, stderr=subprocess.STDOUT)
-    if result.returncode:
-        end = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
-        sys.exit(f"{end}\n\nThis step failed, see {log}: {shlex.join(command)}")
+        bar = None if sys.stderr.isatty() else file
+        failed = subprocess.run(command, stdout=file, stderr=bar).returncode
+    if failed:
+        sys.exit(f"{log.read_text(errors='replace')}\nThis step failed, see {log}")
 
 
-def train(output: Path, name: str, title: str, weights: object, opts: list[str]) -> float:
-    """Train and evaluate one of configs/quickstart; returns the seconds it took."""
-    folder = output / name
-    shutil.rmtree(folder, ignore_errors=True)
-    log = output / f"{name}.log"
-    step(title, log)
-    start = time.perf_counter()
-    run(
-        log,
-        ROOT / "tools" / "train_net.py",
-        *("--config-file", ROOT / "configs" / "quickstart" / f"{name}.yaml"),
-        *("OUTPUT_DIR", folder, "MODEL.WEIGHTS", weights, "TEST.SAVE_PREDICTIONS", "True", *opts),
-    )
-    return time.perf_counter() - start
+def make_runs(output: Path, opts: list[str]) -> list[Run]:
+    """The image segmentor's training, then those of ``MODELS``, each before its smoothing."""
+
+    def run(folder: Path, name: str, config: str, *keys: object, **options: Any) -> Run:
+        file = ROOT / "configs" / "quickstart" / f"{config}.yaml"
+        overrides = (*map(str, keys), *opts)
+        return Run(name, folder, ROOT / "tools" / "train_net.py", str(file), overrides, **options)
+
+    start = run(output / "segformer", "the image segmentor", "segformer", "MODEL.WEIGHTS", "")
+    runs = [start]
+    for config, name in MODELS.items():
+        folder = output / config
+        training = run(
+            *(folder, f"{name}, from there on", config, "TEST.SAVE_PREDICTIONS", True),
+            *("MODEL.WEIGHTS", start.folder / "model_final.pth"),
+            needs=(start,),
+        )
+        smoothed = run(
+            *(folder / "smoothed", f"{name}, smoothed", config, "TEST.SMOOTHING", SMOOTHING),
+            *("MODEL.WEIGHTS", folder / "model_final.pth"),
+            eval_only=True,
+            needs=(training,),
+        )
+        runs += [training, smoothed]
+    return runs
 
 
-def measure(folder: Path, seconds: float) -> dict[str, float]:
-    """The scores of a finished run, its parameters in millions and its time."""
-    scores = json.loads((folder / "inference" / "vspw_results.json").read_text())["sem_seg"]
-    setup_logger(name="detectron2").setLevel("WARNING")
-    model = build_model(load_config(str(folder / "config.yaml")))
-    parameters = sum(parameter.numel() for parameter in model.parameters())
-    return {name: scores[name] for name in METRICS} | {
-        "parameters_M": parameters / 1e6,
-        "time_s": seconds,
-    }
+def row_titles() -> list[str]:
+    return [t for name in MODELS.values() for t in (name, f"{name}, smoothing {SMOOTHING:g}")]
 
 
-def table(metrics: dict[str, dict[str, float]]) -> str:
+def measure(run: Run) -> dict[str, float | None]:
+    """The scores of a finished run; of a training also its parameters in millions and its time."""
+    result = read_results(run.folder)
+    metrics: dict[str, float | None] = {name: result.scores[DATASET][name] for name in METRICS}
+    if result.parameters is not None:
+        metrics |= {"parameters_M": result.parameters / 1e6, "time_s": run.seconds()}
+    return metrics
+
+
+def table(metrics: dict[str, dict[str, float | None]]) -> str:
     rows = [
         [
-            MODELS[name],
+            title,
             *(f"{row[metric]:.2f}" for metric in METRICS),
-            f"{row['parameters_M']:.2f} M",
-            f"{row['time_s']:.0f} s",
+            *(
+                (f"{row['parameters_M']:.2f} M", f"{row['time_s']:.0f} s")
+                if "time_s" in row
+                else ()
+            ),
         ]
-        for name, row in metrics.items()
+        for title, row in metrics.items()
     ]
     header = ["", *METRICS, "parameters", "time"]
     return tabulate(rows, header, tablefmt="github", disable_numparse=True)
@@ -140,9 +152,8 @@ def table(metrics: dict[str, dict[str, float]]) -> str:
 
 def preview(output: Path):
     """A few frames of the first validation video: input, truth and both predictions."""
-    dataset = "synthetic_vspw_val"
-    metadata = MetadataCatalog.get(dataset)
-    frames = [r for r in DatasetCatalog.get(dataset) if r["frame_index"] in PREVIEW_FRAMES]
+    metadata = MetadataCatalog.get(DATASET)
+    frames = [r for r in DatasetCatalog.get(DATASET) if r["frame_index"] in PREVIEW_FRAMES]
     frames = frames[: len(PREVIEW_FRAMES)]
     rows, shown = [], set()
     for record in frames:

@@ -4,15 +4,19 @@ from .assembling import CoarseToFineAssembling, WindowPooling
 from .cffm import CFFM, CFFMBlock
 from .mining import CrossFrameMining
 from .prototypes import PrototypeBlock, prototype_frames
+from .recall import CFFMRecall, FrameRecall, RecallTokens
 from .tokens import FrameTokens
 
 __all__ = [
     "CFFM",
     "CFFMBlock",
+    "CFFMRecall",
     "CoarseToFineAssembling",
     "CrossFrameMining",
+    "FrameRecall",
     "FrameTokens",
     "PrototypeBlock",
+    "RecallTokens",
     "WindowPooling",
     "prototype_frames",
 ]

@@ -177,11 +177,7 @@ class CFFM(nn.Module):
         Raises:
             ValueError: a clip of another shape.
         """
-        if clip.dim() != 5 or clip.shape[1] != self.num_references + 1:
-            raise ValueError(
-                f"CFFM with {self.num_references} reference frames takes a clip of shape "
-                f"(B, {self.num_references + 1}, {self.dim}, H, W), got {tuple(clip.shape)}"
-            )
+        self.check_clip(clip)
         *references, target = clip.unbind(1)
         return self.mine(
             target,
@@ -222,6 +218,32 @@ class CFFM(nn.Module):
         Raises:
             ValueError: another number of references, or of another size.
         """
+        self.check_references(target, references)
+        target = target.permute(0, 2, 3, 1)
+        for i, block in enumerate(self.blocks):
+            keys_values = _keys_values_of(references, i)
+            if self.activation_checkpointing and torch.is_grad_enabled():
+                target = checkpoint(block, target, keys_values, use_reentrant=False)
+            else:
+                target = block(target, keys_values)
+        return target.permute(0, 3, 1, 2)
+
+    def check_clip(self, clip: Tensor) -> None:
+        """
+        Raises:
+            ValueError: it has another shape than ``forward`` takes.
+        """
+        if clip.dim() != 5 or clip.shape[1] != self.num_references + 1:
+            raise ValueError(
+                f"CFFM with {self.num_references} reference frames takes a clip of shape "
+                f"(B, {self.num_references + 1}, {self.dim}, H, W), got {tuple(clip.shape)}"
+            )
+
+    def check_references(self, target: Tensor, references: Sequence[FrameTokens]) -> None:
+        """
+        Raises:
+            ValueError: target and references are not what ``mine`` takes.
+        """
         self._check_frame(target, "target")
         height, width = target.shape[2:]
         if len(references) != self.num_references:
@@ -232,14 +254,6 @@ class CFFM(nn.Module):
                     f"the target's features are {height}x{width}, those of a reference "
                     f"{tokens.height}x{tokens.width}: a clip's frames must have one size"
                 )
-        target = target.permute(0, 2, 3, 1)
-        for i, block in enumerate(self.blocks):
-            keys_values = _keys_values_of(references, i)
-            if self.activation_checkpointing and torch.is_grad_enabled():
-                target = checkpoint(block, target, keys_values, use_reentrant=False)
-            else:
-                target = block(target, keys_values)
-        return target.permute(0, 3, 1, 2)
 
     def _check_frame(self, frame: Tensor, name: str) -> None:
         if frame.dim() != 4 or frame.shape[1] != self.dim:

@@ -85,7 +85,7 @@ class Progress:
         return f"[{done}/{len(self._runs)}]"
 
     def _eta(self) -> str:
-        """", ETA 1:02:03", or nothing where it can't be known yet."""
+        """ ", ETA 1:02:03", or nothing where it can't be known yet."""
         left = 0.0
         jobs = max(1, len(self._started))
         for run in self._runs:

@@ -31,7 +31,7 @@ class RunResult:
             prediction is that class in all of them.
         parameters: of the model, None of an evaluation.
         steps: of training.
-        seconds_per_step: the median, None of an evaluation.
+        seconds_per_step: the median; None of an evaluation, and of a training too short to say.
     """
 
     scores: dict[str, dict[str, float]]
@@ -64,7 +64,8 @@ def read_results(folder: Path) -> RunResult:
     if not weights.exists():
         return RunResult(scores)
     times, steps = _times(folder / "metrics.json")
-    return RunResult(scores, _parameters(weights), steps, statistics.median(times))
+    seconds_per_step = statistics.median(times) if times else None
+    return RunResult(scores, _parameters(weights), steps, seconds_per_step)
 
 
 def _percent(found: Any, path: tuple[str, ...]) -> float:

@@ -1,4 +1,4 @@
-"""Running commands that train or evaluate, a few at a time, so that all can be stopped and resumed."""
+"""Commands that train or evaluate, run a few at a time, so that all can be stopped and resumed."""
 
 import json
 import shlex

@@ -102,17 +102,12 @@ class Comparison:
 
     def _costs(self, model: str) -> list[str] | None:
         """Parameters, steps and time, of models that were trained for this."""
-        trained = [
-            result
-            for seed in self.seeds
-            if (result := self.results.get((model, seed))) is not None
-            and result.seconds_per_step is not None
-        ]
-        if not trained:
+        trained = [self.results[model, s] for s in self.seeds if (model, s) in self.results]
+        if not trained or trained[0].parameters is None:
             return None
-        seconds = statistics.mean(r.seconds_per_step or 0.0 for r in trained)
-        parameters = (trained[0].parameters or 0) / 1e6
-        return [model, f"{parameters:.2f} M", str(trained[0].steps), f"{seconds:.3f}"]
+        times = [r.seconds_per_step for r in trained if r.seconds_per_step is not None]
+        seconds = f"{statistics.mean(times):.3f}" if times else "-"
+        return [model, f"{trained[0].parameters / 1e6:.2f} M", str(trained[0].steps), seconds]
 
 
 def _mean(values: dict[int, float], signed: bool = False) -> str:
@@ -129,9 +124,10 @@ def _mean(values: dict[int, float], signed: bool = False) -> str:
 
 
 def _statistics(values: dict[int, float]) -> dict[str, Any]:
-    """Mean, sample standard deviation (None of one seed), the least, and each seed's."""
-    if not values:
-        return {"seeds": {}}
+    """Mean, sample standard deviation (None of one seed), the least, and each seed's; of undefined
+    scores the last alone."""
+    if not values or any(math.isnan(v) for v in values.values()):
+        return {"seeds": values}
     return {
         "mean": statistics.mean(values.values()),
         "std": statistics.stdev(values.values()) if len(values) > 1 else None,

@@ -91,9 +91,7 @@ class ClipsOfFrames(nn.Module):
     """
 
     @configurable
-    def __init__(
-        self, model: nn.Module, *, frame_offsets: Sequence[int], smoothing: float = 0.0
-    ):
+    def __init__(self, model: nn.Module, *, frame_offsets: Sequence[int], smoothing: float = 0.0):
         super().__init__()
         check_smoothing(smoothing)
         self.model = model

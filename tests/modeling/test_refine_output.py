@@ -7,6 +7,7 @@ from tiny_models import NUM_CLASSES, make_clip, make_parts
 from torch import nn
 
 from cffm_plugin import CFFM
+from cffm_plugin.core import CFFMRecall
 from cffm_plugin.inference import StreamingSegmentor
 from cffm_plugin.modeling import CFFMSegmentor, FrameMap, PrototypeBranch, TemporalHead
 
@@ -31,6 +32,7 @@ class MeanOfPast(nn.Module):
 
 MODULES = {
     "cffm": lambda: CFFM(32, 2, num_heads=4),
+    "recall": lambda: CFFMRecall(32, 1, num_heads=4),
     "wider": lambda: CFFM(40, 1, num_heads=4),
     "stranger": MeanOfPast,
 }
@@ -97,8 +99,9 @@ def test_there_is_no_second_classifier():
     assert not any(shape[0] == NUM_CLASSES for shape in shapes)
 
 
-def test_a_trained_stream_equals_clips():
-    model = train(make_segmentor())
+@pytest.mark.parametrize("module", MODULES)
+def test_a_trained_stream_equals_clips(module):
+    model = train(make_segmentor(module=module))
     stream = StreamingSegmentor(model, frame_offsets=(-3, -2, -1))
     frames = [frame for _ in range(2) for frame in make_clip((97, 131))["image"]]
     for t, frame in enumerate(frames):

@@ -1,4 +1,4 @@
-"""CFFM as an entry of the registry of temporal modules."""
+"""CFFM, and CFFM with recall, as entries of the registry of temporal modules."""
 
 from typing import Any
 
@@ -35,4 +35,20 @@ class CFFM(core.CFFM):
             "reference_kernels": node.REFERENCE_KERNELS,
             "target_kernel": node.TARGET_KERNEL,
             "mlp_ratio": node.MLP_RATIO,
+        }
+
+
+@TEMPORAL_REGISTRY.register()
+class CFFMRecall(core.CFFMRecall):
+    """``cffm_plugin.CFFMRecall``, with its arguments from MODEL.CFFM."""
+
+    @configurable
+    def __init__(self, dim: int, depth: int = 2, **arguments: Any):
+        super().__init__(dim, depth, **arguments)
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, embedding_channels: int) -> dict[str, Any]:
+        return CFFM.from_config(cfg, embedding_channels) | {
+            "recall_radius": cfg.MODEL.CFFM.RECALL_RADIUS,
+            "recall_key_dim": cfg.MODEL.CFFM.RECALL_KEY_DIM,
         }

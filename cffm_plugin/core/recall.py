@@ -1,0 +1,188 @@
+"""CFFM with recall: beside pooled context, each cell of the target looks up the past cells near it.
+
+CFFM pools past frames, so it brings context, but no detail: it can't average noise away cell by
+cell, as a running mean over frames does where nothing moves. Recall is that mean with a gate: a
+cell takes of the past what looks like it, within a few cells, so that what has moved or is hidden
+takes nothing. Not in the paper.
+"""
+
+from collections.abc import Container, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .cffm import CFFM
+from .tokens import FrameTokens
+
+_FIRST_TEMPERATURE = 5.0  # cosine 1, a cell's own, weighs e^5 times as much as cosine 0
+# Adam moves a parameter by about the learning rate a step, whatever its gradient: the strength,
+# which starts at 0, would not get to 1 in a short training.
+_STRENGTH_SCALE = 4.0
+_OUTSIDE = -1e4  # score of cells beyond the border; within float16
+
+
+@dataclass(frozen=True)
+class RecallTokens:
+    """What later targets look at of B frames.
+
+    Attributes:
+        cells: (B, C, H, W).
+        keys: of the cells, (B, key_dim, H, W), of length 1.
+        pooled: CFFM's tokens.
+    """
+
+    cells: Tensor
+    keys: Tensor
+    pooled: FrameTokens
+
+    def only(self, slots: Container[int]) -> "RecallTokens":
+        """Without the pooled tokens of other slots; cells and keys serve all."""
+        return RecallTokens(self.cells, self.keys, self.pooled.only(slots))
+
+    def unbind(self) -> list["RecallTokens"]:
+        """The frames of a batch, each a batch of one."""
+        parts = zip(self.cells.split(1), self.keys.split(1), self.pooled.unbind())
+        return [RecallTokens(*of_frame) for of_frame in parts]
+
+    @staticmethod
+    def cat(frames: Sequence["RecallTokens"]) -> "RecallTokens":
+        """One batch of frames of one size, all with tokens for the same slots."""
+        return RecallTokens(
+            torch.cat([tokens.cells for tokens in frames]),
+            torch.cat([tokens.keys for tokens in frames]),
+            FrameTokens.cat([tokens.pooled for tokens in frames]),
+        )
+
+
+class FrameRecall(nn.Module):
+    """Moves every cell towards the mean of itself and the past cells near it that look like it.
+
+    The weights of the mean are the softmax of temperature x cosine between learned keys, plus a
+    bias for each reference; the cell itself has cosine 1. How far a cell moves is learned for each
+    channel and starts at 0: cells come out as they are.
+
+    Args:
+        dim: channels of the cells.
+        num_references: past frames.
+        radius: how far a cell looks in each past frame, in cells to either side.
+        key_dim: channels of the keys.
+    """
+
+    def __init__(self, dim: int, num_references: int, *, radius: int = 1, key_dim: int = 32):
+        super().__init__()
+        self.radius = radius
+        self.key = nn.Conv2d(dim, key_dim, kernel_size=1)
+        self.temperature = nn.Parameter(torch.tensor(_FIRST_TEMPERATURE))
+        self.reference_bias = nn.Parameter(torch.zeros(num_references))
+        self.strength = nn.Parameter(torch.zeros(dim, 1, 1))
+
+    def keys(self, cells: Tensor) -> Tensor:
+        """(B, dim, H, W) -> (B, key_dim, H, W), of length 1."""
+        return F.normalize(self.key(cells), dim=1)
+
+    def forward(self, target: Tensor, references: Sequence[RecallTokens]) -> Tensor:
+        """
+        Args:
+            target: (B, dim, H, W).
+            references: oldest first, of frames of the same size.
+
+        Returns:
+            (B, dim, H, W).
+        """
+        keys = self.keys(target)
+        scores = [self.temperature.expand(len(target), 1, *target.shape[2:])]
+        past: list[Tensor] = []
+        for bias, tokens in zip(self.reference_bias, references, strict=True):
+            inside = self._shifted(torch.ones_like(keys[:1, :1]))
+            for near, here in zip(self._shifted(tokens.keys), inside):
+                score = self.temperature * (keys * near).sum(dim=1, keepdim=True) + bias
+                scores.append(score.where(here > 0, _OUTSIDE))
+            past += self._shifted(tokens.cells)
+        weights = torch.cat(scores, dim=1).softmax(dim=1).split(1, dim=1)
+        mean = target * weights[0]
+        for weight, cells in zip(weights[1:], past, strict=True):
+            mean = torch.addcmul(mean, weight, cells)
+        return target + _STRENGTH_SCALE * self.strength * (mean - target)
+
+    def _shifted(self, maps: Tensor) -> list[Tensor]:
+        """(B, C, H, W) -> the same, moved to bring every cell within the radius to its place."""
+        height, width = maps.shape[2:]
+        padded = F.pad(maps, (self.radius,) * 4)
+        offsets = range(2 * self.radius + 1)
+        return [padded[:, :, y : y + height, x : x + width] for y in offsets for x in offsets]
+
+
+class CFFMRecall(nn.Module):
+    """Recall, then CFFM on what it makes of the target. The contract is CFFM's.
+
+    Args:
+        dim: channels of the features, C.
+        depth: of CFFM.
+        recall_radius, recall_key_dim: of ``FrameRecall``.
+        arguments: further ones of ``CFFM``.
+
+    Raises:
+        ValueError: the arguments do not fit together.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        depth: int = 2,
+        *,
+        recall_radius: int = 1,
+        recall_key_dim: int = 32,
+        **arguments: Any,
+    ):
+        super().__init__()
+        if recall_radius < 0 or recall_key_dim < 1:
+            raise ValueError(
+                "recall_radius >= 0 and recall_key_dim >= 1, got "
+                f"{recall_radius} and {recall_key_dim}"
+            )
+        self.cffm = CFFM(dim, depth, **arguments)
+        self.dim = dim
+        self.num_references = self.cffm.num_references
+        self.recall = FrameRecall(
+            dim, self.num_references, radius=recall_radius, key_dim=recall_key_dim
+        )
+
+    def set_activation_checkpointing(self, enable: bool) -> None:
+        """Of CFFM's blocks."""
+        self.cffm.set_activation_checkpointing(enable)
+
+    def start_as_identity(self) -> None:
+        """As CFFM's; recall starts so anyway."""
+        self.cffm.start_as_identity()
+
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """Put recall and CFFM's blocks through ``torch.compile``."""
+        self.recall.compile(*args, **kwargs)
+        self.cffm.compile(*args, **kwargs)
+
+    def forward(self, clip: Tensor) -> Tensor:
+        """Refine the last frame of a clip, (B, T, C, H, W), oldest frame first -> (B, C, H, W).
+
+        Raises:
+            ValueError: a clip of another shape.
+        """
+        self.cffm.check_clip(clip)
+        *references, target = clip.unbind(1)
+        return self.mine(
+            target,
+            [self.assemble(frame, slots=(slot,)) for slot, frame in enumerate(references)],
+        )
+
+    def assemble(self, frame: Tensor, slots: Sequence[int] | None = None) -> RecallTokens:
+        """As ``CFFM.assemble``."""
+        pooled = self.cffm.assemble(frame, slots)  # checks the shape
+        return RecallTokens(frame, self.recall.keys(frame), pooled)
+
+    def mine(self, target: Tensor, references: Sequence[RecallTokens]) -> Tensor:
+        """As ``CFFM.mine``."""
+        pooled = [tokens.pooled for tokens in references]
+        self.cffm.check_references(target, pooled)
+        return self.cffm.mine(self.recall(target, references), pooled)
