@@ -76,7 +76,7 @@ def _add_temporal_keys(cfg: CfgNode) -> None:
     cfg.MODEL.TEMPORAL.ENABLED = True
     # The temporal module, a name in cffm_plugin.modeling.TEMPORAL_REGISTRY. "CFFM": the paper's, as
     # the authors' weights need it. "CFFMRecall": looks at the past cell by cell as well.
-    cfg.MODEL.TEMPORAL.NAME = "CFFM"
+    cfg.MODEL.TEMPORAL.NAME = "CFFMRecall"
     # Reference frames relative to the target, oldest first, all negative.
     cfg.MODEL.TEMPORAL.FRAME_OFFSETS = (-9, -6, -3)
     # Stride of the embedding that the temporal module works on.

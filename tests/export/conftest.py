@@ -8,6 +8,7 @@ import torch
 from tiny_models import NUM_CLASSES, PIXELS, make_parts
 
 from cffm_plugin import CFFM
+from cffm_plugin.core import CFFMRecall
 from cffm_plugin.export import StreamSpec, export_stream
 from cffm_plugin.export.onnx_runner import Stream, load_graphs, read_manifest
 from cffm_plugin.inference import StreamingSegmentor
@@ -25,9 +26,10 @@ SIZES = {  # of the graphs' frames
     "timm": (65, 97),
     "plus": (67, 99),  # CFFM++
     "refine": (66, 98),
+    "recall": (66, 98),  # refine, with CFFMRecall
     "image": (50, 70),  # without a temporal module; SemSegFPNHead: padded to 64x96
 }
-DEPTHS = {"mit": 2, "timm": 1, "plus": 2, "refine": 1}  # of CFFM
+DEPTHS = {"mit": 2, "timm": 1, "plus": 2, "refine": 1, "recall": 1}  # of CFFM
 
 
 @dataclass(frozen=True)
@@ -59,10 +61,11 @@ def make_model(kind):
         parts = make_parts("fpn" if kind == "image" else "segformer")
     if kind == "image":
         return CFFMSegmentor(**parts).eval()
+    module = CFFMRecall if kind == "recall" else CFFM
     temporal = TemporalHead(
-        CFFM(32, DEPTHS[kind], num_heads=4),
+        module(32, DEPTHS[kind], num_heads=4),
         num_classes=NUM_CLASSES,
-        output="refine" if kind == "refine" else "classifier",
+        output="refine" if kind in ("refine", "recall") else "classifier",
     )
     for parameter in temporal.parameters():  # so that the past matters
         torch.nn.init.normal_(parameter, std=0.2)

@@ -19,6 +19,7 @@ from detectron2.projects.deeplab import DeepLabV3PlusHead, add_deeplab_config
 from tiny_models import NUM_CLASSES, PIXELS, make_clip
 
 from cffm_plugin import CFFM
+from cffm_plugin.core import CFFMRecall
 from cffm_plugin.modeling import CFFMSegmentor, MiT, SegFormerHead, TemporalHead, TimmBackbone
 from cffm_plugin.modeling.backbone import MIT_VARIANTS
 
@@ -118,8 +119,13 @@ def parts(request, backbones):
     return {"backbone": backbone, "sem_seg_head": make_head(backbone.output_shape()), **PIXELS}
 
 
-def make_segmentor(parts):
-    temporal = TemporalHead(CFFM(32, 1, num_heads=4), num_classes=NUM_CLASSES)
+# The paper's, and what new models have by default.
+TEMPORAL = {"cffm": (CFFM, "classifier"), "recall": (CFFMRecall, "refine")}
+
+
+def make_segmentor(parts, kind="cffm"):
+    module, output = TEMPORAL[kind]
+    temporal = TemporalHead(module(32, 1, num_heads=4), num_classes=NUM_CLASSES, output=output)
     return CFFMSegmentor(**parts, temporal=temporal)
 
 
@@ -141,9 +147,10 @@ def test_features_have_the_declared_channels_and_strides(backbones):
             assert feature.shape == (1, shapes[name].channels, *cells)
 
 
+@pytest.mark.parametrize("kind", TEMPORAL)
 @pytest.mark.parametrize("size", SIZES)
-def test_a_clip_gets_logits_of_its_size_and_a_frame_the_image_segmentors(parts, size):
-    plain, ours = SemanticSegmentor(**parts).eval(), make_segmentor(parts).eval()
+def test_a_clip_gets_logits_of_its_size_and_a_frame_the_image_segmentors(parts, size, kind):
+    plain, ours = SemanticSegmentor(**parts).eval(), make_segmentor(parts, kind).eval()
     clip = make_clip(size)
     frame = {"image": clip["image"][-1]}
     with torch.no_grad():
@@ -151,10 +158,13 @@ def test_a_clip_gets_logits_of_its_size_and_a_frame_the_image_segmentors(parts, 
     assert of_clip["sem_seg"].shape == (NUM_CLASSES, *size)
     assert of_clip["sem_seg"].isfinite().all()
     assert torch.equal(of_frame["sem_seg"], expected["sem_seg"])
+    if kind == "recall":  # untrained, it is the image segmentor
+        assert torch.equal(of_clip["sem_seg"], expected["sem_seg"])
 
 
-def test_training_gives_every_parameter_a_finite_gradient(parts):
-    model = make_segmentor(parts).train()
+@pytest.mark.parametrize("kind", TEMPORAL)
+def test_training_gives_every_parameter_a_finite_gradient(parts, kind):
+    model = make_segmentor(parts, kind).train()
     model.zero_grad()  # the backbone has been under other heads
     losses = model([make_clip((64, 96), labels=True)])
     assert set(losses) == {"loss_sem_seg", "loss_video"}
