@@ -184,9 +184,6 @@ def _add_data_keys(cfg: CfgNode) -> None:
     cfg.INPUT.CLIP.RATIO_RANGE = (0.5, 2.0)
     # Training: probability that the clip is drawn from the video reversed in time.
     cfg.INPUT.CLIP.REVERSE_PROB = 0.5
-    # Training: references come nearer to the target by a factor drawn between this and 1, so that
-    # frames that are labelled a second apart train a model for every frame. 1: at FRAME_OFFSETS.
-    cfg.INPUT.CLIP.NEAREST = 1.0
     # Training: brightness, contrast, saturation and hue, drawn anew for every frame.
     cfg.INPUT.CLIP.COLOR_DISTORTION = True
     # Test: both sides are brought to the next multiple by a second resize, aspect not kept.

@@ -9,18 +9,13 @@ from .clips import inference_clip, training_clip
 Record = dict[str, Any]
 
 
-def draw_training_clip(
-    record: Record, offsets: Sequence[int], reverse_prob: float = 0.5, nearest: float = 1.0
-) -> Record:
-    """Draw a clip from the record of a training video; the draws come from ``random``.
+def draw_training_clip(record: Record, offsets: Sequence[int], reverse_prob: float = 0.5) -> Record:
+    """Draw a clip from the record of a training video; the draw comes from ``random``.
 
     Args:
         record: of a video, with its ``frames``.
         offsets: of the references, relative to the target.
         reverse_prob: probability of drawing from the video reversed in time.
-        nearest: the references are brought nearer to the target by a factor drawn between this and
-            1, and then to the nearest frame: as in videos of a higher frame rate. At a factor near
-            0 they are the target itself. 1 leaves them at the offsets.
 
     Returns:
         the record with the clip's ``frames``, oldest reference first (last in time where the video
@@ -37,9 +32,6 @@ def draw_training_clip(
         )
     rng = random.Random(random.getrandbits(64))
     indices = training_clip(len(record["frames"]), offsets, rng, reverse_prob, labelled)
-    if nearest < 1:
-        factor, target = rng.uniform(nearest, 1), indices[-1]
-        indices = [target + round(factor * (index - target)) for index in indices]
     return record | {
         "frames": [record["frames"][index] for index in indices],
         "frame_indices": indices,

@@ -6,7 +6,6 @@ number of worker processes, and a resumed run goes on where it stopped.
 """
 
 import contextlib
-import functools
 import itertools
 import logging
 import random
@@ -48,7 +47,6 @@ def _train_loader_from_config(cfg: CfgNode, mapper: Mapper | None = None) -> dic
         "total_batch_size": cfg.SOLVER.IMS_PER_BATCH,
         "frame_offsets": cfg.MODEL.TEMPORAL.FRAME_OFFSETS,
         "reverse_prob": cfg.INPUT.CLIP.REVERSE_PROB,
-        "nearest": cfg.INPUT.CLIP.NEAREST,
         "uniform_over": cfg.DATALOADER.UNIFORM_OVER,
         "num_workers": cfg.DATALOADER.NUM_WORKERS,
         "seed": cfg.SEED if cfg.SEED >= 0 else comm.shared_random_seed(),
@@ -64,7 +62,6 @@ def build_clip_train_loader(
     seed: int,
     frame_offsets: Sequence[int] = DEFAULT_OFFSETS,
     reverse_prob: float = 0.5,
-    nearest: float = 1.0,
     uniform_over: str = "videos",
     num_workers: int = 0,
     start_iter: int = 0,
@@ -83,8 +80,6 @@ def build_clip_train_loader(
         frame_offsets: references relative to the target.
         seed: what all randomness is a function of. The same in all processes.
         reverse_prob: probability that a clip is drawn from the video reversed in time.
-        nearest: the least factor by which references are brought nearer, see
-            ``draw_training_clip``.
         uniform_over: "videos": a pass visits every video once, however long (as for VSPW);
             "targets": as often as it has targets, labelled frames with all their references, so
             that every target is as likely. Where the two directions of time differ in their
@@ -94,10 +89,8 @@ def build_clip_train_loader(
 
     Raises:
         ValueError: the batch does not divide over the processes, a record is not that of a
-            training video, no video has a clip, or an argument is out of range.
+            training video, or no video has a clip.
     """
-    if not 0.0 <= nearest <= 1.0:
-        raise ValueError(f"nearest (INPUT.CLIP.NEAREST) is a factor from 0 to 1, got {nearest}")
     rank, world_size = comm.get_rank(), comm.get_world_size()
     _check_batch_size(total_batch_size, world_size)
     if uniform_over not in ("videos", "targets"):
@@ -115,16 +108,7 @@ def build_clip_train_loader(
         start=start_iter * total_batch_size,
     )
     return DataLoader(
-        _VideoVisits(
-            DatasetFromList(usable, copy=False),
-            mapper,
-            functools.partial(
-                draw_training_clip,
-                offsets=frame_offsets,
-                reverse_prob=reverse_prob,
-                nearest=nearest,
-            ),
-        ),
+        _VideoVisits(DatasetFromList(usable, copy=False), mapper, frame_offsets, reverse_prob),
         batch_size=total_batch_size // world_size,
         sampler=sampler,
         **_worker_arguments(num_workers),
@@ -182,11 +166,16 @@ class _VideoVisits(Dataset):
     """Draws a clip of a video and maps it, with the random generators seeded for the visit."""
 
     def __init__(
-        self, records: Sequence[Record], mapper: Mapper, draw_clip: Callable[[Record], Record]
+        self,
+        records: Sequence[Record],
+        mapper: Mapper,
+        frame_offsets: Sequence[int],
+        reverse_prob: float,
     ):
         self.records = records
         self.mapper = mapper
-        self.draw_clip = draw_clip
+        self.frame_offsets = frame_offsets
+        self.reverse_prob = reverse_prob
 
     def __len__(self) -> int:
         return len(self.records)
@@ -194,7 +183,8 @@ class _VideoVisits(Dataset):
     def __getitem__(self, visit: tuple[int, int]) -> Record:
         video, seed = visit
         with _seeded(seed):
-            return self.mapper(self.draw_clip(self.records[video]))
+            clip = draw_training_clip(self.records[video], self.frame_offsets, self.reverse_prob)
+            return self.mapper(clip)
 
 
 @contextlib.contextmanager
