@@ -17,10 +17,9 @@ from torch import Tensor, nn
 from .cffm import CFFM
 from .tokens import FrameTokens
 
-_FIRST_TEMPERATURE = 5.0  # cosine 1, a cell's own, weighs e^5 times as much as cosine 0
-# Adam moves a parameter by about the learning rate a step, whatever its gradient: the strength,
-# which starts at 0, would not get to 1 in a short training.
-_STRENGTH_SCALE = 4.0
+FADE_IN_STEPS = 100
+_FIRST_TEMPERATURE = 20.0  # a cell of cosine 0.95 weighs 1/e of the cell itself
+_FIRST_STRENGTH = 0.8
 _OUTSIDE = -1e4  # score of cells beyond the border; within float16
 
 
@@ -62,7 +61,9 @@ class FrameRecall(nn.Module):
 
     The weights of the mean are the softmax of temperature x cosine between learned keys, plus a
     bias for each reference; the cell itself has cosine 1. How far a cell moves is learned for each
-    channel and starts at 0: cells come out as they are.
+    channel, from most of the way on: clips whose frames lie far apart could not teach it for
+    those that lie close. Recall fades in over the first ``FADE_IN_STEPS`` steps of training, so
+    that before it cells come out as they are, and what follows has time to get used to it.
 
     Args:
         dim: channels of the cells.
@@ -71,13 +72,16 @@ class FrameRecall(nn.Module):
         key_dim: channels of the keys.
     """
 
+    steps: Tensor
+
     def __init__(self, dim: int, num_references: int, *, radius: int = 1, key_dim: int = 32):
         super().__init__()
         self.radius = radius
         self.key = nn.Conv2d(dim, key_dim, kernel_size=1)
-        self.temperature = nn.Parameter(torch.tensor(_FIRST_TEMPERATURE))
+        self.log_temperature = nn.Parameter(torch.tensor(_FIRST_TEMPERATURE).log())
         self.reference_bias = nn.Parameter(torch.zeros(num_references))
-        self.strength = nn.Parameter(torch.zeros(dim, 1, 1))
+        self.strength = nn.Parameter(torch.full((dim, 1, 1), _FIRST_STRENGTH))
+        self.register_buffer("steps", torch.zeros((), dtype=torch.long))  # of training, seen
 
     def keys(self, cells: Tensor) -> Tensor:
         """(B, dim, H, W) -> (B, key_dim, H, W), of length 1."""
@@ -92,20 +96,27 @@ class FrameRecall(nn.Module):
         Returns:
             (B, dim, H, W).
         """
-        keys = self.keys(target)
-        scores = [self.temperature.expand(len(target), 1, *target.shape[2:])]
+        faded_in = (self.steps / FADE_IN_STEPS).clamp(max=1)
+        if self.training:
+            self.steps += 1
+        mean = self._mean(target, references)
+        return target + faded_in * self.strength * (mean - target)
+
+    def _mean(self, target: Tensor, references: Sequence[RecallTokens]) -> Tensor:
+        keys, temperature = self.keys(target), self.log_temperature.exp()
+        scores = [temperature.expand(len(target), 1, *target.shape[2:])]
         past: list[Tensor] = []
         for bias, tokens in zip(self.reference_bias, references, strict=True):
             inside = self._shifted(torch.ones_like(keys[:1, :1]))
             for near, here in zip(self._shifted(tokens.keys), inside):
-                score = self.temperature * (keys * near).sum(dim=1, keepdim=True) + bias
+                score = temperature * (keys * near).sum(dim=1, keepdim=True) + bias
                 scores.append(score.where(here > 0, _OUTSIDE))
             past += self._shifted(tokens.cells)
         weights = torch.cat(scores, dim=1).softmax(dim=1).split(1, dim=1)
         mean = target * weights[0]
         for weight, cells in zip(weights[1:], past, strict=True):
             mean = torch.addcmul(mean, weight, cells)
-        return target + _STRENGTH_SCALE * self.strength * (mean - target)
+        return mean
 
     def _shifted(self, maps: Tensor) -> list[Tensor]:
         """(B, C, H, W) -> the same, moved to bring every cell within the radius to its place."""
@@ -155,7 +166,7 @@ class CFFMRecall(nn.Module):
         self.cffm.set_activation_checkpointing(enable)
 
     def start_as_identity(self) -> None:
-        """As CFFM's; recall starts so anyway."""
+        """As CFFM's; recall fades in anyway."""
         self.cffm.start_as_identity()
 
     def compile(self, *args: Any, **kwargs: Any) -> None:

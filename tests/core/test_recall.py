@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from cffm_plugin.core import CFFMRecall
+from cffm_plugin.core.recall import FADE_IN_STEPS
 
 SIZES = [(7, 7), (3, 5), (1, 1), (10, 13)]
 
@@ -14,7 +15,8 @@ def make_module(dim=16, trained=True, **arguments):
     torch.manual_seed(0)
     module = CFFMRecall(dim, 1, num_heads=4, **arguments).eval()
     if trained:
-        nn.init.normal_(module.recall.strength, std=0.2)
+        module.recall.steps.fill_(FADE_IN_STEPS)
+        nn.init.normal_(module.recall.strength, std=0.5)
         nn.init.normal_(module.recall.reference_bias)
     return module
 
@@ -31,18 +33,19 @@ def test_a_cell_moves_towards_the_mean_of_what_looks_like_it(radius):
     recall = module.recall
     with torch.no_grad():
         keys = F.normalize(recall.key(clip[0]), dim=1)
+        temperature = recall.log_temperature.exp()
         expected = clip[0, 3].clone()
         for y in range(5):
             for x in range(6):
-                scores, cells = [recall.temperature], [clip[0, 3, :, y, x]]
+                scores, cells = [temperature], [clip[0, 3, :, y, x]]
                 for slot in range(3):
                     for v in range(max(0, y - radius), min(5, y + radius + 1)):
                         for u in range(max(0, x - radius), min(6, x + radius + 1)):
                             cosine = keys[3, :, y, x] @ keys[slot, :, v, u]
-                            scores.append(recall.temperature * cosine + recall.reference_bias[slot])
+                            scores.append(temperature * cosine + recall.reference_bias[slot])
                             cells.append(clip[0, slot, :, v, u])
                 mean = torch.stack(scores).softmax(dim=0) @ torch.stack(cells)
-                change = 4.0 * recall.strength[:, 0, 0] * (mean - clip[0, 3, :, y, x])
+                change = recall.strength[:, 0, 0] * (mean - clip[0, 3, :, y, x])
                 expected[:, y, x] += change
         torch.testing.assert_close(recalled(module, clip)[0], expected, rtol=0, atol=1e-5)
 
@@ -72,7 +75,9 @@ def test_forward_is_mining_of_assembled_references(size):
 
 def test_noise_of_a_scene_that_does_not_move_is_averaged_away_and_a_changed_scene_is_left_alone():
     module = make_module(trained=False, recall_radius=0)
-    nn.init.constant_(module.recall.strength, 0.25)  # all the way to the mean
+    module.recall.steps.fill_(FADE_IN_STEPS)
+    nn.init.constant_(module.recall.strength, 1.0)  # all the way to the mean
+    nn.init.constant_(module.recall.log_temperature, 1.6)
     generator = torch.Generator().manual_seed(0)
     scene, other = (3 * torch.randn(1, 1, 16, 12, 12, generator=generator) for _ in range(2))
     noisy = scene + 0.5 * torch.randn(1, 4, 16, 12, 12, generator=generator)
@@ -82,6 +87,28 @@ def test_noise_of_a_scene_that_does_not_move_is_averaged_away_and_a_changed_scen
         noisy[:, :3] = other
         kept = (recalled(module, noisy) - noisy[:, 3]).std()
         assert kept < 0.3 * (other - noisy[:, 3:]).std()
+
+
+def test_recall_fades_in_over_the_first_steps_of_training_and_stays():
+    module, clip = make_module(trained=False), torch.randn(1, 4, 16, 6, 6)
+
+    def change():
+        with torch.no_grad():
+            return (recalled(module.eval(), clip) - clip[:, 3]).abs().mean().item()
+
+    def train(steps):
+        for _ in range(steps):
+            module.train()(clip)
+
+    changes = [change()]
+    for steps in (FADE_IN_STEPS // 2, FADE_IN_STEPS // 2, FADE_IN_STEPS):
+        train(steps)
+        changes.append(change())
+    none, half, full, after = changes
+    assert none == 0.0 and half == pytest.approx(full / 2, rel=1e-3) and full == after > 0
+    restored = make_module(trained=False)
+    restored.load_state_dict(module.state_dict())
+    assert torch.equal(recalled(restored, clip), recalled(module.eval(), clip))
 
 
 def test_gradients_reach_every_frame_and_every_weight():

@@ -95,6 +95,7 @@ def test_the_image_loss_is_the_weighted_loss_of_the_image_segmentor(head, unlabe
 @pytest.mark.parametrize("head", HEADS)
 def test_the_video_loss_is_the_heads_loss_of_the_video_logits(head, output):
     keys = {"MODEL.SEM_SEG_HEAD.LOSS_WEIGHT": "1.7", "MODEL.TEMPORAL.OUTPUT": output}
+    keys |= {"MODEL.TEMPORAL.NAME": "CFFM"}  # recall fades in, step by step
     _, video = build_both(head, **keys | {"MODEL.TEMPORAL.DROPOUT": "0.0"})
     for module in video.modules():  # statistics of one frame and of a clip differ
         if isinstance(module, torch.nn.BatchNorm2d):
@@ -108,6 +109,7 @@ def test_the_video_loss_is_the_heads_loss_of_the_video_logits(head, output):
         logits, size=frames[-1].embedding.shape[2:], mode="bilinear", align_corners=False
     )
     (expected,) = video.sem_seg_head.losses(logits, clip["sem_seg"][-1][None]).values()
+    expected = video.video_loss_weight * expected
     torch.testing.assert_close(loss, expected, rtol=1e-5, atol=1e-6)
 
 
