@@ -18,7 +18,7 @@ from .cffm import CFFM
 from .tokens import FrameTokens
 
 FADE_IN_STEPS = 100
-_FIRST_TEMPERATURE = 20.0  # a cell of cosine 0.95 weighs 1/e of the cell itself
+_FIRST_TEMPERATURE = 30.0  # a cell of cosine 0.967 weighs 1/e of the cell itself
 _FIRST_STRENGTH = 0.8
 _OUTSIDE = -1e4  # score of cells beyond the border; within float16
 
