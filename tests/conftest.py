@@ -110,6 +110,7 @@ def tiny_cffm_cfg(tiny_cfg):
     tiny_cfg.MODEL.SEM_SEG_HEAD.CONVS_DIM = 16
     tiny_cfg.MODEL.SEM_SEG_HEAD.NORM = "BN"
     tiny_cfg.MODEL.SEM_SEG_HEAD.IGNORE_VALUE = 255
+    tiny_cfg.MODEL.TEMPORAL.NAME = "CFFM"
     tiny_cfg.MODEL.TEMPORAL.OUTPUT = "classifier"
     tiny_cfg.MODEL.CFFM.DEPTH = 1
     tiny_cfg.MODEL.CFFM.NUM_HEADS = 4

@@ -62,8 +62,8 @@ class FrameRecall(nn.Module):
     The weights of the mean are the softmax of temperature x cosine between learned keys, plus a
     bias for each reference; the cell itself has cosine 1. How far a cell moves is learned for each
     channel, from most of the way on: clips whose frames lie far apart could not teach it for
-    those that lie close. Recall fades in over the first ``FADE_IN_STEPS`` steps of training, so
-    that before it cells come out as they are, and what follows has time to get used to it.
+    those that lie close. Recall fades in over the first ``FADE_IN_STEPS`` forward passes of
+    training, so that before it cells come out as they are, and what follows can get used to it.
 
     Args:
         dim: channels of the cells.

@@ -53,7 +53,8 @@ class CFFMSegmentor(SemanticSegmentor):
             sem_seg_head: any semantic head.
             pixel_mean, pixel_std: per channel, in the units of the input (0..255).
             temporal: None for the plain image segmentor.
-            image_loss_weight: of the head's losses on all labelled frames' image logits.
+            image_loss_weight: of the head's losses on all labelled frames' image logits. By default
+                this and the next are the paper's; configs have others, see MODEL.TEMPORAL.
             video_loss_weight: of the head's losses on the target's video logits.
             prototype_branch: CFFM++'s. Training then trains it alone: everything else is without
                 gradient and in evaluation mode.

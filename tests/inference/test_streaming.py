@@ -60,7 +60,8 @@ def clip_outputs(model, frames, offsets=(-9, -6, -3), **extra):
 
 def assert_same(logits, labels, expected):
     torch.testing.assert_close(logits, expected, rtol=0, atol=1e-4)
-    assert (labels != expected.argmax(dim=0)).float().mean() <= 1e-5
+    chosen = expected.gather(0, labels[None].long())[0]
+    assert (expected.amax(dim=0) - chosen).max() <= 1e-5  # a tie may fall either way
 
 
 @pytest.mark.parametrize("size", [(64, 96), (65, 97), (33, 50)])

@@ -148,6 +148,7 @@ def test_a_head_without_losses_gets_the_cross_entropy_over_all_pixels_and_a_log_
             pixel_std=model.pixel_std.flatten().tolist(),
             temporal=model.temporal,
             image_loss_weight=model.image_loss_weight,
+            video_loss_weight=model.video_loss_weight,
         ).train()
     assert "Silent has no losses" in caplog.text
     assert silent.head.stride == 4 and silent.head.num_classes == NUM_CLASSES  # measured
