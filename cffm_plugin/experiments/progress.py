@@ -26,7 +26,7 @@ class Progress:
         self._on_terminal = sys.stderr.isatty()
         self._started: dict[str, float] = {}
         self._bars: dict[str, Any] = {}
-        self._steps = {run.name: run.steps()[1] for run in runs}
+        self._steps = {run.name: run.steps() for run in runs}
 
     def __enter__(self) -> "Progress":
         done = [run for run in self._runs if run.seconds() is not None]
@@ -59,7 +59,7 @@ class Progress:
             bar = self._bars.get(run.name)
             if bar is None:
                 continue
-            bar.update(run.steps()[0] - bar.n)
+            bar.update(min(run.steps_done(), bar.total or 0) - bar.n)
             if bar.total and bar.n == bar.total:
                 bar.set_postfix_str("evaluating", refresh=False)
             elif eta := self._eta():
@@ -100,21 +100,31 @@ class Progress:
 
     def _expected(self, run: "Run") -> float | None:
         """Seconds that a run takes, by what others of its kind took for each of their steps."""
-        done, total = run.steps()
-        if run.name in self._started and done:
-            return (time.perf_counter() - self._started[run.name]) / done * total
-        costs = [
-            seconds / max(1, other.steps()[1])
+        if (so_far := self._seconds_per_step(run)) is not None:
+            return so_far * max(1, self._steps[run.name])
+        of_others = [
+            cost
             for other in self._runs
-            if other.eval_only == run.eval_only and (seconds := other.seconds()) is not None
+            if other.eval_only == run.eval_only
+            and (cost := self._seconds_per_step(other)) is not None
         ]
-        for other in self._runs:
-            done_there = other.steps()[0]
-            if other.name in self._started and other.eval_only == run.eval_only and done_there:
-                costs.append((time.perf_counter() - self._started[other.name]) / done_there)
-        if costs:
-            return sum(costs) / len(costs) * max(1, total)
+        if of_others:
+            return sum(of_others) / len(of_others) * max(1, self._steps[run.name])
         return 0.0 if run.eval_only else None  # next to a training an evaluation is nothing
+
+    def _seconds_per_step(self, run: "Run") -> float | None:
+        """Of a finished run, or of one that is under way and has done some."""
+        if (seconds := run.seconds()) is not None:
+            return seconds / max(1, self._steps[run.name])
+        if run.name in self._started and (done := run.steps_done()):
+            return (time.perf_counter() - self._started[run.name]) / done
+        return None
+
+
+def print_line(line: str) -> None:
+    """Above the bars, and at once."""
+    tqdm.write(line)
+    sys.stdout.flush()
 
 
 def _duration(seconds: float) -> str:

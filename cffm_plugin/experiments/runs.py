@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from ..config import load_config
-from .progress import Progress
+from .progress import Progress, print_line
 
 _POLL_SECONDS = 0.3
 _LINES_OF_A_FAILURE = 15
@@ -104,12 +104,15 @@ class Run:
                 "anew."
             ) from error
 
-    def steps(self) -> tuple[int, int]:
-        """Steps done and steps in all; (0, 0) of an evaluation."""
+    def steps(self) -> int:
+        """Of training, 0 of an evaluation."""
         if self.eval_only:
-            return 0, 0
-        total = int(load_config(self.config_file, self.overrides).SOLVER.MAX_ITER)
-        return min(total, _last_iteration(self.folder / "metrics.json")), total
+            return 0
+        return int(load_config(self.config_file, self.overrides).SOLVER.MAX_ITER)
+
+    def steps_done(self) -> int:
+        """Steps that a training has written of."""
+        return 0 if self.eval_only else _last_iteration(self.folder / "metrics.json")
 
 
 @dataclass
@@ -124,7 +127,7 @@ def run_all(
     *,
     jobs: int = 1,
     environment: dict[str, str] | None = None,
-    say: Callable[[str], None] = print,
+    say: Callable[[str], None] = print_line,
 ) -> list[Run]:
     """Do what is not done yet, ``jobs`` at a time, and say what is running and how long it takes.
 

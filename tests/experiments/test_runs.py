@@ -19,7 +19,7 @@ with notes.open("a") as file:
 if (folder.parents[1] / "broken").exists():
     sys.exit("Something is amiss")
 (folder / "metrics.json").write_text(json.dumps({"iteration": 9, "time": 0.5}) + "\\n")
-time.sleep(0.3)
+time.sleep(1)
 with notes.open("a") as file:
     file.write(f"end {name}\\n")
 """
@@ -65,7 +65,7 @@ def test_what_is_finished_is_not_done_again(make_run, notes, capsys):
         "start out/b",
     ]
     assert "1 of 2 runs are there already" in capsys.readouterr().out
-    assert all(run.seconds() >= 0.3 for run in runs)
+    assert all(run.seconds() >= 1 for run in runs)
 
 
 def test_a_failure_is_told_with_the_end_of_its_log_and_done_anew_the_next_time(
