@@ -74,6 +74,7 @@ def parse_args() -> argparse.Namespace:
         help="evaluate every model with TEST.SMOOTHING A too",
     )
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time (%(default)s)")
+    parser.add_argument("--num-gpus", type=int, default=1, help="of each run (%(default)s)")
     parser.add_argument("--output", type=Path, required=True, help="folder of all runs")
     parser.add_argument(
         "opts", nargs=argparse.REMAINDER, help="KEY VALUE overrides for every training"
@@ -86,18 +87,19 @@ def parse_args() -> argparse.Namespace:
 def runs_of_seed(args: argparse.Namespace, configs: dict[str, str], seed: int) -> dict[str, Run]:
     """Model -> its run, each after those that it needs."""
     common = (*args.opts, "SEED", str(seed))
+    flags = ("--num-gpus", str(args.num_gpus))
     runs: dict[str, Run] = {}
     weights: tuple[str, ...] = ()
     needs: tuple[Run, ...] = ()
     if args.start:
         folder = args.output / "start" / f"seed{seed}"
-        start = Run(f"start, seed {seed}", folder, TRAIN_NET, args.start, common)
+        start = Run(f"start, seed {seed}", folder, TRAIN_NET, args.start, common, flags)
         runs["start"] = start
         weights, needs = ("MODEL.WEIGHTS", str(folder / "model_final.pth")), (start,)
     for name, config in configs.items():
         folder = args.output / name / f"seed{seed}"
         title = f"{name}, seed {seed}"
-        training = Run(title, folder, TRAIN_NET, config, (*common, *weights), needs=needs)
+        training = Run(title, folder, TRAIN_NET, config, (*common, *weights), flags, needs=needs)
         runs[name] = training
         trained = ("MODEL.WEIGHTS", str(folder / "model_final.pth"))
         for a in args.smoothing:
@@ -107,6 +109,7 @@ def runs_of_seed(args: argparse.Namespace, configs: dict[str, str], seed: int) -
                 TRAIN_NET,
                 config,
                 (*common, *trained, "TEST.SMOOTHING", str(a)),
+                flags,
                 eval_only=True,
                 needs=(training,),
             )

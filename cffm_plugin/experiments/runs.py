@@ -30,6 +30,7 @@ class Run:
         script: path of train_net.py, or of a script with its arguments.
         config_file: a YAML file.
         overrides: a flat sequence ``(KEY, VALUE, ...)``.
+        flags: further ones of the script, such as ``("--num-gpus", "4")``.
         eval_only: evaluate, do not train.
         needs: runs that must be done first.
     """
@@ -39,6 +40,7 @@ class Run:
     script: Path
     config_file: str
     overrides: tuple[str, ...] = ()
+    flags: tuple[str, ...] = ()
     eval_only: bool = False
     needs: tuple["Run", ...] = ()
 
@@ -51,6 +53,7 @@ class Run:
         return [
             *(sys.executable, str(self.script), "--config-file", self.config_file),
             "--eval-only" if self.eval_only else "--resume",
+            *self.flags,
             *self.overrides,
             *("OUTPUT_DIR", str(self.folder)),
         ]

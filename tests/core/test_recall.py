@@ -121,6 +121,15 @@ def test_gradients_reach_every_frame_and_every_weight():
         assert weight.grad.isfinite().all() and weight.grad.abs().sum() > 0, name
 
 
+def test_mixed_precision_is_near():
+    module, clip = make_module(), torch.randn(1, 4, 16, 8, 10)
+    with torch.no_grad():
+        expected = module(clip)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            for frames in (clip, clip.bfloat16()):
+                torch.testing.assert_close(module(frames).float(), expected, rtol=0, atol=0.1)
+
+
 @pytest.mark.parametrize("arguments", [{"recall_radius": -1}, {"recall_key_dim": 0}])
 def test_impossible_arguments_are_errors(arguments):
     with pytest.raises(ValueError, match="recall_radius >= 0 and recall_key_dim >= 1"):

@@ -40,7 +40,7 @@ class CFFM(core.CFFM):
 
 @TEMPORAL_REGISTRY.register()
 class CFFMRecall(core.CFFMRecall):
-    """``cffm_plugin.CFFMRecall``, with its arguments from MODEL.CFFM."""
+    """``cffm_plugin.core.CFFMRecall``, with its arguments from MODEL.CFFM."""
 
     @configurable
     def __init__(self, dim: int, depth: int = 2, **arguments: Any):
