@@ -26,10 +26,16 @@ TRAIN_NET = Path(__file__).resolve().parent / "train_net.py"
 def main() -> None:
     args = parse_args()
     names = [Path(config).stem for config in args.configs]
-    twice = sorted({name for name in names if names.count(name) > 1})
+    taken = [*names, "start"] if args.start else names
+    twice = sorted({name for name in taken if taken.count(name) > 1})
     if twice:
-        sys.exit(f"--configs: models are called after their files, so {twice[0]} can stand once")
-    smoothed = [f"{name}, smoothing {a:g}" for name in names for a in args.smoothing]
+        sys.exit(
+            f"--configs: models are called after their files, and so are their folders; "
+            f"{twice[0]} can stand once. Copy the file to another name."
+        )
+    models = [
+        row for name in names for row in (name, *(_smoothed(name, a) for a in args.smoothing))
+    ]
     runs = {
         (model, seed): run
         for seed in args.seeds
@@ -41,13 +47,13 @@ def main() -> None:
         environment.setdefault("OMP_NUM_THREADS", str(threads))
     try:
         failed = run_all(list(runs.values()), jobs=args.jobs, environment=environment)
-        results = read_all(runs, [*names, *smoothed])
+        results = read_all(runs, models)
     except (KeyError, ValueError, FileNotFoundError) as error:
         sys.exit(str(error.args[0] if isinstance(error, KeyError) else error))
     except KeyboardInterrupt:
         sys.exit("\nStopped. The same command goes on from here.")
     if results:
-        comparison = Comparison([*names, *smoothed], args.seeds, results)
+        comparison = Comparison(models, args.seeds, results)
         (args.output / "comparison.md").write_text(comparison.markdown())
         (args.output / "comparison.json").write_text(
             json.dumps(comparison.as_json(), indent=1) + "\n"
@@ -103,8 +109,8 @@ def runs_of_seed(args: argparse.Namespace, configs: dict[str, str], seed: int) -
         runs[name] = training
         trained = ("MODEL.WEIGHTS", str(folder / "model_final.pth"))
         for a in args.smoothing:
-            runs[f"{name}, smoothing {a:g}"] = Run(
-                f"{name}, smoothing {a:g}, seed {seed}",
+            runs[_smoothed(name, a)] = Run(
+                f"{_smoothed(name, a)}, seed {seed}",
                 folder / f"smoothing_{a:g}",
                 TRAIN_NET,
                 config,
@@ -114,6 +120,10 @@ def runs_of_seed(args: argparse.Namespace, configs: dict[str, str], seed: int) -
                 needs=(training,),
             )
     return runs
+
+
+def _smoothed(name: str, a: float) -> str:
+    return f"{name}, smoothing {a:g}"
 
 
 def read_all(
