@@ -88,11 +88,12 @@ class Progress:
         """ ", ETA 1:02:03", or nothing where it can't be known yet."""
         left = 0.0
         jobs = max(1, len(self._started))
-        for run in self._runs:
-            if run.seconds() is not None:
-                continue
+        unfinished = [run for run in self._runs if run.seconds() is None]
+        for run in unfinished:
             expected = self._expected(run)
             if expected is None:
+                if run.eval_only and not all(other.eval_only for other in unfinished):
+                    continue  # next to a training an evaluation is nothing
                 return ""
             spent = time.perf_counter() - self._started.get(run.name, time.perf_counter())
             left += max(0.0, expected - spent)
@@ -108,9 +109,9 @@ class Progress:
             if other.eval_only == run.eval_only
             and (cost := self._seconds_per_step(other)) is not None
         ]
-        if of_others:
-            return sum(of_others) / len(of_others) * max(1, self._steps[run.name])
-        return 0.0 if run.eval_only else None  # next to a training an evaluation is nothing
+        if not of_others:
+            return None
+        return sum(of_others) / len(of_others) * max(1, self._steps[run.name])
 
     def _seconds_per_step(self, run: "Run") -> float | None:
         """Of a finished run, or of one that is under way and has done some."""
