@@ -24,6 +24,7 @@ MAY_IMPORT = {
     "video": {"data", "modeling", "inference"},
     "export": {"modeling", "data", "inference"},
     "benchmark": {"modeling", "data", "inference", "engine", "synthetic"},
+    "experiments": set(),
 }
 NOT_IN_CORE = {"detectron2", "fvcore", "timm", "torchvision", "cv2", "numpy"}
 FILES_FOR_ALL = {"config", "foreign_parts", "libraries", "needs_detectron2"}

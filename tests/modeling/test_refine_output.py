@@ -8,6 +8,7 @@ from torch import nn
 
 from cffm_plugin import CFFM
 from cffm_plugin.core import CFFMRecall
+from cffm_plugin.core.recall import FADE_IN_STEPS
 from cffm_plugin.inference import StreamingSegmentor
 from cffm_plugin.modeling import CFFMSegmentor, FrameMap, PrototypeBranch, TemporalHead
 
@@ -81,6 +82,8 @@ def test_an_untrained_one_is_the_image_segmentor_bit_for_bit(head, module, strid
 @pytest.mark.parametrize("module", MODULES)
 def test_training_moves_every_part_and_the_past_comes_to_matter(module):
     model = make_segmentor(module=module).train()
+    if module == "recall":  # all of it, as after its first hundred steps
+        model.temporal.module.recall.steps.fill_(FADE_IN_STEPS)
     before = {name: weight.clone() for name, weight in model.named_parameters()}
     model = train(model)
     for name, weight in model.temporal.named_parameters(prefix="temporal"):
