@@ -106,8 +106,8 @@ class FrameRecall(nn.Module):
         keys, temperature = self.keys(target), self.log_temperature.exp()
         scores = [temperature.expand(len(target), 1, *target.shape[2:])]
         past: list[Tensor] = []
+        inside = self._shifted(torch.ones_like(keys[:1, :1]))
         for bias, tokens in zip(self.reference_bias, references, strict=True):
-            inside = self._shifted(torch.ones_like(keys[:1, :1]))
             for near, here in zip(self._shifted(tokens.keys), inside):
                 score = temperature * (keys * near).sum(dim=1, keepdim=True) + bias
                 scores.append(score.where(here > 0, _OUTSIDE))
