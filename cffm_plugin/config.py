@@ -140,6 +140,10 @@ def _add_segmentor_keys(cfg: CfgNode) -> None:
     # "path/to/file.py:function".
     cfg.MODEL.CONFIG_ADDERS = []
 
+    # The image segmentor that is wrapped, a meta-architecture. "SemanticSegmentor": backbone and
+    # semantic head of this config. Others, such as MaskFormer, are built as their project says.
+    cfg.MODEL.IMAGE_ARCHITECTURE = "SemanticSegmentor"
+
     # Training keeps few activations of backbone and temporal module and computes the others again:
     # less memory, more time, the same gradients.
     cfg.MODEL.ACTIVATION_CHECKPOINTING = False

@@ -11,6 +11,7 @@ from .heads import (
     training_side,
 )
 from .label_maps import CoarseLogits
+from .mask_prediction import CoarseMasks, CoarseOutput, MaskPrediction, normalise_scores
 from .normalization import resolve_normalization
 from .temporal import (
     TEMPORAL_REGISTRY,
@@ -25,9 +26,12 @@ __all__ = [
     "TEMPORAL_REGISTRY",
     "CFFMSegmentor",
     "CoarseLogits",
+    "CoarseMasks",
+    "CoarseOutput",
     "EncodedFrames",
     "FrameMap",
     "HeadEmbedding",
+    "MaskPrediction",
     "MiT",
     "PrototypeBranch",
     "SegFormerHead",
@@ -36,6 +40,7 @@ __all__ = [
     "TimmBackbone",
     "check_agreement",
     "embedding_of",
+    "normalise_scores",
     "resolve_normalization",
     "training_side",
 ]
