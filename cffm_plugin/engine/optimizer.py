@@ -55,11 +55,25 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
     groups += get_default_optimizer_params(others, base_lr=others_rate, **common)
     if name == "adamw":
         arguments: dict[str, Any] = {"betas": tuple(solver.BETAS)}
-        kind: type[torch.optim.Optimizer] = torch.optim.AdamW
+        kind: Any = torch.optim.AdamW
     else:
         arguments = {"momentum": solver.MOMENTUM, "nesterov": solver.NESTEROV}
         kind = torch.optim.SGD
+    if solver.CLIP_GRADIENTS.ENABLED and solver.CLIP_GRADIENTS.CLIP_TYPE == "full_model":
+        return _clip_whole_gradient(kind(groups, lr=solver.BASE_LR, **arguments), cfg)
     return maybe_add_gradient_clipping(cfg, kind)(groups, lr=solver.BASE_LR, **arguments)
+
+
+def _clip_whole_gradient(optimizer: torch.optim.Optimizer, cfg: CfgNode) -> torch.optim.Optimizer:
+    """Mask2Former's kind of clipping: the norm of all gradients together is bounded."""
+    node = cfg.SOLVER.CLIP_GRADIENTS
+
+    def clip(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        torch.nn.utils.clip_grad_norm_(parameters, node.CLIP_VALUE, node.NORM_TYPE)
+
+    optimizer.register_step_pre_hook(clip)
+    return optimizer
 
 
 def _chosen_optimizer(cfg: CfgNode) -> str:

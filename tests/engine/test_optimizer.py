@@ -68,6 +68,21 @@ def test_gradient_clipping_bounds_the_step(cfg):
         assert parameter.grad.norm() == pytest.approx(0.5, rel=1e-4)
 
 
+def test_mask2formers_clipping_bounds_all_gradients_together(cfg):
+    cfg = cfg.clone()
+    cfg.SOLVER.CLIP_GRADIENTS.ENABLED = True
+    cfg.SOLVER.CLIP_GRADIENTS.CLIP_TYPE = "full_model"
+    cfg.SOLVER.CLIP_GRADIENTS.CLIP_VALUE = 0.5
+    model = nn.ModuleDict({"backbone": nn.Linear(4, 4), "sem_seg_head": nn.Linear(4, 4)})
+    optimizer = build_optimizer(cfg, model)
+    for parameter in model.parameters():
+        parameter.grad = torch.full_like(parameter, 100.0)
+    optimizer.step()
+    # 40 equal gradients whose norm together is 0.5: each is 0.5 / sqrt(40).
+    for parameter in model.parameters():
+        assert torch.allclose(parameter.grad, torch.full_like(parameter, 0.5 / 40**0.5), rtol=1e-4)
+
+
 def test_an_unknown_optimizer_is_an_error(cfg):
     cfg = cfg.clone()
     cfg.SOLVER.OPTIMIZER = "Adma"

@@ -7,7 +7,7 @@ import torch
 from detectron2.config import get_cfg
 from detectron2.modeling import META_ARCH_REGISTRY, build_model
 from detectron2.structures import Instances
-from tiny_mask2former import add_tiny_mask_former_config
+from mask2former import add_maskformer2_config
 from tiny_models import NUM_CLASSES, make_clip
 
 from cffm_plugin import add_cffm_config
@@ -21,16 +21,17 @@ SIZES = [(97, 131), (64, 96)]
 def make_config(module="CFFMRecall", attend_to="multi_scale_pixel_decoder", resize_first=False):
     cfg = get_cfg()
     add_cffm_config(cfg)
-    add_tiny_mask_former_config(cfg)
+    add_maskformer2_config(cfg)
     cfg.MODEL.DEVICE = "cpu"
     cfg.MODEL.META_ARCHITECTURE = "CFFMSegmentor"
-    cfg.MODEL.IMAGE_ARCHITECTURE = "TinyMaskFormer"
-    cfg.MODEL.TINY_MASK_FORMER.ATTEND_TO = attend_to
-    cfg.MODEL.TINY_MASK_FORMER.RESIZE_FIRST = resize_first
+    cfg.MODEL.IMAGE_ARCHITECTURE = "MaskFormer"
+    cfg.MODEL.MASK_FORMER.NUM_OBJECT_QUERIES = 5
+    cfg.MODEL.MASK_FORMER.TRANSFORMER_IN_FEATURE = attend_to
+    cfg.MODEL.MASK_FORMER.TEST.SEM_SEG_POSTPROCESSING_BEFORE_INFERENCE = resize_first
     cfg.MODEL.BACKBONE.NAME, cfg.MODEL.MIT.NAME = "build_mit_backbone", "mit_tiny"
     cfg.MODEL.MIT.DROP_PATH_RATE = 0.0  # so that two models see the same
     head = cfg.MODEL.SEM_SEG_HEAD
-    head.NAME, head.NUM_CLASSES = "TinyMaskFormerHead", NUM_CLASSES
+    head.NAME, head.NUM_CLASSES = "MaskFormerHead", NUM_CLASSES
     head.IN_FEATURES = ["res2", "res3", "res4", "res5"]
     cfg.MODEL.CFFM.DEPTH, cfg.MODEL.CFFM.NUM_HEADS = 1, 2
     cfg.MODEL.TEMPORAL.NAME = module
@@ -44,7 +45,7 @@ def build(cfg):
 
 def image_segmentor_like(cfg, model):
     """The meta-architecture itself, with the weights of a wrapped one."""
-    own = META_ARCH_REGISTRY.get("TinyMaskFormer")(cfg).eval()
+    own = META_ARCH_REGISTRY.get("MaskFormer")(cfg).eval()
     missing, unexpected = own.load_state_dict(model.state_dict(), strict=False)
     assert not missing and all(name.startswith("temporal.") for name in unexpected)
     return own
@@ -208,8 +209,8 @@ def test_heads_whose_forward_is_made_of_something_else_are_refused():
 
 def test_an_architecture_that_is_not_there_is_named():
     cfg = make_config()
-    cfg.MODEL.IMAGE_ARCHITECTURE = "MaskFormer"
-    with pytest.raises(ValueError, match="IMAGE_ARCHITECTURE is MaskFormer.*MODEL.IMPORTS"):
+    cfg.MODEL.IMAGE_ARCHITECTURE = "OneFormer"
+    with pytest.raises(ValueError, match="IMAGE_ARCHITECTURE is OneFormer.*MODEL.IMPORTS"):
         build_model(cfg)
 
 

@@ -1,4 +1,6 @@
-"""A small segmentor with the interface of Mask2Former in Detectron2, written for the tests.
+"""Stands in for the package ``mask2former``: a small segmentor with its interface and its keys.
+
+It is not Mask2Former, and nothing of it is from there; the names are, so that configs for it run.
 
 The meta-architecture has a criterion and makes its own semantic map; the head has a pixel decoder
 and a transformer predictor whose queries attend to several scales, within their own masks.
@@ -23,12 +25,36 @@ from torch import nn
 WIDTH = 16
 
 
-def add_tiny_mask_former_config(cfg):
-    cfg.MODEL.TINY_MASK_FORMER = CfgNode()
-    cfg.MODEL.TINY_MASK_FORMER.QUERIES = 5
-    cfg.MODEL.TINY_MASK_FORMER.SIZE_DIVISIBILITY = 32
-    cfg.MODEL.TINY_MASK_FORMER.RESIZE_FIRST = False
-    cfg.MODEL.TINY_MASK_FORMER.ATTEND_TO = "multi_scale_pixel_decoder"
+def add_maskformer2_config(cfg):
+    """The keys of Mask2Former that a config for semantic segmentation with a ResNet has."""
+    cfg.INPUT.DATASET_MAPPER_NAME = "mask_former_semantic"
+    cfg.INPUT.COLOR_AUG_SSD = False
+    cfg.INPUT.SIZE_DIVISIBILITY = -1
+    cfg.SOLVER.OPTIMIZER = "ADAMW"
+    cfg.SOLVER.WEIGHT_DECAY_EMBED = 0.0
+    cfg.SOLVER.BACKBONE_MULTIPLIER = 0.1
+    head = cfg.MODEL.SEM_SEG_HEAD
+    head.MASK_DIM = 256
+    head.TRANSFORMER_ENC_LAYERS = 0
+    head.PIXEL_DECODER_NAME = "BasePixelDecoder"
+    head.DEFORMABLE_TRANSFORMER_ENCODER_IN_FEATURES = ["res3", "res4", "res5"]
+    cfg.MODEL.MASK_FORMER = node = CfgNode()
+    node.DEEP_SUPERVISION = True
+    node.NO_OBJECT_WEIGHT = 0.1
+    node.CLASS_WEIGHT, node.DICE_WEIGHT, node.MASK_WEIGHT = 1.0, 1.0, 20.0
+    node.NHEADS, node.DROPOUT, node.DIM_FEEDFORWARD = 8, 0.1, 2048
+    node.ENC_LAYERS, node.DEC_LAYERS = 0, 6
+    node.PRE_NORM, node.ENFORCE_INPUT_PROJ = False, False
+    node.HIDDEN_DIM, node.NUM_OBJECT_QUERIES = 256, 100
+    node.TRANSFORMER_DECODER_NAME = "MultiScaleMaskedTransformerDecoder"
+    node.TRANSFORMER_IN_FEATURE = "res5"
+    node.SIZE_DIVISIBILITY = 32
+    node.TRAIN_NUM_POINTS = 112 * 112
+    node.OVERSAMPLE_RATIO, node.IMPORTANCE_SAMPLE_RATIO = 3.0, 0.75
+    node.TEST = CfgNode()
+    node.TEST.SEMANTIC_ON, node.TEST.INSTANCE_ON, node.TEST.PANOPTIC_ON = True, False, False
+    node.TEST.OBJECT_MASK_THRESHOLD, node.TEST.OVERLAP_THRESHOLD = 0.0, 0.0
+    node.TEST.SEM_SEG_POSTPROCESSING_BEFORE_INFERENCE = False
 
 
 class PixelDecoder(nn.Module):
@@ -85,14 +111,15 @@ class Predictor(nn.Module):
 
 
 @SEM_SEG_HEADS_REGISTRY.register()
-class TinyMaskFormerHead(nn.Module):
+class MaskFormerHead(nn.Module):
     def __init__(self, cfg, input_shape: dict[str, ShapeSpec]):
         super().__init__()
         head = cfg.MODEL.SEM_SEG_HEAD
         self.num_classes, self.ignore_value = head.NUM_CLASSES, head.IGNORE_VALUE
-        self.transformer_in_feature = cfg.MODEL.TINY_MASK_FORMER.ATTEND_TO
+        self.transformer_in_feature = cfg.MODEL.MASK_FORMER.TRANSFORMER_IN_FEATURE
         self.pixel_decoder = PixelDecoder({n: input_shape[n] for n in head.IN_FEATURES})
-        self.predictor = Predictor(cfg.MODEL.TINY_MASK_FORMER.QUERIES, head.NUM_CLASSES)
+        queries = cfg.MODEL.MASK_FORMER.NUM_OBJECT_QUERIES
+        self.predictor = Predictor(queries, head.NUM_CLASSES)
 
     def forward(self, features, mask=None):
         mask_features, of_encoder, multi_scale = self.pixel_decoder.forward_features(features)
@@ -152,7 +179,7 @@ class Criterion(nn.Module):
 
 
 @META_ARCH_REGISTRY.register()
-class TinyMaskFormer(nn.Module):
+class MaskFormer(nn.Module):
     @configurable
     def __init__(
         self, *, backbone, sem_seg_head, criterion, size_divisibility, resize_first, metadata,
@@ -168,13 +195,13 @@ class TinyMaskFormer(nn.Module):
 
     @classmethod
     def from_config(cls, cfg):
-        backbone = build_backbone(cfg)
+        backbone, node = build_backbone(cfg), cfg.MODEL.MASK_FORMER
         return {
             "backbone": backbone,
             "sem_seg_head": build_sem_seg_head(cfg, backbone.output_shape()),
             "criterion": Criterion(cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES),
-            "size_divisibility": cfg.MODEL.TINY_MASK_FORMER.SIZE_DIVISIBILITY,
-            "resize_first": cfg.MODEL.TINY_MASK_FORMER.RESIZE_FIRST,
+            "size_divisibility": node.SIZE_DIVISIBILITY,
+            "resize_first": node.TEST.SEM_SEG_POSTPROCESSING_BEFORE_INFERENCE,
             "metadata": MetadataCatalog.get(cfg.DATASETS.TRAIN[0]) if cfg.DATASETS.TRAIN else None,
             "pixel_mean": cfg.MODEL.PIXEL_MEAN,
             "pixel_std": cfg.MODEL.PIXEL_STD,
