@@ -106,15 +106,14 @@ class TimmBackbone(Backbone):
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
         """(B, 3, H, W), normalised -> per feature (B, C, ceil(H / stride), ceil(W / stride))."""
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self._frozen):
-            maps = extract(self.extractor, pad_to_multiple(image, self._multiple))
-        features = {}
+        size, features = image.shape[-2:], {}
+        if self._frozen:  # nothing has a gradient then; no_grad would not be exported
+            image = image.detach()
+        maps = extract(self.extractor, pad_to_multiple(image, self._multiple))
         for name, feature in zip(self._out_features, maps):
             if self._channels_last:
                 feature = feature.permute(0, 3, 1, 2)
-            features[name] = crop_to_cells(
-                feature, image.shape[-2:], self._out_feature_strides[name]
-            )
+            features[name] = crop_to_cells(feature, size, self._out_feature_strides[name])
         return features
 
     def train(self, mode: bool = True) -> "TimmBackbone":
