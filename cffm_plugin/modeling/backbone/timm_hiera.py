@@ -16,8 +16,8 @@ def extract(extractor: Any, image: Tensor) -> list[Tensor]:
     Hiera's tables are made for the image's size first, and its position embeddings resampled; it
     takes sides that are multiples of 32.
     """
-    hiera = getattr(extractor, "model", None)
-    if not isinstance(hiera, timm.models.Hiera):
+    hiera: Any = getattr(extractor, "model", None)
+    if not hasattr(hiera, "tokens_spatial_shape"):  # which Hiera alone has
         return extractor(image)
     _set_size(hiera, image.shape[-2:])
     embedding = hiera.pos_embed
