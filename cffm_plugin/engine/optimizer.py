@@ -25,9 +25,10 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
     Those of ``model.backbone`` have the base learning rate, or what ``SOLVER.LAYER_DECAY`` leaves
     of it in a plain ViT; its normalisation layers have their own weight decay, and its position
     embeddings none. All others, the pyramid on a plain ViT too, have ``SOLVER.HEAD_LR_MULTIPLIER``
-    times the learning rate. Where a config has Mask2Former's ``SOLVER.BACKBONE_MULTIPLIER``, it is the backbone's rate over that of
-    the others instead, which is then the base rate. Other keys that a project adds to ``SOLVER``
-    are not used, and the log names them. Parameters without gradient are left out.
+    times the learning rate. Where a config has Mask2Former's ``SOLVER.BACKBONE_MULTIPLIER``, it is
+    the backbone's rate over that of the others instead, which is then the base rate. Other keys
+    that a project adds to ``SOLVER`` are not used, and the log names them. Parameters without
+    gradient are left out.
 
     Raises:
         ValueError: an unknown ``SOLVER.OPTIMIZER``, or none where a config sets ``BASE_LR``; or a
