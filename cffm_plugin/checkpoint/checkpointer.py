@@ -61,9 +61,10 @@ class SegmentorCheckpointer(DetectionCheckpointer):
         """
         Raises:
             FileNotFoundError: there is no such file.
-            ValueError: no file is named although ``require_all``; or its weights do not fit.
+            ValueError: no file is named although ``require_all``, and a part of the model has no
+                weights of its own (``brings_weights``); or its weights do not fit.
         """
-        if not path and self.require_all:
+        if not path and self.require_all and not brings_weights(self.model):
             raise ValueError(
                 "MODEL.WEIGHTS is empty, so there is nothing to evaluate. Name a checkpoint: "
                 "MODEL.WEIGHTS path/to/model_final.pth, or --resume for the last one of OUTPUT_DIR."
@@ -147,6 +148,12 @@ class SegmentorCheckpointer(DetectionCheckpointer):
                 self._path,
                 ", ".join(sorted(new_classifiers)),
             )
+
+
+def brings_weights(model: nn.Module) -> bool:
+    """Whether all parts were built with trained weights: those of Hugging Face's models say so."""
+    parts = (part for part in model.children() if any(True for _ in part.parameters()))
+    return all(getattr(part, "brings_weights", False) for part in parts)
 
 
 def _current(name: str) -> str:

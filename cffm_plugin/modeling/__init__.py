@@ -10,6 +10,7 @@ from .heads import (
     embedding_of,
     training_side,
 )
+from .huggingface import build_hf_segmenter
 from .label_maps import CoarseLogits
 from .normalization import resolve_normalization
 from .temporal import (
@@ -34,6 +35,7 @@ __all__ = [
     "TemporalHead",
     "TemporalModule",
     "TimmBackbone",
+    "build_hf_segmenter",
     "check_agreement",
     "embedding_of",
     "resolve_normalization",

@@ -92,7 +92,7 @@ class CFFMSegmentor(SemanticSegmentor):
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
         warn_of_unresolved_normalization(cfg)
-        arguments = super().from_config(cfg)
+        arguments = _image_segmentor(cfg) or super().from_config(cfg)
         head = embedding_of(
             arguments["sem_seg_head"], arguments["backbone"], len(cfg.MODEL.PIXEL_MEAN)
         )
@@ -297,3 +297,17 @@ class CFFMSegmentor(SemanticSegmentor):
         for name in self._frozen_parts:
             getattr(self, name).eval()
         return self
+
+
+def _image_segmentor(cfg: CfgNode) -> dict[str, Any]:
+    """The parts of the image segmentor that MODEL.IMAGE_ARCHITECTURE names; {} by default."""
+    name = cfg.MODEL.IMAGE_ARCHITECTURE
+    if name == "SemanticSegmentor":
+        return {}
+    built = META_ARCH_REGISTRY.get(name)(cfg)
+    return {
+        "backbone": built.backbone,
+        "sem_seg_head": built.sem_seg_head,
+        "pixel_mean": cfg.MODEL.PIXEL_MEAN,
+        "pixel_std": cfg.MODEL.PIXEL_STD,
+    }
