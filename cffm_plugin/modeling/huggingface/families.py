@@ -12,6 +12,15 @@ from torch import nn
 
 from .backbone import FeatureMaps, HFBackbone, HiddenStates, ReassembledTokens
 from .dense_head import DPTDecoder, HFDenseHead
+from .mask_head import (
+    HFMaskHead,
+    Mask2FormerPixelDecoder,
+    Mask2FormerQueries,
+    MaskFormerPixelDecoder,
+    MaskFormerQueries,
+)
+
+HFHead = HFDenseHead | HFMaskHead
 
 
 @dataclass(frozen=True)
@@ -21,10 +30,12 @@ class Family:
     Attributes:
         classifiers: a model -> its layers that depend on the number of classes.
         split: a model and the label of pixels without a class -> the backbone and the head.
+        needs: libraries besides transformers.
     """
 
     classifiers: Callable[[Any], list[Any]]
-    split: Callable[[Any, int], tuple[HFBackbone, HFDenseHead]]
+    split: Callable[[Any, int], tuple[HFBackbone, HFHead]]
+    needs: tuple[str, ...] = ()
 
 
 def split_segformer(model: Any, ignore_value: int) -> tuple[HFBackbone, HFDenseHead]:
@@ -42,7 +53,7 @@ def split_upernet(model: Any, ignore_value: int) -> tuple[HFBackbone, HFDenseHea
 def _dense_head(backbone: HFBackbone, decoder: Any, ignore_value: int) -> HFDenseHead:
     """Of a decoder that ends in ``classifier``, at the stride of the finest map."""
     predictor, decoder.classifier = decoder.classifier, nn.Identity()
-    stride = min(shape.stride for shape in backbone.output_shape().values())
+    stride = _finest_stride(backbone)
     return HFDenseHead(decoder, predictor, stride=stride, ignore_value=ignore_value)
 
 
@@ -68,9 +79,52 @@ def split_dpt(model: Any, ignore_value: int) -> tuple[HFBackbone, HFDenseHead]:
         unused.requires_grad_(False)  # or DistributedDataParallel waits for their gradients
     layers = model.head.head
     predictor, layers[DPT_CLASSIFIER] = layers[DPT_CLASSIFIER], nn.Identity()
-    stride = min(shape.stride for shape in backbone.output_shape().values()) // 4
+    stride = _finest_stride(backbone) // 4  # doubled by the fusion, and by the head
     decoder = DPTDecoder(model.neck, model.head)
     return backbone, HFDenseHead(decoder, predictor, stride=stride, ignore_value=ignore_value)
+
+
+def split_mask2former(model: Any, ignore_value: int) -> tuple[HFBackbone, HFMaskHead]:
+    """Images are padded to multiples of 32; the embedding is the pixel decoder's mask features."""
+    pixel_level = model.model.pixel_level_module
+    backbone = HFBackbone(FeatureMaps(pixel_level.encoder), size_divisibility=32)
+    head = HFMaskHead(
+        Mask2FormerPixelDecoder(pixel_level.decoder),
+        Mask2FormerQueries(model.model.transformer_module, model.class_predictor),
+        model.criterion,
+        channels=model.config.mask_feature_size,
+        stride=_finest_stride(backbone),
+        num_classes=model.config.num_labels,
+        ignore_value=ignore_value,
+        mask_size=(384, 384),  # whatever the image's, as transformers' processor does it
+    )
+    return backbone, head
+
+
+def split_maskformer(model: Any, ignore_value: int) -> tuple[HFBackbone, HFMaskHead]:
+    """Images are padded to multiples of 32; the embedding is the pixel decoder's mask features."""
+    pixel_level = model.model.pixel_level_module
+    backbone = HFBackbone(FeatureMaps(pixel_level.encoder), size_divisibility=32)
+    head = HFMaskHead(
+        MaskFormerPixelDecoder(pixel_level.decoder),
+        MaskFormerQueries(
+            model.model.transformer_module,
+            model.mask_embedder,
+            model.class_predictor,
+            model.config.use_auxiliary_loss,
+        ),
+        model.criterion,
+        channels=model.config.mask_feature_size,
+        stride=_finest_stride(backbone),
+        num_classes=model.config.num_labels,
+        ignore_value=ignore_value,
+        mask_size=None,
+    )
+    return backbone, head
+
+
+def _finest_stride(backbone: HFBackbone) -> int:
+    return min(shape.stride for shape in backbone.output_shape().values())
 
 
 DPT_CLASSIFIER = 4  # of the layers of its head: convolution, norm, ReLU, dropout, this, upsampling
@@ -84,6 +138,12 @@ FAMILIES = {
     ),
     "DPTForSemanticSegmentation": Family(
         lambda model: [model.head.head[DPT_CLASSIFIER]], split_dpt
+    ),
+    "Mask2FormerForUniversalSegmentation": Family(
+        lambda model: [model.class_predictor], split_mask2former, needs=("scipy",)
+    ),
+    "MaskFormerForInstanceSegmentation": Family(
+        lambda model: [model.class_predictor], split_maskformer, needs=("scipy",)
     ),
 }
 

@@ -6,6 +6,7 @@ from typing import Any
 from detectron2.config import CfgNode, configurable
 from detectron2.modeling import META_ARCH_REGISTRY, SemanticSegmentor
 
+from ...libraries import import_library
 from .families import FAMILIES, architecture_of
 from .files import read_model_config, read_pixel_statistics
 from .loading import check_number_of_classes, load_model
@@ -58,6 +59,8 @@ def build_hf_segmenter(
     config = read_model_config(name)
     architecture = architecture_of(name, config)
     family = FAMILIES[architecture]
+    for library in family.needs:
+        import_library(library, f"{architecture} of transformers")
     if num_classes is not None and new_classifier:
         config.num_labels = num_classes
     elif num_classes is not None:
