@@ -1,5 +1,7 @@
 """The encoders of Hugging Face's models as detectron2 backbones."""
 
+from collections.abc import Sequence
+
 import torch
 from detectron2.modeling import Backbone
 from torch import Tensor, nn
@@ -10,7 +12,8 @@ from ..heads.embedding import evaluating
 class HFBackbone(Backbone):
     """An encoder's feature maps as a dict, ``stage1``, ``stage2``, ..., finest first.
 
-    Channels and strides are measured once, on a blank image.
+    Channels and strides are measured once, on a blank image. Parameters that no map is made with,
+    such as those of Swin's last norm, are without gradient.
 
     Args:
         encoder: images (N, 3, H, W), normalised -> its maps (N, C, h, w), one for each stage.
@@ -31,8 +34,9 @@ class HFBackbone(Backbone):
         self.encoder = encoder
         self._size_divisibility = size_divisibility
         side = 2 * (size_divisibility or 32)
-        with torch.no_grad(), evaluating(encoder):
+        with torch.enable_grad(), evaluating(encoder):
             maps = encoder(torch.zeros(1, 3, side, side))
+            _freeze_what_is_not_used(encoder, maps)
         names = [f"stage{number}" for number in range(1, len(maps) + 1)]
         for name, feature in zip(names, maps):
             if any(side % cells for cells in feature.shape[-2:]):
@@ -51,6 +55,15 @@ class HFBackbone(Backbone):
     def forward(self, image: Tensor) -> dict[str, Tensor]:
         """(N, 3, H, W), normalised -> per stage (N, C, H / stride, W / stride), rounded up."""
         return dict(zip(self._out_features, self.encoder(image), strict=True))
+
+
+def _freeze_what_is_not_used(encoder: nn.Module, maps: Sequence[Tensor]) -> None:
+    """Or DistributedDataParallel would wait for gradients that never come."""
+    parameters = [parameter for parameter in encoder.parameters() if parameter.requires_grad]
+    total = torch.stack([feature.sum() for feature in maps]).sum()
+    gradients = torch.autograd.grad(total, parameters, allow_unused=True)
+    for parameter, gradient in zip(parameters, gradients):
+        parameter.requires_grad_(gradient is not None)
 
 
 class HiddenStates(nn.Module):

@@ -75,8 +75,8 @@ def split_dpt(model: Any, ignore_value: int) -> tuple[HFBackbone, HFDenseHead]:
     )
     backbone = HFBackbone(encoder, size_divisibility=2 * config.patch_size)
     model.neck.reassemble_stage = None
-    for unused in (model.dpt.layernorm, model.neck.fusion_stage.layers[0].residual_layer1):
-        unused.requires_grad_(False)  # or DistributedDataParallel waits for their gradients
+    # The coarsest map is fused with none before it, and this would never have a gradient.
+    model.neck.fusion_stage.layers[0].residual_layer1.requires_grad_(False)
     layers = model.head.head
     predictor, layers[DPT_CLASSIFIER] = layers[DPT_CLASSIFIER], nn.Identity()
     stride = _finest_stride(backbone) // 4  # doubled by the fusion, and by the head

@@ -15,12 +15,11 @@ transformers = OptionalLibrary("transformers", "build_hf_segmenter (MODEL.HF)")
 PixelStatistics = tuple[tuple[float, ...], tuple[float, ...], str]
 
 
-def read_model_config(name: str, **changes: Any) -> Any:
+def read_model_config(name: str) -> Any:
     """The ``transformers`` config of a model.
 
     Args:
         name: MODEL.HF.NAME, a local folder or a name on the Hugging Face hub.
-        **changes: values in place of the config's own.
 
     Raises:
         ModuleNotFoundError: transformers is not installed.
@@ -33,12 +32,14 @@ def read_model_config(name: str, **changes: Any) -> Any:
             "MODEL.HF.NAME is empty: name a folder that save_pretrained wrote, or a model of the "
             "Hugging Face hub such as nvidia/segformer-b1-finetuned-ade-512-512."
         )
+    if Path(name).is_dir() and not Path(name, "config.json").is_file():
+        raise FileNotFoundError(f"MODEL.HF.NAME: the folder {name} holds no config.json")
     try:
-        return transformers.AutoConfig.from_pretrained(name, trust_remote_code=False, **changes)
+        return transformers.AutoConfig.from_pretrained(name, trust_remote_code=False)
     except OSError as error:
-        what = "holds no config.json" if Path(name).is_dir() else "is no folder on this machine"
         raise FileNotFoundError(
-            f"MODEL.HF.NAME: {name} {what}, and the Hugging Face hub gave no such model: {error}"
+            f"MODEL.HF.NAME: {name} is no folder on this machine, and the Hugging Face hub gave no "
+            f"such model. transformers says: {error}"
         ) from error
 
 

@@ -104,7 +104,7 @@ class HFMaskHead(nn.Module):
     def forward(
         self, features: Features, targets: Tensor | None = None
     ) -> tuple[Tensor | None, dict[str, Tensor]]:
-        """As detectron2's heads: in training losses, otherwise semantic maps of the image's size."""
+        """As detectron2's heads: in training losses, otherwise maps (N, K, H, W) of scores."""
         prediction = self.classify(*self.embed(features))
         if self.training:
             assert targets is not None

@@ -10,15 +10,17 @@ from ...libraries import import_library
 from .families import FAMILIES, architecture_of
 from .files import read_model_config, read_pixel_statistics
 from .loading import check_number_of_classes, load_model
+from .mask_head import HFMaskHead
 
 
 def _from_config(cfg: CfgNode) -> dict[str, Any]:
-    node = cfg.MODEL.HF
+    node, temporal = cfg.MODEL.HF, cfg.MODEL.TEMPORAL
     return {
         "name": node.NAME,
         "num_classes": cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES,
         "new_classifier": node.NEW_CLASSIFIER,
         "pretrained": node.PRETRAINED,
+        "own_criterion": not (temporal.ENABLED and temporal.FREEZE_IMAGE_SEGMENTER),
         "ignore_value": cfg.MODEL.SEM_SEG_HEAD.IGNORE_VALUE,
         "pixel_mean": cfg.MODEL.PIXEL_MEAN,
         "pixel_std": cfg.MODEL.PIXEL_STD,
@@ -33,6 +35,7 @@ def build_hf_segmenter(
     num_classes: int | None = None,
     new_classifier: bool = False,
     pretrained: bool = True,
+    own_criterion: bool = True,
     ignore_value: int = 255,
     pixel_mean: Sequence[float] | None = None,
     pixel_std: Sequence[float] | None = None,
@@ -47,6 +50,8 @@ def build_hf_segmenter(
         num_classes: K; None for the model's own.
         new_classifier: the classifier starts anew, for K classes.
         pretrained: load the model's weights; False where others come later.
+        own_criterion: mask classification is trained by transformers' criterion. False: by the
+            cross entropy of the semantic map, as suits a frozen model's temporal module.
         ignore_value: label of pixels without a class.
         pixel_mean, pixel_std: per channel, in units of 0..255; None for the model's own.
 
@@ -77,6 +82,8 @@ def build_hf_segmenter(
         for layer in family.classifiers(model):
             layer.reset_parameters()
     backbone, head = family.split(model, ignore_value)
+    if not own_criterion and isinstance(head, HFMaskHead):
+        head.criterion = None
     backbone.brings_weights = pretrained
     head.brings_weights = pretrained and not new_classifier
     return SemanticSegmentor(
