@@ -141,8 +141,9 @@ def _add_segmentor_keys(cfg: CfgNode) -> None:
     # "path/to/file.py:function".
     cfg.MODEL.CONFIG_ADDERS = []
 
-    # The image segmentor that CFFMSegmentor wraps, a name in detectron2's META_ARCH_REGISTRY.
-    # "SemanticSegmentor": MODEL.BACKBONE and MODEL.SEM_SEG_HEAD; "build_hf_segmenter": MODEL.HF.
+    # The image segmentor that is wrapped, a meta-architecture. "SemanticSegmentor": backbone and
+    # semantic head of this config; "build_hf_segmenter": that of MODEL.HF. Others, such as
+    # MaskFormer, are built as their project says.
     cfg.MODEL.IMAGE_ARCHITECTURE = "SemanticSegmentor"
 
     # Training keeps few activations of backbone and temporal module and computes the others again:

@@ -119,7 +119,7 @@ class Benchmark:
 
     def _image(self) -> Step:
         item = {"image": self.frames[0]}
-        return self._inferring(lambda: self.model.coarse_logits(item).label_map())
+        return self._inferring(lambda: self.model.coarse_output(item).label_map())
 
     def _backbone(self) -> Step:
         image = self.image[None]

@@ -10,6 +10,7 @@ from detectron2.data import transforms as T
 from torch import Tensor, nn
 
 from ..data import build_test_augmentations
+from ..modeling import normalise_scores
 
 
 class ClipSegmentorWithTTA(nn.Module):
@@ -75,7 +76,9 @@ class ClipSegmentorWithTTA(nn.Module):
     def _probabilities(self, item: dict[str, Any], frames: list[Tensor], flip: bool) -> Tensor:
         clip = [frame.flip(-1) for frame in frames] if flip else frames
         (output,) = self.model([item | {"image": clip}])
-        probabilities = output["sem_seg"].softmax(dim=0)
+        scores = output["sem_seg"]
+        is_map = not getattr(self.model, "gives_logits", True)
+        probabilities = normalise_scores(scores) if is_map else scores.softmax(dim=0)
         return probabilities.flip(-1) if flip else probabilities
 
 

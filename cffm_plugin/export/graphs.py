@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..modeling import CFFMSegmentor, CoarseLogits, EncodedFrames
+from ..modeling.mask_prediction import dense_logits
 from ..modeling.nested import map_tensors, tensors_in
 
 EXAMPLE_PROTOTYPES = 100
@@ -114,11 +115,12 @@ class Predict(nn.Module):
             logits = self.model.output(encoded, refined, items)
         else:
             logits = self.model.classify(encoded)
-        outputs = {"logits": logits}
+        outputs = {"logits": dense_logits(logits)}
         if self.full_resolution:
             (coarse,) = self.model.coarse(logits, encoded, [encoded.image_size])
             labels = coarse.full_resolution().argmax(dim=0)
-            outputs["labels"] = labels.to(torch.uint8) if logits.shape[1] <= 256 else labels
+            num_classes = outputs["logits"].shape[1]
+            outputs["labels"] = labels.to(torch.uint8) if num_classes <= 256 else labels
         return outputs
 
 
@@ -164,6 +166,7 @@ def stream_graphs(
     classify = Predict(model, encoded, [], full_resolution)
     graphs = {"classify": _run_once(classify, _used(classify, of_frame))}
     (coarse,) = model.coarse(graphs["classify"].outputs["logits"], encoded, [size])
+    assert isinstance(coarse, CoarseLogits)
     if model.num_references:
         graphs["refine"] = _refine_graph(model, encoded, of_frame, full_resolution)
     module.wanted = {name for graph in graphs.values() for name in graph.inputs}

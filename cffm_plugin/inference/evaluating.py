@@ -68,7 +68,7 @@ class LabelMapPredictor(nn.Module):
     def _predict(self, item: dict[str, Any]) -> Tensor:
         if not self.streaming:
             with self.stream.precision():
-                logits = self.model.coarse_logits(item)
+                logits = self.model.coarse_output(item)
             return logits.label_map()
         if item["frame_index"] == 0:
             self.stream.reset()

@@ -24,11 +24,11 @@ from ..data.images import image_to_tensor
 from ..modeling import (
     CFFMSegmentor,
     CoarseLogits,
+    CoarseOutput,
     EncodedFrames,
     check_agreement,
     training_side,
 )
-from ..modeling.label_maps import resize
 from .smoothing import check_smoothing, smooth
 
 Frame = np.ndarray | Tensor
@@ -213,7 +213,7 @@ class StreamingSegmentor:
         images: Mapping[Hashable, Tensor],
         output_sizes: list[tuple[int, int]],
         items: list[dict[str, Any]],
-    ) -> list[CoarseLogits]:
+    ) -> list[CoarseOutput]:
         """The next frame of streams of one size, all with or all without references."""
         streams = [self._streams[key] for key in images]
         encoded = self.model.encode(list(images.values()))
@@ -226,13 +226,13 @@ class StreamingSegmentor:
         self._remember(streams, encoded)
         coarse = self.model.coarse(logits, encoded, output_sizes)
         if self.smoothing:
-            coarse = [self._smooth(stream, c) for stream, c in zip(streams, coarse)]
+            return [self._smooth(stream, c) for stream, c in zip(streams, coarse)]
         return coarse
 
-    def _smooth(self, stream: _Stream, coarse: CoarseLogits) -> CoarseLogits:
-        logits = resize(coarse.values[None], coarse.embedding_size)[0]
-        logits, stream.average = smooth(logits, stream.average, self.smoothing)
-        return replace(coarse, values=logits)
+    def _smooth(self, stream: _Stream, coarse: CoarseOutput) -> CoarseLogits:
+        at_stride = coarse.at_stride()
+        logits, stream.average = smooth(at_stride.values, stream.average, self.smoothing)
+        return replace(at_stride, values=logits)
 
     def _references_of(self, stream: _Stream) -> list[Any]:
         """What a stream's next frame looks at, oldest first; [] where it has no past."""
@@ -328,8 +328,7 @@ def needed_later(index: int, offsets: Sequence[int]) -> dict[int, set[int]]:
     return needed
 
 
-def _finish(logits: CoarseLogits, output: Output) -> Tensor:
+def _finish(logits: CoarseOutput, output: Output) -> Tensor:
     if output == "labels":
         return logits.label_map()
-    full = logits.full_resolution().float()
-    return full.softmax(dim=0) if output == "probabilities" else full
+    return logits.probabilities() if output == "probabilities" else logits.logits()

@@ -12,6 +12,7 @@ from .heads import (
 )
 from .huggingface import build_hf_segmenter
 from .label_maps import CoarseLogits
+from .mask_prediction import CoarseMasks, CoarseOutput, MaskPrediction, normalise_scores
 from .normalization import resolve_normalization
 from .temporal import (
     TEMPORAL_REGISTRY,
@@ -26,9 +27,12 @@ __all__ = [
     "TEMPORAL_REGISTRY",
     "CFFMSegmentor",
     "CoarseLogits",
+    "CoarseMasks",
+    "CoarseOutput",
     "EncodedFrames",
     "FrameMap",
     "HeadEmbedding",
+    "MaskPrediction",
     "MiT",
     "PrototypeBranch",
     "SegFormerHead",
@@ -38,6 +42,7 @@ __all__ = [
     "build_hf_segmenter",
     "check_agreement",
     "embedding_of",
+    "normalise_scores",
     "resolve_normalization",
     "training_side",
 ]

@@ -6,7 +6,8 @@ import torch
 from detectron2.structures import ImageList
 from torch import Tensor
 
-from .clip_inputs import labels_of, of_video
+from .clip_inputs import labels_of, of_video, one_input_per_frame
+from .encoded import size_of
 from .label_maps import resize
 from .nested import map_tensors
 
@@ -34,12 +35,7 @@ def clip_losses(
     length = model.num_references + 1
     label_maps = _label_maps(batched_inputs, clips, length)  # clip by clip, in time
     labelled = [i for i, label in enumerate(label_maps) if label is not None]
-    labels = ImageList.from_tensors(
-        [label.to(model.device) for label in label_maps if label is not None],
-        model.backbone.size_divisibility,
-        model.head.ignore_value,
-        model.backbone.padding_constraints,
-    ).tensor  # (labelled frames, H, W)
+    labels = _pad_labels(model, [label for label in label_maps if label is not None])
     of_targets = [n for n, i in enumerate(labelled) if (i + 1) % length == 0]
 
     batch = model.normalise_and_pad([frame for clip in clips for frame in clip])
@@ -52,7 +48,7 @@ def clip_losses(
         image_losses = model.head.image_losses(*of_labelled, labels)
     losses = {name: model.image_loss_weight * loss for name, loss in image_losses.items()}
 
-    encoded = model.encoded(embedding, context, batch.image_sizes[0])
+    encoded = model.encoded(embedding, context, batch.image_sizes[0], size_of(batch.tensor))
     target = encoded[length - 1 :: length]
     if model.prototype_branch is None:
         references = [
@@ -62,10 +58,32 @@ def clip_losses(
         logits, name = model.output(target, model.mine(target, references)), "loss_video"
     else:
         logits, name = model.prototype_logits(target, batched_inputs), "loss_prototype"
-    logits = resize(logits, embedding.shape[-2:])
+    if isinstance(logits, Tensor):
+        logits = resize(logits, embedding.shape[-2:])
     video_losses = model.head.losses(logits, labels[of_targets])
     losses[name] = model.video_loss_weight * torch.stack([*video_losses.values()]).sum()
     return losses
+
+
+def frame_losses(
+    model: "CFFMSegmentor", batched_inputs: list[dict[str, Any]], clips: list[list[Tensor]]
+) -> dict[str, Tensor]:
+    """The losses of the labelled frames of clips as images, without a temporal module."""
+    items = one_input_per_frame(batched_inputs, clips)
+    batch = model.normalise_and_pad([item["image"] for item in items])
+    features = model.backbone(batch.tensor)
+    labels = _pad_labels(model, [item["sem_seg"] for item in items])
+    return model.head.image_losses(features, *model.head.embed(features), labels)
+
+
+def _pad_labels(model: "CFFMSegmentor", label_maps: list[Tensor]) -> Tensor:
+    """As frames are padded: (N, H, W)."""
+    return ImageList.from_tensors(
+        [label.to(model.device) for label in label_maps],
+        model.head.size_divisibility,
+        model.head.ignore_value,
+        model.backbone.padding_constraints,
+    ).tensor
 
 
 def _label_maps(

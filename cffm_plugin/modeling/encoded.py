@@ -8,6 +8,11 @@ from torch import Tensor
 from .nested import map_tensors
 
 
+def size_of(batch: Tensor) -> tuple[int, int]:
+    """Height and width of maps (N, C, H, W)."""
+    return batch.shape[-2], batch.shape[-1]
+
+
 @dataclass(frozen=True)
 class EncodedFrames:
     """What the image segmentor makes of N frames.
@@ -19,12 +24,14 @@ class EncodedFrames:
             works on, and what prototypes are made of. The embedding itself without a temporal
             module.
         image_size: height and width of the frames before padding.
+        padded_size: the same after it.
     """
 
     embedding: Tensor
     context: Any
     cells: Tensor
     image_size: tuple[int, int]
+    padded_size: tuple[int, int]
 
     def __getitem__(self, frames: slice | list[int]) -> "EncodedFrames":
         """Some of the frames."""

@@ -6,7 +6,7 @@ two or three times. ``full_resolution`` does that step by step, as it is done el
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import torch
@@ -47,6 +47,18 @@ class CoarseLogits:
         logits = resize(self.values[None], self.embedding_size)
         logits = upsample(logits, self.stride)
         return sem_seg_postprocess(logits[0], self.image_size, *self.output_size)
+
+    def probabilities(self) -> Tensor:
+        """(K, height, width), float32; they sum to 1."""
+        return self.logits().softmax(dim=0)
+
+    def logits(self) -> Tensor:
+        """(K, height, width), float32."""
+        return self.full_resolution().float()
+
+    def at_stride(self) -> "CoarseLogits":
+        """The same with its logits at the size of the head's embedding."""
+        return replace(self, values=resize(self.values[None], self.embedding_size)[0])
 
     def label_map(self) -> Tensor:
         """The class with the largest logit of every pixel: (height, width), uint8 (K <= 256).

@@ -8,12 +8,13 @@ from detectron2.modeling import META_ARCH_REGISTRY, SemanticSegmentor
 from detectron2.structures import ImageList
 from torch import Tensor, nn
 
+from .building import segmentor_arguments
 from .clip_inputs import frames_of, one_input_per_frame, prototypes_of
-from .clip_losses import clip_losses
-from .encoded import EncodedFrames
-from .heads import HeadEmbedding, embedding_of
+from .clip_losses import clip_losses, frame_losses
+from .encoded import EncodedFrames, size_of
+from .heads import HeadEmbedding, MaskClassificationEmbedding, embedding_of
 from .label_maps import CoarseLogits, resize
-from .normalization import warn_of_unresolved_normalization
+from .mask_prediction import CoarseOutput, MaskPrediction, coarse_outputs
 from .temporal import PrototypeBranch, TemporalHead
 
 
@@ -79,6 +80,10 @@ class CFFMSegmentor(SemanticSegmentor):
         self.prototype_branch = prototype_branch
         self.prototype_logit_weight = prototype_logit_weight
         self.head = head or embedding_of(sem_seg_head, backbone, len(pixel_mean))
+        if isinstance(self.head, MaskClassificationEmbedding) and self.head.criterion is not None:
+            self.criterion = self.head.criterion.module  # for its buffers; MaskFormer's name
+        if prototype_branch is not None and not self.gives_logits:
+            raise ValueError("CFFM++'s logits can't be added to the masks of mask classification")
         self._frozen_parts: list[str] = []
         if freeze_image_segmentor or prototype_branch is not None:
             self._frozen_parts += ["backbone", "sem_seg_head"]
@@ -91,34 +96,16 @@ class CFFMSegmentor(SemanticSegmentor):
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
-        warn_of_unresolved_normalization(cfg)
-        arguments = _image_segmentor(cfg) or super().from_config(cfg)
-        head = embedding_of(
-            arguments["sem_seg_head"], arguments["backbone"], len(cfg.MODEL.PIXEL_MEAN)
-        )
-        arguments |= {
-            "head": head,
-            "activation_checkpointing": cfg.MODEL.ACTIVATION_CHECKPOINTING,
-        }
-        node = cfg.MODEL.TEMPORAL
-        if not node.ENABLED:
-            return arguments
-        temporal = TemporalHead(cfg, embedding_channels=head.channels, num_classes=head.num_classes)
-        if node.PROTOTYPES.ENABLED:
-            arguments["prototype_branch"] = PrototypeBranch(
-                cfg, dim=temporal.module.dim, num_classes=head.num_classes
-            )
-            arguments["prototype_logit_weight"] = node.PROTOTYPES.LOGIT_WEIGHT
-        return arguments | {
-            "temporal": temporal,
-            "image_loss_weight": node.IMAGE_LOSS_WEIGHT,
-            "video_loss_weight": node.VIDEO_LOSS_WEIGHT,
-            "freeze_image_segmentor": node.FREEZE_IMAGE_SEGMENTER,
-        }
+        return segmentor_arguments(cfg)
 
     @property
     def image_segmentor_is_frozen(self) -> bool:
         return "sem_seg_head" in self._frozen_parts
+
+    @property
+    def gives_logits(self) -> bool:
+        """Whether outputs are logits; if not, they are scores of classes, from 0."""
+        return self.head.gives_logits
 
     @property
     def num_references(self) -> int:
@@ -138,9 +125,9 @@ class CFFMSegmentor(SemanticSegmentor):
                 Clips may differ in size, the frames of a clip may not.
 
         Returns:
-            in training, a dict of losses; otherwise a list of ``{"sem_seg": (K, height, width)}``
-            logits. A clip with fewer frames than the temporal module takes gets the image
-            segmentor's logits of its target.
+            in training, a dict of losses; otherwise a list of ``{"sem_seg": (K, height, width)}``:
+            logits, or the semantic map of mask classification, see ``gives_logits``. A clip with
+            fewer frames than the temporal module takes gets the image segmentor's for its target.
 
         Raises:
             ValueError: an empty clip, too many frames, or frames of different sizes; in training
@@ -148,12 +135,14 @@ class CFFMSegmentor(SemanticSegmentor):
         """
         clips = [frames_of(item) for item in batched_inputs]
         if self.training:
-            if self.temporal is None:
+            if self.temporal is not None:
+                return clip_losses(self, batched_inputs, clips)
+            if self.gives_logits:
                 return super().forward(one_input_per_frame(batched_inputs, clips))
-            return clip_losses(self, batched_inputs, clips)
+            return frame_losses(self, batched_inputs, clips)
 
         takes_clip = [self._takes_clip(frames) for frames in clips]
-        as_image = [i for i, takes in enumerate(takes_clip) if not takes]
+        as_image = [i for i, takes in enumerate(takes_clip) if not takes and self.gives_logits]
         results: dict[int, dict[str, Tensor]] = {}
         if as_image:
             targets = [batched_inputs[i] | {"image": clips[i][-1]} for i in as_image]
@@ -161,12 +150,12 @@ class CFFMSegmentor(SemanticSegmentor):
                 target.pop("sem_seg", None)
             results.update(zip(as_image, super().forward(targets)))
         for i, item in enumerate(batched_inputs):
-            if takes_clip[i]:
-                results[i] = {"sem_seg": self.coarse_logits(item).full_resolution()}
+            if i not in results:
+                results[i] = {"sem_seg": self._scores(self.coarse_output(item))}
         return [results[i] for i in range(len(clips))]
 
-    def coarse_logits(self, item: dict[str, Any]) -> CoarseLogits:
-        """The logits of one clip before they are resized to the output.
+    def coarse_output(self, item: dict[str, Any]) -> CoarseOutput:
+        """The prediction for one clip before it is resized to the output.
 
         Every frame goes through the image segmentor by itself, so that the result is that of a
         stream to the bit, in which every frame is encoded once.
@@ -188,6 +177,11 @@ class CFFMSegmentor(SemanticSegmentor):
         ]
         logits = self.output(encoded, self.mine(encoded, tokens), [item])
         return self.coarse(logits, encoded, [output_size])[0]
+
+    def _scores(self, output: CoarseOutput) -> Tensor:
+        if isinstance(output, CoarseLogits) and not self.gives_logits:
+            return output.probabilities()  # of OUTPUT classifier, on the scale of all others
+        return output.full_resolution()
 
     def _takes_clip(self, frames: list[Tensor]) -> bool:
         """Whether the temporal module works on a clip, or the image segmentor on its target."""
@@ -211,25 +205,29 @@ class CFFMSegmentor(SemanticSegmentor):
         """Frames (3, H, W), values 0..255 -> a batch as the backbone takes it, and their sizes."""
         return ImageList.from_tensors(
             [(frame.to(self.device) - self.pixel_mean) / self.pixel_std for frame in frames],
-            self.backbone.size_divisibility,
+            self.head.size_divisibility,
             padding_constraints=self.backbone.padding_constraints,
         )
 
     def encode_padded(self, batch: Tensor, image_size: tuple[int, int]) -> EncodedFrames:
         """As ``encode``, of a batch (N, 3, H, W) that is normalised and padded already."""
-        return self.encoded(*self.head.embed(self.backbone(batch)), image_size)
+        return self.encoded(*self.head.embed(self.backbone(batch)), image_size, size_of(batch))
 
     def encoded(
-        self, embedding: Tensor, context: Any, image_size: tuple[int, int]
+        self,
+        embedding: Tensor,
+        context: Any,
+        image_size: tuple[int, int],
+        padded_size: tuple[int, int],
     ) -> EncodedFrames:
         """Embeddings (N, C, h, w) with the temporal module's cells."""
         cells = embedding
         if self.temporal is not None:
             cells = self.temporal.resample(embedding, self.head.stride)
-        return EncodedFrames(embedding, context, cells, image_size)
+        return EncodedFrames(embedding, context, cells, image_size, padded_size)
 
-    def classify(self, encoded: EncodedFrames) -> Tensor:
-        """The image segmentor's logits of N frames, (N, K, h, w)."""
+    def classify(self, encoded: EncodedFrames) -> Any:
+        """The image segmentor's logits of N frames, (N, K, h, w), or a MaskPrediction."""
         return self.head.classify(encoded.embedding, encoded.context)
 
     def assemble(self, encoded: EncodedFrames, slots: Sequence[int] | None = None) -> Any:
@@ -249,8 +247,8 @@ class CFFMSegmentor(SemanticSegmentor):
 
     def output(
         self, target: EncodedFrames, refined: Tensor, items: Sequence[dict[str, Any]] = ()
-    ) -> Tensor:
-        """The video logits of N targets, (N, K, ...) at the output's stride.
+    ) -> Any:
+        """The video logits of N targets, (N, K, ...) at the output's stride, or a MaskPrediction.
 
         Args:
             target: N frames.
@@ -265,14 +263,13 @@ class CFFMSegmentor(SemanticSegmentor):
         return logits
 
     def coarse(
-        self, logits: Tensor, encoded: EncodedFrames, output_sizes: Sequence[tuple[int, int]]
-    ) -> list[CoarseLogits]:
-        """Logits (N, K, ...) of N frames, on their way to outputs of N heights and widths."""
-        height, width = encoded.embedding.shape[-2:]
-        return [
-            CoarseLogits(of_frame, (height, width), self.head.stride, encoded.image_size, size)
-            for of_frame, size in zip(logits, output_sizes, strict=True)
-        ]
+        self,
+        logits: Tensor | MaskPrediction,
+        encoded: EncodedFrames,
+        output_sizes: Sequence[tuple[int, int]],
+    ) -> list[CoarseOutput]:
+        """Predictions of N frames, on their way to outputs of N heights and widths."""
+        return coarse_outputs(logits, encoded, self.head.stride, output_sizes)
 
     def prototype_logits(self, target: EncodedFrames, items: Sequence[dict[str, Any]]) -> Tensor:
         """The global branch's logits of N targets, (N, K, h', w')."""
@@ -297,17 +294,3 @@ class CFFMSegmentor(SemanticSegmentor):
         for name in self._frozen_parts:
             getattr(self, name).eval()
         return self
-
-
-def _image_segmentor(cfg: CfgNode) -> dict[str, Any]:
-    """The parts of the image segmentor that MODEL.IMAGE_ARCHITECTURE names; {} by default."""
-    name = cfg.MODEL.IMAGE_ARCHITECTURE
-    if name == "SemanticSegmentor":
-        return {}
-    built = META_ARCH_REGISTRY.get(name)(cfg)
-    return {
-        "backbone": built.backbone,
-        "sem_seg_head": built.sem_seg_head,
-        "pixel_mean": cfg.MODEL.PIXEL_MEAN,
-        "pixel_std": cfg.MODEL.PIXEL_STD,
-    }

@@ -3,12 +3,14 @@
 from .agreement import check_agreement, training_side
 from .embedding import HeadEmbedding
 from .families import DeepLabV3Embedding, LogitsEmbedding, PredictorEmbedding, embedding_of
+from .mask_classification import MaskClassificationEmbedding
 from .segformer import SegFormerHead
 
 __all__ = [
     "DeepLabV3Embedding",
     "HeadEmbedding",
     "LogitsEmbedding",
+    "MaskClassificationEmbedding",
     "PredictorEmbedding",
     "SegFormerHead",
     "check_agreement",

@@ -7,9 +7,12 @@ import torch
 from detectron2.config import CfgNode
 from torch import Tensor
 
+from ..encoded import size_of
 from ..label_maps import upsample
+from ..mask_prediction import MaskPrediction, dense_logits
 from .embedding import HeadEmbedding, evaluating
 from .families import LogitsEmbedding
+from .mask_classification import MaskClassificationEmbedding
 
 TOLERANCE = 1e-3  # of the largest logit
 
@@ -72,5 +75,12 @@ def _both_logits(head: HeadEmbedding, backbone: Any, side: int) -> tuple[Tensor,
         features[name] = feature.to(device)
     with evaluating(head.head):
         own = head.head(features)
-        ours = upsample(head.classify(*head.embed(features)), head.stride)
-    return (own[0] if isinstance(own, tuple) else own), ours
+        ours = head.classify(*head.embed(features))
+    if isinstance(head, MaskClassificationEmbedding):
+        own = head.prediction(own)
+    if isinstance(own, MaskPrediction):
+        return own.logits(), dense_logits(ours)
+    own = own[0] if isinstance(own, tuple) else own
+    if isinstance(ours, MaskPrediction):
+        return own, ours.semantic_map(size_of(own))
+    return own, upsample(ours, head.stride)

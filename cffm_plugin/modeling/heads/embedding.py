@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ..losses import pixel_cross_entropy
+from ..mask_prediction import dense_logits
 
 Features = Mapping[str, Tensor]
 
@@ -26,10 +27,11 @@ class HeadEmbedding:
         ``embed(features) -> (embedding, context)``: the backbone's feature maps to embeddings
         (N, C, h, w), and what else of the frames ``classify`` needs, such as the queries of mask
         classification: None, or tensors with the frames as their first dimension, in any container;
-        ``classify(embedding, context) -> logits`` (N, K, h, w).
+        ``classify(embedding, context) -> logits`` (N, K, h, w); or a ``MaskPrediction``, for mask
+        classification, and then the head says ``gives_logits = False``.
     It may have
-        ``losses(logits, labels) -> {name: loss}``: what it trains with, for logits (N, K, h, w) and
-        labels (N, H, W) int64, ``ignore_value`` where there is no class. Without it the cross
+        ``losses(logits, labels) -> {name: loss}``: what it trains with, for what ``classify`` gives
+        and labels (N, H, W) int64, ``ignore_value`` where there is no class. Without it the cross
         entropy over all pixels is taken;
         ``embedding_channels`` (C), ``embedding_stride`` (of the embedding and the logits relative
         to the image) and ``num_classes`` (K): measured where they are missing.
@@ -41,12 +43,18 @@ class HeadEmbedding:
         backbone: what feeds it; to measure what the head does not state.
         image_channels: of the images that the backbone takes.
 
+    Attributes:
+        gives_logits: whether outputs are logits, or a semantic map.
+        size_divisibility: what images are padded to.
+
     Raises:
         ValueError: the stride that is measured is no whole number.
     """
 
-    def __init__(self, head: Any, backbone: nn.Module, image_channels: int = 3):
+    def __init__(self, head: Any, backbone: Any, image_channels: int = 3):
         self.head = head
+        self.gives_logits: bool = getattr(head, "gives_logits", True)
+        self.size_divisibility: int = getattr(backbone, "size_divisibility", 0)
         sizes: list[Any] = list(self._stated_sizes())
         if None in sizes:
             measured = self._measure(backbone, image_channels)
@@ -68,22 +76,21 @@ class HeadEmbedding:
         """Feature maps -> embeddings (N, C, h, w), and the frames' context."""
         return self.head.embed(features)
 
-    def classify(self, embedding: Tensor, context: Any) -> Tensor:
-        """Embeddings (N, C, h, w) and their context -> logits (N, K, h, w)."""
+    def classify(self, embedding: Tensor, context: Any) -> Any:
+        """Embeddings (N, C, h, w) and their context -> logits (N, K, h, w), or a MaskPrediction."""
         return self.head.classify(embedding, context)
 
-    def losses(self, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    def losses(self, prediction: Any, labels: Tensor) -> dict[str, Tensor]:
         """The head's own losses.
 
         Args:
-            logits: (N, K, h, w), of ``classify`` or of the same size.
+            prediction: of ``classify``, or logits (N, K, h, w) of the embedding's size.
             labels: (N, H, W) int64, classes or ``ignore_value``.
         """
-        if not self._has_losses():
+        if not self._has_losses() or isinstance(prediction, Tensor) != self.gives_logits:
+            logits = dense_logits(prediction)
             return {"loss_sem_seg": pixel_cross_entropy(logits, labels, self.ignore_value)}
-        if not bool((labels != self.ignore_value).any()):  # means over labelled pixels are NaN
-            return {"loss_sem_seg": 0.0 * logits.sum()}
-        return self.head.losses(logits, self._fit_labels(logits, labels))
+        return self._own_losses(prediction, labels)
 
     def image_losses(
         self, features: Features, embedding: Tensor, context: Any, labels: Tensor
@@ -98,6 +105,13 @@ class HeadEmbedding:
 
     def _has_losses(self) -> bool:
         return callable(getattr(self.head, "losses", None))
+
+    def _own_losses(self, prediction: Any, labels: Tensor) -> dict[str, Tensor]:
+        if isinstance(prediction, Tensor):
+            if not bool((labels != self.ignore_value).any()):  # means over labelled pixels are NaN
+                return {"loss_sem_seg": 0.0 * prediction.sum()}
+            labels = self._fit_labels(prediction, labels)
+        return self.head.losses(prediction, labels)
 
     def _fit_labels(self, logits: Tensor, labels: Tensor) -> Tensor:
         """The labels as the head's own losses expect them."""
@@ -120,7 +134,7 @@ class HeadEmbedding:
         with evaluating(backbone, self.head):
             features = backbone(torch.zeros(1, image_channels, side, side, device=device))
             embedding, context = self.embed(features)
-            num_classes = self.classify(embedding, context).shape[1]
+            num_classes = dense_logits(self.classify(embedding, context)).shape[1]
         strides = {side / cells for cells in embedding.shape[-2:]}
         stride = round(max(strides))
         if strides != {stride}:

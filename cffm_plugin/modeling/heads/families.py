@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .embedding import Features, HeadEmbedding, evaluating
+from .mask_classification import MaskClassificationEmbedding
 
 logger = logging.getLogger(__name__)
 
@@ -110,7 +111,7 @@ def embedding_of(head: nn.Module, backbone: nn.Module, image_channels: int = 3) 
     """See a head as its embedding, in the best way that it offers."""
     if all(callable(getattr(head, name, None)) for name in ("embed", "classify")):
         return HeadEmbedding(head, backbone, image_channels)
-    for family in (DeepLabV3Embedding, PredictorEmbedding):
+    for family in (DeepLabV3Embedding, PredictorEmbedding, MaskClassificationEmbedding):
         if family.fits(head):
             return family(head, backbone, image_channels)
     return LogitsEmbedding(head, backbone, image_channels)

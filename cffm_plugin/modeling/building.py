@@ -1,0 +1,95 @@
+"""CFFMSegmentor from a config: around the image segmentor that it names, taken apart."""
+
+from typing import Any
+
+from detectron2.config import CfgNode
+from detectron2.modeling import META_ARCH_REGISTRY, SemanticSegmentor
+
+from .heads import HeadEmbedding, MaskClassificationEmbedding, embedding_of
+from .heads.mask_classification import criterion_of
+from .normalization import warn_of_unresolved_normalization
+from .temporal import PrototypeBranch, TemporalHead
+
+DEFAULT = "SemanticSegmentor"
+
+
+def segmentor_arguments(cfg: CfgNode) -> dict[str, Any]:
+    """The arguments of ``CFFMSegmentor``; raises what ``image_segmentor_of`` does."""
+    warn_of_unresolved_normalization(cfg)
+    arguments = image_segmentor_of(cfg)
+    head = arguments["head"]
+    arguments["activation_checkpointing"] = cfg.MODEL.ACTIVATION_CHECKPOINTING
+    node = cfg.MODEL.TEMPORAL
+    if not node.ENABLED:
+        return arguments
+    temporal = TemporalHead(cfg, embedding_channels=head.channels, num_classes=head.num_classes)
+    if node.PROTOTYPES.ENABLED:
+        arguments["prototype_branch"] = PrototypeBranch(
+            cfg, dim=temporal.module.dim, num_classes=head.num_classes
+        )
+        arguments["prototype_logit_weight"] = node.PROTOTYPES.LOGIT_WEIGHT
+    return arguments | {
+        "temporal": temporal,
+        "image_loss_weight": node.IMAGE_LOSS_WEIGHT,
+        "video_loss_weight": node.VIDEO_LOSS_WEIGHT,
+        "freeze_image_segmentor": node.FREEZE_IMAGE_SEGMENTER,
+    }
+
+
+def image_segmentor_of(cfg: CfgNode) -> dict[str, Any]:
+    """The parts of the meta-architecture MODEL.IMAGE_ARCHITECTURE.
+
+    Returns:
+        arguments of ``CFFMSegmentor``: ``backbone``, ``sem_seg_head``, ``pixel_mean``,
+        ``pixel_std`` and ``head``.
+
+    Raises:
+        ValueError: there is no such architecture, or it has no such parts.
+    """
+    name = cfg.MODEL.IMAGE_ARCHITECTURE
+    if name == DEFAULT:
+        arguments = SemanticSegmentor.from_config(cfg)
+        arguments["head"] = embedding_of(
+            arguments["sem_seg_head"], arguments["backbone"], len(cfg.MODEL.PIXEL_MEAN)
+        )
+        return arguments
+    if name not in META_ARCH_REGISTRY or name == cfg.MODEL.META_ARCHITECTURE:
+        raise ValueError(
+            f"MODEL.IMAGE_ARCHITECTURE is {name}, expected the image segmentor that "
+            f"{cfg.MODEL.META_ARCHITECTURE} wraps: {DEFAULT}, or the meta-architecture of another "
+            "project, such as MaskFormer; name the module that registers it in MODEL.IMPORTS."
+        )
+    architecture = META_ARCH_REGISTRY.get(name)(cfg)
+    parts = ("backbone", "sem_seg_head", "pixel_mean", "pixel_std")
+    missing = [part for part in parts if not hasattr(architecture, part)]
+    if missing:
+        raise ValueError(
+            f"MODEL.IMAGE_ARCHITECTURE: {name} can't be wrapped: it has no {', '.join(missing)}, "
+            "which detectron2's SemanticSegmentor and MaskFormer have."
+        )
+    mean, std = architecture.pixel_mean, architecture.pixel_std
+    return {
+        "backbone": architecture.backbone,
+        "sem_seg_head": architecture.sem_seg_head,
+        "pixel_mean": mean.flatten().tolist(),
+        "pixel_std": std.flatten().tolist(),
+        "head": _head_of(architecture, cfg),
+    }
+
+
+def _head_of(architecture: Any, cfg: CfgNode) -> HeadEmbedding:
+    head, backbone = architecture.sem_seg_head, architecture.backbone
+    channels = architecture.pixel_mean.numel()
+    if not MaskClassificationEmbedding.fits(head):
+        return embedding_of(head, backbone, channels)
+    node = cfg.MODEL.TEMPORAL
+    frozen = node.ENABLED and node.FREEZE_IMAGE_SEGMENTER
+    criterion = None if frozen else criterion_of(architecture)
+    return MaskClassificationEmbedding(
+        head,
+        backbone,
+        channels,
+        criterion=criterion,
+        size_divisibility=getattr(architecture, "size_divisibility", None),
+        resize_first=getattr(architecture, "sem_seg_postprocess_before_inference", False),
+    )

@@ -1,0 +1,152 @@
+"""Heads of mask classification, as MaskFormer and Mask2Former have them in Detectron2."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from detectron2.structures import ImageList, Instances
+from torch import Tensor, nn
+
+from ..mask_prediction import MaskPrediction
+from .embedding import Features, HeadEmbedding
+
+
+@dataclass(frozen=True)
+class MaskCriterion:
+    """The losses of a meta-architecture in the way of ``MaskFormer``.
+
+    Attributes:
+        module: called with outputs (a dict of ``pred_logits``, ``pred_masks`` and maybe
+            ``aux_outputs``) and targets; it returns losses by name, and its ``weight_dict`` has the
+            weights of those that count.
+        prepare_targets: makes the criterion's targets of ``Instances``, with ``gt_classes`` (M,)
+            and ``gt_masks`` (M, H, W), and an ``ImageList``.
+    """
+
+    module: nn.Module
+    prepare_targets: Callable[[list[Instances], ImageList], list[Any]]
+
+    def __call__(
+        self, outputs: Mapping[str, Any], labels: Tensor, ignore_value: int
+    ) -> dict[str, Tensor]:
+        """The weighted losses of N frames; ``labels`` (N, H, W) int64."""
+        size = (labels.shape[1], labels.shape[2])
+        images = ImageList(labels[:, None], [size] * len(labels))
+        targets = self.prepare_targets([_instances(of, ignore_value) for of in labels], images)
+        losses = self.module(dict(outputs), targets)
+        weights: Any = self.module.weight_dict
+        return {name: weights[name] * loss for name, loss in losses.items() if name in weights}
+
+
+def masks_of_classes(labels: Tensor, ignore_value: int) -> tuple[Tensor, Tensor]:
+    """A label map as mask classification sees it.
+
+    Args:
+        labels: (H, W) int64.
+        ignore_value: of pixels without a class, which are in no mask.
+
+    Returns:
+        the M classes that are there, (M,) int64; and their masks, (M, H, W) bool.
+    """
+    classes = labels.unique()
+    classes = classes[classes != ignore_value]
+    return classes, labels[None] == classes[:, None, None]
+
+
+def _instances(labels: Tensor, ignore_value: int) -> Instances:
+    classes, masks = masks_of_classes(labels, ignore_value)
+    return Instances((labels.shape[0], labels.shape[1]), gt_classes=classes, gt_masks=masks)
+
+
+class MaskClassificationEmbedding(HeadEmbedding):
+    """Heads with a ``pixel_decoder`` and a transformer ``predictor``.
+
+    ``pixel_decoder.forward_features(features)`` gives mask features, the transformer encoder's
+    features and, in Mask2Former, multi-scale features; ``predictor(attended, mask_features)`` gives
+    ``pred_logits`` (N, Q, K + 1), ``pred_masks`` (N, Q, h, w) and ``aux_outputs``. Which features
+    the queries attend to is ``transformer_in_feature``, by default the multi-scale features.
+
+    The mask features are the embedding, and what the queries attend to is the context: the
+    predictor meets refined mask features just as it meets the head's own.
+
+    Args:
+        head, backbone, image_channels: as of ``HeadEmbedding``.
+        criterion: what the head is trained with; None for the cross entropy of the semantic map,
+            such as where the head is frozen.
+        size_divisibility: what images are padded to, by default the backbone's.
+        resize_first: see ``MaskPrediction``.
+    """
+
+    def __init__(
+        self,
+        head: Any,
+        backbone: nn.Module,
+        image_channels: int = 3,
+        *,
+        criterion: MaskCriterion | None = None,
+        size_divisibility: int | None = None,
+        resize_first: bool = False,
+    ):
+        self.criterion = criterion
+        self.resize_first = resize_first
+        super().__init__(head, backbone, image_channels)
+        self.gives_logits = False
+        if size_divisibility is not None:
+            self.size_divisibility = size_divisibility
+
+    @staticmethod
+    def fits(head: Any) -> bool:
+        decoder = getattr(head, "pixel_decoder", None)
+        predictor = getattr(head, "predictor", None)
+        return (
+            callable(getattr(decoder, "forward_features", None))
+            and isinstance(predictor, nn.Module)
+            and not isinstance(predictor, nn.Conv2d)
+        )
+
+    def embed(self, features: Features) -> tuple[Tensor, Any]:
+        mask_features, of_encoder, *multi_scale = self.head.pixel_decoder.forward_features(features)
+        attended = getattr(self.head, "transformer_in_feature", "multi_scale_pixel_decoder")
+        if attended == "multi_scale_pixel_decoder":
+            (context,) = multi_scale
+        elif attended == "transformer_encoder":
+            context = of_encoder
+        elif attended == "pixel_embedding":
+            context = mask_features
+        else:
+            context = features[attended]
+        return mask_features, context
+
+    def classify(self, embedding: Tensor, context: Any) -> MaskPrediction:
+        return self.prediction(self.head.predictor(context, embedding))
+
+    def prediction(self, outputs: Mapping[str, Any]) -> MaskPrediction:
+        """What the predictor gives, or the head's ``forward``."""
+        return MaskPrediction(
+            outputs["pred_masks"],
+            outputs["pred_logits"],
+            outputs.get("aux_outputs", []),
+            resize_first=self.resize_first,
+        )
+
+    def _has_losses(self) -> bool:
+        return self.criterion is not None
+
+    def _own_losses(self, prediction: MaskPrediction, labels: Tensor) -> dict[str, Tensor]:
+        assert self.criterion is not None
+        outputs = {"pred_logits": prediction.classes, "pred_masks": prediction.masks}
+        if prediction.auxiliary:
+            outputs["aux_outputs"] = prediction.auxiliary
+        return self.criterion(outputs, labels, self.ignore_value)
+
+    def _stated_sizes(self) -> tuple[int | None, int | None, int | None]:
+        return None, None, getattr(self.head, "num_classes", None)
+
+
+def criterion_of(architecture: Any) -> MaskCriterion | None:
+    """That of a meta-architecture which has ``criterion`` and ``prepare_targets``."""
+    criterion = getattr(architecture, "criterion", None)
+    prepare_targets = getattr(architecture, "prepare_targets", None)
+    if not isinstance(criterion, nn.Module) or not callable(prepare_targets):
+        return None
+    return MaskCriterion(criterion, prepare_targets)
