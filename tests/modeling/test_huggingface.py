@@ -1,8 +1,10 @@
 """Segmentors of transformers as image segmentors: every kind of model, with random weights."""
 
+import copy
 import logging
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,7 +21,7 @@ from cffm_plugin.config import load_config
 from cffm_plugin.data import inference_clip
 from cffm_plugin.inference import StreamingSegmentor, known_classes
 from cffm_plugin.modeling import build_hf_segmenter, check_agreement, resolve_normalization
-from cffm_plugin.modeling.huggingface import HFBackbone
+from cffm_plugin.modeling.huggingface import FAMILIES, HFBackbone
 
 KINDS = list(MODELS)
 MASKS = ["mask2former", "maskformer"]
@@ -250,13 +252,19 @@ def test_another_number_of_classes_names_both_ways_out(saved):
 
 
 def test_other_architectures_are_refused_with_those_that_work(saved, tmp_path):
-    SegformerForImageClassification(saved["segformer"].model.config).save_pretrained(tmp_path)
+    config = copy.deepcopy(saved["segformer"].model.config)  # which saving changes
+    SegformerForImageClassification(config).save_pretrained(tmp_path)
     with pytest.raises(ValueError, match="ForImageClassification .*Mask2FormerForUniversal"):
         build_hf_segmenter(name=str(tmp_path), **PIXELS)
 
 
-def test_folders_without_a_model_or_its_weights_are_errors(saved, tmp_path, monkeypatch):
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+def test_hybrids_of_dpt_are_refused():
+    hybrid = SimpleNamespace(config=SimpleNamespace(is_hybrid=True))
+    with pytest.raises(ValueError, match="hybrids"):
+        FAMILIES["DPTForSemanticSegmentation"].split(hybrid, 255)
+
+
+def test_folders_without_a_model_or_its_weights_are_errors(saved, tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere is no folder"):
         build_hf_segmenter(name=str(tmp_path / "nowhere"), **PIXELS)
     with pytest.raises(FileNotFoundError, match=r"holds no config\.json"):
