@@ -64,7 +64,10 @@ class SegmentorCheckpointer(DetectionCheckpointer):
             ValueError: no file is named although ``require_all``, and a part of the model has no
                 weights of its own (``brings_weights``); or its weights do not fit.
         """
-        if not path and self.require_all and not brings_weights(self.model):
+        if not path and brings_weights(self.model):
+            logger.info("MODEL.WEIGHTS is empty: the model keeps the weights that it was built with")
+            return {}
+        if not path and self.require_all:
             raise ValueError(
                 "MODEL.WEIGHTS is empty, so there is nothing to evaluate. Name a checkpoint: "
                 "MODEL.WEIGHTS path/to/model_final.pth, or --resume for the last one of OUTPUT_DIR."
