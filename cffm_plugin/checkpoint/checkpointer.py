@@ -65,7 +65,7 @@ class SegmentorCheckpointer(DetectionCheckpointer):
                 weights of its own (``brings_weights``); or its weights do not fit.
         """
         if not path and brings_weights(self.model):
-            logger.info("MODEL.WEIGHTS is empty: the model keeps the weights that it was built with")
+            logger.info("MODEL.WEIGHTS is empty: the weights are those that it was built with")
             return {}
         if not path and self.require_all:
             raise ValueError(
