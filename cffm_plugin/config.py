@@ -165,7 +165,8 @@ def _add_segmentor_keys(cfg: CfgNode) -> None:
     cfg.MODEL.TIMM = CfgNode()
     # As in timm.list_models(), with or without the tag of its pretrained weights.
     cfg.MODEL.TIMM.NAME = "resnet50"
-    # Names by stride, 4 to 32. DeepLabV3PlusHead and others want only some of them.
+    # Names by stride, 4 to 32. DeepLabV3PlusHead and others want only some of them. Plain ViTs have
+    # one stride; a pyramid, detectron2's SimpleFeaturePyramid, makes all of them.
     cfg.MODEL.TIMM.OUT_FEATURES = ["res2", "res3", "res4", "res5"]
     # Fetch timm's pretrained weights (network or timm's cache) whenever the model is built.
     cfg.MODEL.TIMM.PRETRAINED = False
@@ -179,6 +180,11 @@ def _add_segmentor_keys(cfg: CfgNode) -> None:
     cfg.MODEL.TIMM.DROP_PATH_RATE = 0.0
     # As for MODEL.MIT: 0 for SegFormerHead; 32 for heads that double sizes, such as SemSegFPNHead.
     cfg.MODEL.TIMM.SIZE_DIVISIBILITY = 0
+
+    # The model stays as it was loaded: no gradient, evaluation mode. A plain ViT's pyramid trains.
+    cfg.MODEL.TIMM.FREEZE = False
+    # Channels of each map of a plain ViT's pyramid.
+    cfg.MODEL.TIMM.PYRAMID_CHANNELS = 256
 
     # Channel dropout before the classifier of SegFormerHead.
     cfg.MODEL.SEM_SEG_HEAD.DROPOUT = 0.1
@@ -254,6 +260,9 @@ def _add_engine_keys(cfg: CfgNode) -> None:
     cfg.SOLVER.HEAD_LR_MULTIPLIER = 10.0
     # Weight decay of the backbone's normalisation layers (those of the heads decay as usual).
     cfg.SOLVER.BACKBONE_WEIGHT_DECAY_NORM = 0.0
+    # Plain ViTs: the learning rate of block i of n is the backbone's times this to the power of
+    # n + 1 - i, with i = 0 for patch and position embeddings. 1: the same rate for all.
+    cfg.SOLVER.LAYER_DECAY = 1.0
     # Training stops at a loss that is so many times the mean of the first 20. 0: it never does.
     cfg.SOLVER.MAX_LOSS_GROWTH = 100.0
 

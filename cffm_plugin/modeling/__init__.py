@@ -1,7 +1,7 @@
 """What detectron2's registries hold: backbones, heads and the meta-architecture."""
 
 from .. import needs_detectron2  # noqa: F401  (says how to get it)
-from .backbone import MiT, TimmBackbone
+from .backbone import MiT, TimmBackbone, TimmPyramid
 from .encoded import EncodedFrames
 from .heads import (
     HeadEmbedding,
@@ -39,6 +39,7 @@ __all__ = [
     "TemporalHead",
     "TemporalModule",
     "TimmBackbone",
+    "TimmPyramid",
     "build_hf_segmenter",
     "check_agreement",
     "embedding_of",

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
+from detectron2.modeling.postprocessing import sem_seg_postprocess
 from torch import Tensor
 
 from .encoded import EncodedFrames, size_of
@@ -95,10 +96,8 @@ class CoarseMasks:
         if self.mask_size is not None:
             masks = resize(masks, self.mask_size)
         if self.resize_first:
-            masks = resize(self._without_padding(masks), self.output_size)
-            return self._scores(masks[0])
-        scores = self._without_padding(self._scores(masks[0]))
-        return resize(scores[None], self.output_size)[0]
+            return self._scores(self._to_output(masks[0]))
+        return self._to_output(self._scores(masks[0]))
 
     def label_map(self) -> Tensor:
         """The class with the largest score of every pixel: (height, width), uint8 (K <= 256)."""
@@ -122,13 +121,13 @@ class CoarseMasks:
     def _scores(self, masks: Tensor) -> Tensor:
         return torch.einsum("qk,qhw->khw", self.classes, masks.sigmoid())
 
-    def _without_padding(self, maps: Tensor) -> Tensor:
-        """(..., h, w) of the padded frame -> of the frame."""
+    def _to_output(self, maps: Tensor) -> Tensor:
+        """(C, h, w) of the padded frame -> (C, height, width)."""
         height, width = (
             round(cells * side / padded)
             for cells, side, padded in zip(maps.shape[-2:], self.image_size, self.padded_size)
         )
-        return maps[..., :height, :width]
+        return sem_seg_postprocess(maps, (height, width), *self.output_size)
 
 
 CoarseOutput = CoarseLogits | CoarseMasks

@@ -4,12 +4,14 @@ from pathlib import Path
 
 import golden_cases
 import pytest
+import shallow_timm  # noqa: F401  (registers its models)
 import torch
 from detectron2.modeling import build_model
 from torch import nn
 
 from cffm_plugin.config import load_config
 from cffm_plugin.engine import CFFMTrainer, build_optimizer
+from cffm_plugin.modeling import TimmBackbone, TimmPyramid
 
 CONFIG = Path(__file__).parents[2] / "configs" / "vspw" / "cffm_mit_b0.yaml"
 
@@ -68,6 +70,21 @@ def test_gradient_clipping_bounds_the_step(cfg):
         assert parameter.grad.norm() == pytest.approx(0.5, rel=1e-4)
 
 
+def test_mask2formers_clipping_bounds_all_gradients_together(cfg):
+    cfg = cfg.clone()
+    cfg.SOLVER.CLIP_GRADIENTS.ENABLED = True
+    cfg.SOLVER.CLIP_GRADIENTS.CLIP_TYPE = "full_model"
+    cfg.SOLVER.CLIP_GRADIENTS.CLIP_VALUE = 0.5
+    model = nn.ModuleDict({"backbone": nn.Linear(4, 4), "sem_seg_head": nn.Linear(4, 4)})
+    optimizer = build_optimizer(cfg, model)
+    for parameter in model.parameters():
+        parameter.grad = torch.full_like(parameter, 100.0)
+    optimizer.step()
+    # 40 equal gradients whose norm together is 0.5: each is 0.5 / sqrt(40).
+    for parameter in model.parameters():
+        assert torch.allclose(parameter.grad, torch.full_like(parameter, 0.5 / 40**0.5), rtol=1e-4)
+
+
 def test_an_unknown_optimizer_is_an_error(cfg):
     cfg = cfg.clone()
     cfg.SOLVER.OPTIMIZER = "Adma"
@@ -109,3 +126,55 @@ def test_mask2formers_multiplier_holds_and_other_foreign_keys_are_named(caplog):
     found = rates(build_optimizer(cfg, tiny_model()))
     assert sorted(set(found)) == pytest.approx([0.00001, 0.0001])
     assert "Not used: SOLVER.WEIGHT_DECAY_EMBED" in caplog.text
+
+
+def vit_model(freeze=False):
+    net = TimmBackbone("shallow_vit_tiny_patch16_224", freeze=freeze)  # three blocks
+    backbone = TimmPyramid(net, out_features=["res4"], out_channels=4)
+    return nn.ModuleDict({"backbone": backbone, "sem_seg_head": nn.Linear(1, 1)})
+
+
+def test_rates_of_a_vits_layers_decay_from_the_last_block_to_the_embeddings(cfg, caplog):
+    """Half of the rate per layer: 2^-1 for the last block of three, 2^-4 for the embeddings."""
+    cfg, model = cfg.clone(), vit_model()
+    cfg.SOLVER.LAYER_DECAY = 0.5
+    with caplog.at_level("INFO", logger="cffm_plugin"):
+        groups = groups_by_parameter(build_optimizer(cfg, model), model)
+    assert "3 blocks times 0.125 to 0.5, of its patch and position embeddings times 0.0625" in (
+        caplog.text
+    )
+    vit = "backbone.net.extractor.model"
+    for name, expected in {
+        f"{vit}.pos_embed": (2**-4, 0),
+        f"{vit}.patch_embed.proj.weight": (2**-4, 0.01),
+        f"{vit}.blocks.0.attn.qkv.weight": (2**-3, 0.01),
+        f"{vit}.blocks.1.norm1.weight": (2**-2, 0),
+        f"{vit}.blocks.2.mlp.fc1.bias": (2**-1, 0.01),
+        f"{vit}.norm.weight": (1, 0),
+        "backbone.simfp_4.0.weight": (1, 0.01),
+        "sem_seg_head.weight": (10, 0.01),
+    }.items():
+        lr, weight_decay = groups[name]
+        assert (lr / 6e-5, weight_decay) == pytest.approx(expected), name
+
+
+def test_what_is_frozen_is_in_no_group(cfg):
+    model = vit_model(freeze=True)
+    optimized = {p for group in build_optimizer(cfg, model).param_groups for p in group["params"]}
+    trained = {p for name, p in model.named_parameters() if not name.startswith("backbone.net.")}
+    assert optimized == trained and trained
+
+
+@pytest.mark.parametrize(
+    "make_model, decay, message",
+    [
+        (tiny_model, 0.8, r"LAYER_DECAY 0\.8 is for plain ViTs.*Linear.*Set it to 1\.0"),
+        (lambda: vit_model(freeze=True), 0.8, r"TimmPyramid, is none or is frozen"),
+        (vit_model, 0.0, r"LAYER_DECAY: expected more than 0 and at most 1, got 0"),
+    ],
+)
+def test_a_layer_decay_that_can_not_hold_is_an_error(cfg, make_model, decay, message):
+    cfg = cfg.clone()
+    cfg.SOLVER.LAYER_DECAY = decay
+    with pytest.raises(ValueError, match=message):
+        build_optimizer(cfg, make_model())

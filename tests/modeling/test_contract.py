@@ -5,6 +5,8 @@ another, so they take images of any size. SemSegFPNHead only doubles sizes and n
 to multiples of 32, which is the backbone's to ask for: MiT and timm models by their config keys
 SIZE_DIVISIBILITY. detectron2's ResNet can't ask for it; SemSegFPNHead is made for an FPN around it,
 which does, and which is what detectron2's own configs put there.
+
+test_plain_vits.py asks the same of timm's plain ViTs and of Hiera, under SegFormerHead.
 """
 
 import math

@@ -82,7 +82,7 @@ def test_a_model_with_fewer_strides_offers_those():
     "name, arguments, message",
     [
         ("convnext_tny", {}, r"no model 'convnext_tny'.*convnext_tiny"),
-        ("hiera_tiny_224", {}, "images of any size"),
+        ("beit_base_patch16_384", {}, "images of any size"),
         ("test_resnet", {"out_features": []}, r"res2 \(stride 4\)"),
         ("vgg11", {"drop_path_rate": 0.1}, "takes no drop_path_rate"),
         ("test_resnet", {"pretrained": True, "checkpoint": "x.pth"}, "either pretrained or in"),

@@ -1,10 +1,12 @@
 from .mit import MIT_VARIANTS, MiT, build_mit_backbone
 from .timm import TimmBackbone, build_timm_backbone, pixel_statistics
+from .timm_pyramid import TimmPyramid
 
 __all__ = [
     "MIT_VARIANTS",
     "MiT",
     "TimmBackbone",
+    "TimmPyramid",
     "build_mit_backbone",
     "build_timm_backbone",
     "pixel_statistics",

@@ -1,7 +1,7 @@
 """Any timm model with feature maps as a detectron2 backbone: Swin, ConvNeXt, EfficientNet, ..."""
 
 import logging
-import math
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,16 @@ from detectron2.modeling import BACKBONE_REGISTRY, Backbone
 from detectron2.modeling.backbone.build import ShapeSpec
 from torch import Tensor
 
-from .timm_blueprint import check_name, draw_blueprint, list_levels, pad_to_multiple, timm
+from .timm_blueprint import (
+    check_name,
+    crop_to_cells,
+    draw_blueprint,
+    list_levels,
+    pad_to_multiple,
+    timm,
+)
+from .timm_hiera import extract
+from .timm_pyramid import TimmPyramid
 
 logger = logging.getLogger(__name__)
 
@@ -25,6 +34,9 @@ class TimmBackbone(Backbone):
     The model's BatchNorm is torch's own: with few images per process, think of
     ``torch.nn.SyncBatchNorm.convert_sync_batchnorm``.
 
+    A plain ViT offers one feature, "res4": the last block's map, normalised, without class and
+    register tokens. ``TimmPyramid`` makes others of it.
+
     Args:
         name: as in ``timm.list_models()``, with or without the tag of its pretrained weights.
         out_features: which of "res2", "res3", "res4", "res5" (strides 4, 8, 16, 32) to return; None
@@ -36,6 +48,7 @@ class TimmBackbone(Backbone):
         in_channels: channels of the image.
         size_divisibility: what detectron2 pads images to. 0 for heads that take maps of any size,
             as SegFormerHead does; 32 for those that only double sizes, as SemSegFPNHead.
+        freeze: the model has no gradient, keeps no activations, and stays in evaluation mode.
 
     Raises:
         ValueError: timm has no such model; the model lacks a feature, an option, or a way to take
@@ -53,6 +66,7 @@ class TimmBackbone(Backbone):
         drop_path_rate: float = 0.0,
         in_channels: int = 3,
         size_divisibility: int = 0,
+        freeze: bool = False,
     ):
         super().__init__()
         if pretrained and checkpoint:
@@ -86,18 +100,25 @@ class TimmBackbone(Backbone):
         self.extractor.to(memory_format=torch.channels_last)
         if checkpoint:
             self.load_checkpoint(checkpoint)
+        self._frozen = freeze
+        if freeze:
+            self.requires_grad_(False).eval()
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
         """(B, 3, H, W), normalised -> per feature (B, C, ceil(H / stride), ceil(W / stride))."""
-        size = image.shape[-2:]
-        features = {}
-        maps = self.extractor(pad_to_multiple(image, self._multiple))
+        size, features = image.shape[-2:], {}
+        if self._frozen:  # nothing has a gradient then; no_grad would not be exported
+            image = image.detach()
+        maps = extract(self.extractor, pad_to_multiple(image, self._multiple))
         for name, feature in zip(self._out_features, maps):
             if self._channels_last:
                 feature = feature.permute(0, 3, 1, 2)
-            height, width = (math.ceil(s / self._out_feature_strides[name]) for s in size)
-            features[name] = feature[:, :, :height, :width].contiguous()
+            features[name] = crop_to_cells(feature, size, self._out_feature_strides[name])
         return features
+
+    def train(self, mode: bool = True) -> "TimmBackbone":
+        """As for any module; a frozen one stays in evaluation mode."""
+        return super().train(mode and not self._frozen)
 
     @property
     def size_divisibility(self) -> int:
@@ -106,16 +127,23 @@ class TimmBackbone(Backbone):
     def set_activation_checkpointing(self, enable: bool) -> None:
         """Whether training computes activations again instead of keeping them, as timm does it.
 
+        A frozen model keeps none, and stays as it is.
+
         Raises:
             ValueError: timm's model does not offer it.
         """
+        if self._frozen:
+            return
+        model = getattr(self.extractor, "model", self.extractor)
         try:
-            self.extractor.set_grad_checkpointing(enable)
+            model.set_grad_checkpointing(enable)
         except (AttributeError, AssertionError, NotImplementedError) as error:
             raise ValueError(f"timm's {self.name} offers no activation checkpointing") from error
 
     def load_checkpoint(self, path: str) -> None:
         """Load a local file with this model's weights, in timm's names, classifier or not.
+
+        Patch and position embeddings of other sizes are resampled as timm does it.
 
         Args:
             path: .safetensors, or a pickle (.pth, .bin) that holds nothing but weights.
@@ -164,7 +192,13 @@ class TimmBackbone(Backbone):
         if not file.is_file():
             raise FileNotFoundError(f"There is no checkpoint {path} for timm's {self.name}")
         try:
-            return timm.models.load_state_dict(str(file), device="cpu", weights_only=True)
+            weights = timm.models.load_state_dict(str(file), device="cpu", weights_only=True)
+            model = getattr(self.extractor, "model", None)  # where names are the whole model's
+            if model is None:
+                return weights
+            # What timm puts its own files through, a function of this name in each model's module.
+            adapt = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
+            return weights if adapt is None else adapt(weights, model)
         except Exception as error:  # whatever the readers of two formats raise
             raise ValueError(
                 f"{path} can't be read as weights of timm's {self.name}: {error}"
@@ -172,18 +206,27 @@ class TimmBackbone(Backbone):
 
 
 @BACKBONE_REGISTRY.register()
-def build_timm_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> TimmBackbone:
-    """The timm model that ``cfg.MODEL.TIMM`` names."""
+def build_timm_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> TimmBackbone | TimmPyramid:
+    """The timm model that ``cfg.MODEL.TIMM`` names; a plain ViT with a pyramid on it.
+
+    Raises:
+        ValueError: what ``TimmBackbone`` and ``TimmPyramid`` raise.
+    """
     node = cfg.MODEL.TIMM
-    return TimmBackbone(
+    plain = draw_blueprint(node.NAME, node.DROP_PATH_RATE, input_shape.channels).plain
+    backbone = TimmBackbone(
         node.NAME,
-        out_features=node.OUT_FEATURES,
+        out_features=None if plain else node.OUT_FEATURES,
         pretrained=node.PRETRAINED,
         checkpoint=node.CHECKPOINT,
         drop_path_rate=node.DROP_PATH_RATE,
         in_channels=input_shape.channels,
         size_divisibility=node.SIZE_DIVISIBILITY,
+        freeze=node.FREEZE,
     )
+    if not plain:
+        return backbone
+    return TimmPyramid(backbone, out_features=node.OUT_FEATURES, out_channels=node.PYRAMID_CHANNELS)
 
 
 def pixel_statistics(name: str) -> tuple[list[float], list[float]]:

@@ -1,0 +1,221 @@
+"""Segmentors with Mask2Former's interface, wrapped: they stay what they are, and take clips."""
+
+import copy
+
+import pytest
+import torch
+from detectron2.config import get_cfg
+from detectron2.modeling import META_ARCH_REGISTRY, build_model
+from detectron2.structures import Instances
+from mask2former import add_maskformer2_config
+from tiny_models import NUM_CLASSES, make_clip
+
+from cffm_plugin import add_cffm_config
+from cffm_plugin.engine.tta import ClipSegmentorWithTTA
+from cffm_plugin.inference import LabelMapPredictor, StreamingSegmentor
+from cffm_plugin.modeling import check_agreement
+
+SIZES = [(97, 131), (64, 96)]
+
+
+def make_config(module="CFFMRecall", attend_to="multi_scale_pixel_decoder", resize_first=False):
+    cfg = get_cfg()
+    add_cffm_config(cfg)
+    add_maskformer2_config(cfg)
+    cfg.MODEL.DEVICE = "cpu"
+    cfg.MODEL.META_ARCHITECTURE = "CFFMSegmentor"
+    cfg.MODEL.IMAGE_ARCHITECTURE = "MaskFormer"
+    cfg.MODEL.MASK_FORMER.NUM_OBJECT_QUERIES = 5
+    cfg.MODEL.MASK_FORMER.TRANSFORMER_IN_FEATURE = attend_to
+    cfg.MODEL.MASK_FORMER.TEST.SEM_SEG_POSTPROCESSING_BEFORE_INFERENCE = resize_first
+    cfg.MODEL.BACKBONE.NAME, cfg.MODEL.MIT.NAME = "build_mit_backbone", "mit_tiny"
+    cfg.MODEL.MIT.DROP_PATH_RATE = 0.0  # so that two models see the same
+    head = cfg.MODEL.SEM_SEG_HEAD
+    head.NAME, head.NUM_CLASSES = "MaskFormerHead", NUM_CLASSES
+    head.IN_FEATURES = ["res2", "res3", "res4", "res5"]
+    cfg.MODEL.CFFM.DEPTH, cfg.MODEL.CFFM.NUM_HEADS = 1, 2
+    cfg.MODEL.TEMPORAL.NAME = module
+    return cfg
+
+
+def build(cfg):
+    torch.manual_seed(0)
+    return build_model(cfg).eval()
+
+
+def image_segmentor_like(cfg, model):
+    """The meta-architecture itself, with the weights of a wrapped one."""
+    own = META_ARCH_REGISTRY.get("MaskFormer")(cfg).eval()
+    missing, unexpected = own.load_state_dict(model.state_dict(), strict=False)
+    assert not missing and all(name.startswith("temporal.") for name in unexpected)
+    return own
+
+
+def make_the_past_matter(model):
+    torch.manual_seed(1)
+    for parameter in model.temporal.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    return model
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(
+    "how",
+    [
+        {},
+        {"module": "CFFM"},
+        {"attend_to": "transformer_encoder"},
+        {"attend_to": "pixel_embedding"},
+        {"resize_first": True},
+    ],
+)
+def test_an_untrained_one_gives_its_own_semantic_map_bit_for_bit(how, size):
+    cfg = make_config(**how)
+    model = build(cfg)
+    own = image_segmentor_like(cfg, model)
+    clip = make_clip(size)
+    larger = {"height": 2 * size[0] - 1, "width": size[1] + 30}
+    stream = StreamingSegmentor(model)
+    with torch.no_grad():
+        for extra in ({}, larger):
+            (expected,) = own([{"image": clip["image"][-1], **extra}])
+            (of_clip,) = model([clip | extra])
+            (of_frame,) = model([{"image": clip["image"][-1], **extra}])
+            assert torch.equal(of_clip["sem_seg"], expected["sem_seg"])
+            assert torch.equal(of_frame["sem_seg"], expected["sem_seg"])
+        for frame in clip["image"]:
+            (expected,) = own([{"image": frame}])
+            labels = stream.step(frame)
+            assert torch.equal(labels.long(), expected["sem_seg"].argmax(dim=0))
+
+
+@pytest.mark.parametrize("output", ["refine", "classifier"])
+def test_a_stream_gives_what_clips_give_to_the_bit(output):
+    cfg = make_config()
+    cfg.MODEL.TEMPORAL.OUTPUT = output
+    cfg.MODEL.TEMPORAL.FRAME_OFFSETS = (-3, -2, -1)
+    model = make_the_past_matter(build(cfg))
+    stream = LabelMapPredictor(cfg, model)
+    clips = LabelMapPredictor(cfg, model, streaming=False)
+    frames = make_clip((45, 70), frames=5)["image"]
+    size = {"height": 45, "width": 70}
+    for t in (3, 4):
+        clip = {"image": frames[t - 3 : t + 1], **size}
+        (of_clip,) = clips([clip])
+        stream.stream.reset()
+        for index, frame in enumerate(clip["image"]):
+            (streamed,) = stream([{"image": frame, "frame_index": index, **size}])
+        assert torch.equal(streamed["label_map"], of_clip["label_map"])
+        (full,) = model([clip])
+        assert torch.equal(full["sem_seg"].argmax(dim=0), of_clip["label_map"].long())
+
+
+def test_the_past_changes_masks():
+    model = make_the_past_matter(build(make_config()))
+    clip = make_clip((64, 96))
+    with torch.no_grad():
+        (of_clip,), (of_frame,) = model([clip]), model([{"image": clip["image"][-1]}])
+    assert not torch.allclose(of_clip["sem_seg"], of_frame["sem_seg"], atol=1e-3)
+
+
+def test_probabilities_are_the_normalised_map_and_logits_its_logarithm():
+    model = build(make_config())
+    frame = make_clip((64, 96))["image"][0]
+    with torch.no_grad():
+        scores = model([{"image": frame}])[0]["sem_seg"]
+        outputs = {
+            kind: StreamingSegmentor(model).step(frame, output=kind)
+            for kind in ("probabilities", "logits")
+        }
+        smoothed = StreamingSegmentor(model, smoothing=0.5).step(frame, output="probabilities")
+    assert torch.allclose(outputs["probabilities"], scores / scores.sum(dim=0))
+    assert torch.allclose(outputs["logits"].exp(), scores)
+    assert torch.allclose(smoothed.sum(dim=0), torch.ones(64, 96), atol=1e-5)
+    tta = ClipSegmentorWithTTA(model, resizes=[[]], flip=False)
+    (averaged,) = tta([{"image": frame.byte()}])
+    assert torch.allclose(averaged["sem_seg"], outputs["probabilities"], atol=1e-6)
+
+
+def test_the_image_loss_is_the_architectures_own_criterion():
+    cfg = make_config()
+    model = build(cfg).train()
+    own = image_segmentor_like(cfg, model).train()
+    clip = make_clip((60, 90), labels=True)  # padded to 64 x 96
+    for labels in clip["sem_seg"]:
+        labels[:20] = 255
+        labels[40:] = 3
+    instances = []
+    for labels in clip["sem_seg"]:
+        classes = [k for k in range(NUM_CLASSES) if (labels == k).any()]
+        masks = torch.stack([labels == k for k in classes])
+        instances.append(Instances((60, 90), gt_classes=torch.tensor(classes), gt_masks=masks))
+    expected = own([{"image": x, "instances": of} for x, of in zip(clip["image"], instances)])
+    losses = model([clip])
+    assert set(losses) == {*expected, "loss_video"}
+    for name, loss in expected.items():
+        assert torch.allclose(losses[name], loss, rtol=1e-5), name
+    # Untrained, the video prediction is the image segmentor's for the target.
+    (of_target,) = (own([{"image": clip["image"][-1], "instances": instances[-1]}]),)
+    weight = model.video_loss_weight
+    assert torch.allclose(losses["loss_video"], weight * sum(of_target.values()), rtol=1e-5)
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_training_gives_finite_gradients_where_they_should_be(frozen):
+    cfg = make_config()
+    cfg.MODEL.TEMPORAL.FREEZE_IMAGE_SEGMENTER = frozen
+    model = build(cfg).train()
+    losses = model([make_clip((64, 96), labels=True)])
+    assert "loss_video" in losses and ("loss_sem_seg" in losses) == frozen
+    sum(losses.values()).backward()
+    for name, parameter in model.named_parameters():
+        if frozen and not name.startswith("temporal."):
+            assert parameter.grad is None, name
+        else:
+            assert parameter.grad is not None and parameter.grad.isfinite().all(), name
+
+
+def test_without_a_temporal_module_it_trains_by_its_criterion():
+    cfg = make_config()
+    cfg.MODEL.TEMPORAL.ENABLED = False
+    model = build(cfg).train()
+    losses = model([make_clip((64, 96), frames=1, labels=True)])
+    assert set(losses) == {
+        f"{name}{layer}" for name in ("loss_ce", "loss_mask") for layer in ("", "_0", "_1")
+    }
+
+
+def test_what_was_saved_loads():
+    cfg = make_config()
+    model = make_the_past_matter(build(cfg))
+    other = build_model(cfg).eval()
+    other.load_state_dict(copy.deepcopy(model.state_dict()))
+    clip = make_clip((64, 96))
+    with torch.no_grad():
+        assert torch.equal(model([clip])[0]["sem_seg"], other([clip])[0]["sem_seg"])
+
+
+def test_heads_whose_forward_is_made_of_something_else_are_refused():
+    model = build(make_config())
+    check_agreement(model.head, model.backbone)
+    decoder = model.sem_seg_head.pixel_decoder
+    own = decoder.forward_features
+    model.sem_seg_head.forward = lambda features: model.sem_seg_head.predictor(
+        own(features)[2], 2 * own(features)[0]
+    )
+    with pytest.raises(ValueError, match="gives other"):
+        check_agreement(model.head, model.backbone)
+
+
+def test_an_architecture_that_is_not_there_is_named():
+    cfg = make_config()
+    cfg.MODEL.IMAGE_ARCHITECTURE = "OneFormer"
+    with pytest.raises(ValueError, match="IMAGE_ARCHITECTURE is OneFormer.*MODEL.IMPORTS"):
+        build_model(cfg)
+
+
+def test_prototypes_are_refused():
+    cfg = make_config()
+    cfg.MODEL.TEMPORAL.PROTOTYPES.ENABLED = True
+    with pytest.raises(ValueError, match="mask classification"):
+        build_model(cfg)
