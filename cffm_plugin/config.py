@@ -256,7 +256,8 @@ def _add_engine_keys(cfg: CfgNode) -> None:
     # be said where BASE_LR is set.
     cfg.SOLVER.OPTIMIZER = ""
     cfg.SOLVER.BETAS = (0.9, 0.999)
-    # Learning rate of everything but the backbone, over BASE_LR.
+    # Learning rate of everything but the backbone, over BASE_LR; the pyramid on a plain ViT is not
+    # counted to the backbone here.
     cfg.SOLVER.HEAD_LR_MULTIPLIER = 10.0
     # Weight decay of the backbone's normalisation layers (those of the heads decay as usual).
     cfg.SOLVER.BACKBONE_WEIGHT_DECAY_NORM = 0.0

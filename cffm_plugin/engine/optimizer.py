@@ -7,12 +7,12 @@ from typing import Any
 
 import torch
 from detectron2.config import CfgNode, get_cfg
-from detectron2.modeling.backbone import SimpleFeaturePyramid
 from detectron2.modeling.backbone.vit import get_vit_lr_decay_rate
 from detectron2.solver.build import get_default_optimizer_params, maybe_add_gradient_clipping
 from torch import nn
 
 from ..config import add_cffm_config
+from ..modeling import TimmPyramid
 
 LARGEST_ADAMW_RATE = 1e-2  # above it, training with AdamW is not known to go well
 
@@ -24,8 +24,8 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
 
     Those of ``model.backbone`` have the base learning rate, or what ``SOLVER.LAYER_DECAY`` leaves
     of it in a plain ViT; its normalisation layers have their own weight decay, and its position
-    embeddings none. All others have ``SOLVER.HEAD_LR_MULTIPLIER`` times the learning rate. Where a
-    config has Mask2Former's ``SOLVER.BACKBONE_MULTIPLIER``, it is the backbone's rate over that of
+    embeddings none. All others, the pyramid on a plain ViT too, have ``SOLVER.HEAD_LR_MULTIPLIER``
+    times the learning rate. Where a config has Mask2Former's ``SOLVER.BACKBONE_MULTIPLIER``, it is the backbone's rate over that of
     the others instead, which is then the base rate. Other keys that a project adds to ``SOLVER``
     are not used, and the log names them. Parameters without gradient are left out.
 
@@ -49,11 +49,9 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
         "bias_lr_factor": solver.BIAS_LR_FACTOR,
         "weight_decay_bias": solver.WEIGHT_DECAY_BIAS,
     }
-    others = nn.ModuleDict(
-        {name: child for name, child in model.named_children() if name != "backbone"}
-    )
+    encoder, others = _encoder_and_others(model)
     groups = get_default_optimizer_params(
-        model.backbone,
+        encoder,
         base_lr=backbone_rate,
         weight_decay_norm=solver.BACKBONE_WEIGHT_DECAY_NORM,
         lr_factor_func=_factor_of_layers(solver.LAYER_DECAY, model.backbone),
@@ -70,6 +68,15 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
     if solver.CLIP_GRADIENTS.ENABLED and solver.CLIP_GRADIENTS.CLIP_TYPE == "full_model":
         return _clip_whole_gradient(kind(groups, lr=solver.BASE_LR, **arguments), cfg)
     return maybe_add_gradient_clipping(cfg, kind)(groups, lr=solver.BASE_LR, **arguments)
+
+
+def _encoder_and_others(model: Any) -> tuple[nn.Module, nn.ModuleDict]:
+    """What was pretrained, and the parts that start anew: a plain ViT's pyramid is of these."""
+    others = {name: child for name, child in model.named_children() if name != "backbone"}
+    if not isinstance(model.backbone, TimmPyramid):
+        return model.backbone, nn.ModuleDict(others)
+    others |= {n: child for n, child in model.backbone.named_children() if n != "net"}
+    return model.backbone.net, nn.ModuleDict(others)
 
 
 def _clip_whole_gradient(optimizer: torch.optim.Optimizer, cfg: CfgNode) -> torch.optim.Optimizer:
@@ -110,7 +117,7 @@ def _factor_of_layers(decay: float, backbone: Any) -> Callable[[str], float] | N
         raise ValueError(f"SOLVER.LAYER_DECAY: expected more than 0 and at most 1, got {decay:g}")
     trained = [name for name, value in backbone.named_parameters() if value.requires_grad]
     blocks = {int(m[1]) for m in (re.search(r"\.blocks\.(\d+)\.", name) for name in trained) if m}
-    if not isinstance(backbone, SimpleFeaturePyramid) or not blocks:
+    if not isinstance(backbone, TimmPyramid) or not blocks:
         raise ValueError(
             f"SOLVER.LAYER_DECAY {decay:g} is for plain ViTs that train, but the backbone, "
             f"{type(backbone).__name__}, is none or is frozen. Set it to 1.0."

@@ -19,7 +19,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..modeling import CFFMSegmentor, CoarseLogits, EncodedFrames
-from ..modeling.mask_prediction import dense_logits
 from ..modeling.nested import map_tensors, tensors_in
 
 EXAMPLE_PROTOTYPES = 100
@@ -115,12 +114,11 @@ class Predict(nn.Module):
             logits = self.model.output(encoded, refined, items)
         else:
             logits = self.model.classify(encoded)
-        outputs = {"logits": dense_logits(logits)}
+        outputs = {"logits": logits}
         if self.full_resolution:
             (coarse,) = self.model.coarse(logits, encoded, [encoded.image_size])
             labels = coarse.full_resolution().argmax(dim=0)
-            num_classes = outputs["logits"].shape[1]
-            outputs["labels"] = labels.to(torch.uint8) if num_classes <= 256 else labels
+            outputs["labels"] = labels.to(torch.uint8) if logits.shape[1] <= 256 else labels
         return outputs
 
 
@@ -154,7 +152,16 @@ def stream_graphs(
         size: height and width of frames.
         full_resolution: ``classify`` and ``refine`` also give ``labels``, (height, width) uint8
             (int64 for more than 256 classes).
+
+    Raises:
+        ValueError: the model is of mask classification, whose outputs are no resized logits.
     """
+    if not model.gives_logits:
+        raise ValueError(
+            f"{type(model.sem_seg_head).__name__} is a head of mask classification: its masks are "
+            "resized before their sigmoid, which the exported graphs and their runner do not do. "
+            "Segmentors with logits can be exported; run this one by StreamingSegmentor."
+        )
     model = _copy_for_export(model)
     module = Encode(model, size)
     # Running every graph once also fills the caches of tables that depend on the size alone, so

@@ -151,7 +151,7 @@ def test_rates_of_a_vits_layers_decay_from_the_last_block_to_the_embeddings(cfg,
         f"{vit}.blocks.1.norm1.weight": (2**-2, 0),
         f"{vit}.blocks.2.mlp.fc1.bias": (2**-1, 0.01),
         f"{vit}.norm.weight": (1, 0),
-        "backbone.simfp_4.0.weight": (1, 0.01),
+        "backbone.simfp_4.0.weight": (10, 0.01),
         "sem_seg_head.weight": (10, 0.01),
     }.items():
         lr, weight_decay = groups[name]

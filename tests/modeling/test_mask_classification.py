@@ -12,6 +12,7 @@ from tiny_models import NUM_CLASSES, make_clip
 
 from cffm_plugin import add_cffm_config
 from cffm_plugin.engine.tta import ClipSegmentorWithTTA
+from cffm_plugin.export import StreamSpec, export_stream
 from cffm_plugin.inference import LabelMapPredictor, StreamingSegmentor
 from cffm_plugin.modeling import check_agreement
 
@@ -219,3 +220,9 @@ def test_prototypes_are_refused():
     cfg.MODEL.TEMPORAL.PROTOTYPES.ENABLED = True
     with pytest.raises(ValueError, match="mask classification"):
         build_model(cfg)
+
+
+def test_export_says_why_it_does_not_go(tmp_path):
+    spec = StreamSpec(frame_offsets=(-9, -6, -3))
+    with pytest.raises(ValueError, match="MaskFormerHead is a head of mask classification"):
+        export_stream(build(make_config()), spec, tmp_path, (64, 96))
