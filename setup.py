@@ -51,6 +51,8 @@ setup(
         # tools/demo.py writes H.264 with PyAV.
         "demo": ["av"],
         "export": ["onnx", "onnxscript", "onnxruntime"],
+        # Segmentors of the Hugging Face hub, build_hf_segmenter; scipy for mask classification.
+        "huggingface": ["transformers>=5", "safetensors", "scipy"],
         "dev": ["pytest", "ruff", "mypy", "transformers", "safetensors"],
     },
 )

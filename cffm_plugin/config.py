@@ -61,6 +61,7 @@ def add_cffm_config(cfg: CfgNode) -> None:
     add_deeplab_config(additions)
     _add_temporal_keys(additions)
     _add_segmentor_keys(additions)
+    _add_hugging_face_keys(additions)
     _add_data_keys(additions)
     _add_engine_keys(additions)
     _fill_in(cfg, additions)
@@ -141,7 +142,8 @@ def _add_segmentor_keys(cfg: CfgNode) -> None:
     cfg.MODEL.CONFIG_ADDERS = []
 
     # The image segmentor that is wrapped, a meta-architecture. "SemanticSegmentor": backbone and
-    # semantic head of this config. Others, such as MaskFormer, are built as their project says.
+    # semantic head of this config; "build_hf_segmenter": that of MODEL.HF. Others, such as
+    # MaskFormer, are built as their project says.
     cfg.MODEL.IMAGE_ARCHITECTURE = "SemanticSegmentor"
 
     # Training keeps few activations of backbone and temporal module and computes the others again:
@@ -186,6 +188,22 @@ def _add_segmentor_keys(cfg: CfgNode) -> None:
 
     # Channel dropout before the classifier of SegFormerHead.
     cfg.MODEL.SEM_SEG_HEAD.DROPOUT = 0.1
+
+
+def _add_hugging_face_keys(cfg: CfgNode) -> None:
+    # A segmentor of Hugging Face's transformers, with MODEL.IMAGE_ARCHITECTURE build_hf_segmenter.
+    cfg.MODEL.HF = CfgNode()
+    # A folder that save_pretrained wrote, or a name on the Hugging Face hub (network or its cache).
+    cfg.MODEL.HF.NAME = ""
+    # Load the model's own weights, in safetensors, whenever it is built. False: its config alone is
+    # read, as suffices where MODEL.WEIGHTS holds all.
+    cfg.MODEL.HF.PRETRAINED = True
+    # The classifier starts anew, for MODEL.SEM_SEG_HEAD.NUM_CLASSES classes. False: the model's
+    # own, whose number NUM_CLASSES must be.
+    cfg.MODEL.HF.NEW_CLASSIFIER = False
+    # Normalise images as the model's own preprocessor_config.json says, as
+    # MODEL.TIMM.OWN_NORMALIZATION does. False keeps the config's values.
+    cfg.MODEL.HF.OWN_NORMALIZATION = True
 
 
 def _add_data_keys(cfg: CfgNode) -> None:
@@ -366,10 +384,12 @@ _PATHS = (
 def make_paths_absolute(cfg: CfgNode) -> None:
     """Make paths that are relative to the working directory absolute, in place.
 
-    MODEL.WEIGHTS is one where there is such a file: it may also be a name that detectron2 resolves.
+    MODEL.WEIGHTS and MODEL.HF.NAME are some where they exist: they may also be names that
+    detectron2, or the Hugging Face hub, resolves.
     """
-    if os.path.exists(os.path.expanduser(cfg.MODEL.WEIGHTS)):
-        cfg.MODEL.WEIGHTS = absolute_path(cfg.MODEL.WEIGHTS)
+    for node, name in ((cfg.MODEL, "WEIGHTS"), (cfg.MODEL.HF, "NAME")):
+        if os.path.exists(os.path.expanduser(node[name])):
+            node[name] = absolute_path(node[name])
     for key in _PATHS:
         node, name = _node_of(cfg, key)
         value = node[name]

@@ -15,7 +15,7 @@ import sys
 import torch
 from cffm_plugin import CFFM
 
-optional = {"timm", "sklearn", "transformers", "safetensors", "av", "matplotlib"}
+optional = {"timm", "sklearn", "scipy", "transformers", "safetensors", "av", "matplotlib"}
 assert not optional & set(sys.modules), optional & set(sys.modules)
 
 refined = CFFM(16, 1, num_heads=2)(torch.zeros(1, 4, 16, 5, 5))
@@ -82,6 +82,33 @@ WHAT_NEEDS = {
 
         said = raises(build_peer, load_config())
         assert said == "--peer needs transformers, which is not installed: pip install transformers"
+
+        from cffm_plugin.modeling import build_hf_segmenter, resolve_normalization
+        from detectron2.modeling import build_model
+
+        cfg = load_config()
+        cfg.MODEL.META_ARCHITECTURE = "CFFMSegmentor"
+        cfg.MODEL.IMAGE_ARCHITECTURE = "build_hf_segmenter"
+        cfg.MODEL.HF.NAME = "nvidia/mit"
+        for said in (
+            raises(build_hf_segmenter, name=cfg.MODEL.HF.NAME),
+            raises(resolve_normalization, cfg),
+            raises(build_model, cfg),
+        ):
+            assert said.startswith("build_hf_segmenter (MODEL.HF) needs transformers"), said
+            assert said.endswith("pip install transformers"), said
+        """,
+    "scipy": """
+        import json
+        from pathlib import Path
+        from cffm_plugin.modeling import build_hf_segmenter
+
+        architecture = "Mask2FormerForUniversalSegmentation"
+        config = {"model_type": "mask2former", "architectures": [architecture]}
+        Path(folder, "config.json").write_text(json.dumps(config))
+        said = raises(build_hf_segmenter, name=folder)
+        assert said.startswith(f"{architecture} of transformers needs scipy"), said
+        assert said.endswith("pip install scipy"), said
         """,
     "av": """
         from pathlib import Path

@@ -61,8 +61,12 @@ class SegmentorCheckpointer(DetectionCheckpointer):
         """
         Raises:
             FileNotFoundError: there is no such file.
-            ValueError: no file is named although ``require_all``; or its weights do not fit.
+            ValueError: no file is named although ``require_all``, and a part of the model has no
+                weights of its own (``brings_weights``); or its weights do not fit.
         """
+        if not path and brings_weights(self.model):
+            logger.info("MODEL.WEIGHTS is empty: the weights are those that it was built with")
+            return {}
         if not path and self.require_all:
             raise ValueError(
                 "MODEL.WEIGHTS is empty, so there is nothing to evaluate. Name a checkpoint: "
@@ -147,6 +151,12 @@ class SegmentorCheckpointer(DetectionCheckpointer):
                 self._path,
                 ", ".join(sorted(new_classifiers)),
             )
+
+
+def brings_weights(model: nn.Module) -> bool:
+    """Whether all parts were built with trained weights: those of Hugging Face's models say so."""
+    parts = (part for part in model.children() if any(True for _ in part.parameters()))
+    return all(getattr(part, "brings_weights", False) for part in parts)
 
 
 def _current(name: str) -> str:

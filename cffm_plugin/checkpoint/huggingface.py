@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..modeling.huggingface import class_names, pixel_statistics
 from .model_info import ModelInfo
 from .rules import TENSOR, Drop, Format, Rename, in_block, numbered
 
@@ -79,8 +80,13 @@ def hub_info(path: str | Path, num_classes: int | None) -> ModelInfo:
         num_classes: of the segmentor; None for an encoder, of which no names are kept.
     """
     folder = Path(path) if Path(path).is_dir() else Path(path).parent
-    names = _class_names(_read_json(folder / "config.json"), num_classes)
-    return ModelInfo(class_names=names, **_normalization(_read_json(folder / PREPROCESSOR)))
+    labels = _read_json(folder / "config.json").get("id2label")
+    names = () if num_classes is None else class_names(labels, num_classes)
+    statistics = pixel_statistics(_read_json(folder / PREPROCESSOR))
+    if statistics is None:
+        return ModelInfo(class_names=names)
+    mean, std, image_format = statistics
+    return ModelInfo(class_names=names, pixel_mean=mean, pixel_std=std, image_format=image_format)
 
 
 def _read_json(file: Path) -> Mapping[str, Any]:
@@ -93,32 +99,3 @@ def _read_json(file: Path) -> Mapping[str, Any]:
         logger.warning("%s can't be read, so what it says is not kept: %s", file, error)
         return {}
     return content if isinstance(content, Mapping) else {}
-
-
-def _class_names(config: Mapping[str, Any], num_classes: int | None) -> tuple[str, ...]:
-    """() where there are none: transformers writes LABEL_0, LABEL_1 then."""
-    labels = config.get("id2label")
-    if num_classes is None or not isinstance(labels, Mapping) or len(labels) != num_classes:
-        return ()
-    found = [labels.get(str(k)) for k in range(num_classes)]
-    names = tuple(name for name in found if isinstance(name, str))
-    if len(names) != num_classes:
-        return ()
-    return () if names == tuple(f"LABEL_{k}" for k in range(num_classes)) else names
-
-
-def _normalization(config: Mapping[str, Any]) -> dict[str, Any]:
-    """In units of 0..255; {} where the file does not say."""
-    mean: Any = config.get("image_mean")
-    std: Any = config.get("image_std")
-    if not config.get("do_normalize", True):
-        mean, std = [0.0] * 3, [1.0] * 3
-    scale = config.get("rescale_factor", 1 / 255) if config.get("do_rescale", True) else 1.0
-    try:
-        return {
-            "pixel_mean": tuple(round(value / scale, 4) for value in mean),
-            "pixel_std": tuple(round(value / scale, 4) for value in std),
-            "image_format": "BGR" if config.get("do_flip_channel_order") else "RGB",
-        }
-    except (TypeError, ZeroDivisionError):  # one of them is missing, or something else
-        return {}

@@ -15,7 +15,7 @@ _NAMES_OF_CODE = ("IMPORTS", "CONFIG_ADDERS")
 # What was of the machine that trained: files, weights of a pretraining. The checkpoint has it all.
 _OF_THE_TRAINING = {
     "DATASETS": {"VIDEO_FOLDERS": ()},
-    "MODEL": {"TIMM": {"CHECKPOINT": "", "PRETRAINED": False}},
+    "MODEL": {"TIMM": {"CHECKPOINT": "", "PRETRAINED": False}, "HF": {"PRETRAINED": False}},
 }
 
 logger = logging.getLogger(__name__)
@@ -24,8 +24,9 @@ logger = logging.getLogger(__name__)
 def load_stored_config(overrides: Sequence[str]) -> CfgNode:
     """The config of the checkpoint that the override MODEL.WEIGHTS names, with all overrides.
 
-    Its text is read as plain YAML. It reads no other file, and nothing that it names is imported:
-    MODEL.IMPORTS and MODEL.CONFIG_ADDERS in it are left out, which is logged.
+    Its text is read as plain YAML. It reads no other file (building a model of MODEL.HF then reads
+    that one's config.json), and nothing that it names is imported: MODEL.IMPORTS and
+    MODEL.CONFIG_ADDERS in it are left out, which is logged.
 
     Args:
         overrides: a flat sequence ``["KEY", "VALUE", ...]``.

@@ -22,7 +22,9 @@ from .trainer import CFFMTrainer
 
 # Models of detectron2's that take images one by one and have no use for clips. The second is what
 # MODEL.META_ARCHITECTURE is where a config does not say.
-_IMAGE_ARCHITECTURES = ("SemanticSegmentor", "GeneralizedRCNN", "PanopticFPN")
+_IMAGE_ARCHITECTURES = (
+    *("SemanticSegmentor", "GeneralizedRCNN", "PanopticFPN", "build_hf_segmenter"),
+)
 
 logger = logging.getLogger(__name__)
 

@@ -8,6 +8,7 @@ from detectron2.data import MetadataCatalog
 from ..checkpoint import read_model_info
 from ..data import names_and_colors
 from ..data.datasets.vspw_classes import voc_colors
+from ..modeling.huggingface import class_names, read_model_config
 
 Color = tuple[int, int, int]
 
@@ -17,12 +18,13 @@ logger = logging.getLogger(__name__)
 def known_classes(cfg: CfgNode) -> list[tuple[str, Color]]:
     """Name and colour, (R, G, B), of every class of a config's model; [] where nobody knows them.
 
-    They are those that the checkpoint of MODEL.WEIGHTS names; or else those of the first dataset of
-    DATASETS.TEST, or of DATASETS.TRAIN. Names of another number than MODEL.SEM_SEG_HEAD.NUM_CLASSES
-    are not of this model, and a warning says so where no other are known.
+    They are those that the checkpoint of MODEL.WEIGHTS names; or else those of a Hugging Face model
+    (MODEL.HF) that keeps its classifier; or else those of the first dataset of DATASETS.TEST, or of
+    DATASETS.TRAIN. Names of another number than MODEL.SEM_SEG_HEAD.NUM_CLASSES are not of this
+    model, and a warning says so where no other are known.
 
     Raises:
-        FileNotFoundError: MODEL.WEIGHTS names no file.
+        FileNotFoundError: MODEL.WEIGHTS names no file, or MODEL.HF.NAME no model.
     """
     num_classes = cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES
     datasets = [*cfg.DATASETS.TEST[:1], *cfg.DATASETS.TRAIN[:1]]
@@ -42,6 +44,8 @@ def known_classes(cfg: CfgNode) -> list[tuple[str, Color]]:
             elif list(info.class_names) != names:
                 colors = voc_colors(num_classes)
             return list(zip(info.class_names, colors))
+    if of_hub := _names_of_hub(cfg):
+        return list(zip(of_hub, colors if list(of_hub) == names else voc_colors(num_classes)))
     if not names and others:
         logger.warning(
             "MODEL.SEM_SEG_HEAD.NUM_CLASSES is %d, but %s. Their names are not of this model's "
@@ -50,3 +54,11 @@ def known_classes(cfg: CfgNode) -> list[tuple[str, Color]]:
             " and ".join(f"{which} has {number} classes" for which, number in others.items()),
         )
     return list(zip(names, colors))
+
+
+def _names_of_hub(cfg: CfgNode) -> tuple[str, ...]:
+    """The names in the config of a Hugging Face model; () where it is none, or starts anew."""
+    if cfg.MODEL.IMAGE_ARCHITECTURE != "build_hf_segmenter" or cfg.MODEL.HF.NEW_CLASSIFIER:
+        return ()
+    labels = read_model_config(cfg.MODEL.HF.NAME).id2label
+    return class_names(labels, cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES)

@@ -10,6 +10,7 @@ from .heads import (
     embedding_of,
     training_side,
 )
+from .huggingface import build_hf_segmenter
 from .label_maps import CoarseLogits
 from .mask_prediction import CoarseMasks, CoarseOutput, MaskPrediction, normalise_scores
 from .normalization import resolve_normalization
@@ -39,6 +40,7 @@ __all__ = [
     "TemporalModule",
     "TimmBackbone",
     "TimmPyramid",
+    "build_hf_segmenter",
     "check_agreement",
     "embedding_of",
     "normalise_scores",

@@ -44,8 +44,16 @@ class MaskPrediction:
 
     def logits(self) -> Tensor:
         """The logarithm of the semantic map at the masks' own size, (N, K, h, w)."""
-        scores = torch.einsum("nqk,nqhw->nkhw", self.class_probabilities(), self.masks.sigmoid())
-        return scores.clamp_min(_LEAST).log()
+        return self._scores(self.masks).clamp_min(_LEAST).log()
+
+    def semantic_map(self, size: tuple[int, int]) -> Tensor:
+        """The scores (N, K, *size) of the classes, not normalised, for images of a size."""
+        mask_size = size if self.mask_size == "image" or self.resize_first else self.mask_size
+        masks = self.masks if mask_size is None else resize(self.masks, mask_size)
+        return resize(self._scores(masks), size)
+
+    def _scores(self, masks: Tensor) -> Tensor:
+        return torch.einsum("nqk,nqhw->nkhw", self.class_probabilities(), masks.sigmoid())
 
 
 def normalise_scores(scores: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from detectron2.config import CfgNode, get_cfg
 
 from .backbone import pixel_statistics
+from .huggingface import read_model_config, read_pixel_statistics
 
 _IMAGENET = ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
 
@@ -29,29 +30,35 @@ class Normalization:
 def resolve_normalization(cfg: CfgNode) -> None:
     """Write the normalisation of the backbone's pretraining into a config, and log what holds.
 
-    With ``MODEL.TIMM.OWN_NORMALIZATION`` and ``build_timm_backbone``, ``MODEL.PIXEL_MEAN``,
+    With ``MODEL.TIMM.OWN_NORMALIZATION`` and ``build_timm_backbone``, or with
+    ``MODEL.HF.OWN_NORMALIZATION`` and ``build_hf_segmenter``, ``MODEL.PIXEL_MEAN``,
     ``MODEL.PIXEL_STD`` and ``INPUT.FORMAT`` become those of the model's pretraining, whatever they
-    were. For other backbones, for models without published weights, and for images of another
-    number of channels they stay. Model and data loaders read these three keys alone, so call it
-    before any of them is built, as ``cffm_plugin.engine.setup`` does.
+    were. For other backbones, for models without published weights or without a
+    preprocessor_config.json, and for images of another number of channels they stay. Model and data
+    loaders read these three keys alone, so call it before any of them is built, as
+    ``cffm_plugin.engine.setup`` does.
 
     Args:
         cfg: complete, with this package's keys, and not frozen; changed in place.
+
+    Raises:
+        ModuleNotFoundError, FileNotFoundError: of MODEL.HF, see ``build_hf_segmenter``.
     """
     given = _of_config(cfg)
     own, source = _of_pretraining(cfg)
     reason = f"as in {source}"
     if own is None:
         reason = f"from the config: {source}" if source else "from the config"
-    elif given != own and _asks_for_own(cfg):
+    elif given != own and (key := _key_of_own(cfg)):
         cfg.MODEL.PIXEL_MEAN, cfg.MODEL.PIXEL_STD = list(own.mean), list(own.std)
         cfg.INPUT.FORMAT = own.image_format
         if given != _of_config(get_cfg()):  # somebody has set it
             logger.warning(
                 "The config's normalisation, %s, is not used: the backbone was pretrained with "
                 "another. To keep the config's, such as for a segmentor that was trained with it, "
-                "set MODEL.TIMM.OWN_NORMALIZATION False.",
+                "set %s False.",
                 given,
+                key,
             )
     elif given != own:
         reason = "from the config"
@@ -65,19 +72,29 @@ def warn_of_unresolved_normalization(cfg: CfgNode) -> None:
     The model keeps to the config then, because the data loaders do.
     """
     own, source = _of_pretraining(cfg)
-    if own is not None and _asks_for_own(cfg) and own != _of_config(cfg):
+    key = _key_of_own(cfg)
+    if own is not None and key and own != _of_config(cfg):
         logger.warning(
             "Input normalisation: %s (from the config). That of %s is %s. Call "
             "cffm_plugin.modeling.resolve_normalization(cfg) before building model and loaders, or "
-            "set MODEL.TIMM.OWN_NORMALIZATION False to keep the config's.",
+            "set %s False to keep the config's.",
             _of_config(cfg),
             source,
             own,
+            key,
         )
 
 
-def _asks_for_own(cfg: CfgNode) -> bool:
-    return cfg.MODEL.BACKBONE.NAME == "build_timm_backbone" and cfg.MODEL.TIMM.OWN_NORMALIZATION
+def _is_hugging_face(cfg: CfgNode) -> bool:
+    return cfg.MODEL.IMAGE_ARCHITECTURE == "build_hf_segmenter"
+
+
+def _key_of_own(cfg: CfgNode) -> str:
+    """The key that asks for the normalisation of the model's pretraining; "" where none does."""
+    if _is_hugging_face(cfg):
+        return "MODEL.HF.OWN_NORMALIZATION" if cfg.MODEL.HF.OWN_NORMALIZATION else ""
+    is_timm = cfg.MODEL.BACKBONE.NAME == "build_timm_backbone"
+    return "MODEL.TIMM.OWN_NORMALIZATION" if is_timm and cfg.MODEL.TIMM.OWN_NORMALIZATION else ""
 
 
 def _of_config(cfg: CfgNode) -> Normalization:
@@ -90,7 +107,14 @@ def _of_pretraining(cfg: CfgNode) -> tuple[Normalization | None, str]:
     None and "" for the backbones of others: detectron2's ResNets have weights of several kinds.
     """
     backbone, mit, model = cfg.MODEL.BACKBONE.NAME, cfg.MODEL.MIT.NAME, cfg.MODEL.TIMM.NAME
-    if backbone == "build_mit_backbone" and mit.startswith("mit_b"):
+    if _is_hugging_face(cfg):
+        name = cfg.MODEL.HF.NAME
+        read_model_config(name)  # a model that is not there is an error, and not a matter of a log
+        statistics = read_pixel_statistics(name)
+        if statistics is None:
+            return None, f"{name} has no preprocessor_config.json that says how"
+        own, source = _rounded(*statistics), f"the preprocessor_config.json of {name}"
+    elif backbone == "build_mit_backbone" and mit.startswith("mit_b"):
         own, source = _rounded(*_IMAGENET), f"the pretraining of {mit}"
     elif backbone != "build_timm_backbone":
         return None, ""

@@ -162,7 +162,8 @@ def load_segmentor(cfg: CfgNode) -> StreamingSegmentor:
 
     Raises:
         FileNotFoundError: there are no such weights.
-        ValueError: the config is not of a CFFMSegmentor, it names no weights, or they do not fit.
+        ValueError: the config is not of a CFFMSegmentor, it names no weights although the model has
+            none of its own, or they do not fit.
     """
     name = cfg.MODEL.META_ARCHITECTURE
     known = name in META_ARCH_REGISTRY
@@ -171,7 +172,7 @@ def load_segmentor(cfg: CfgNode) -> StreamingSegmentor:
             f"MODEL.META_ARCHITECTURE is {name}, but videos are segmented by a CFFMSegmentor. "
             "docs/wrap-your-segmenter.md makes one of an image segmentor."
         )
-    if not cfg.MODEL.WEIGHTS:
+    if not cfg.MODEL.WEIGHTS and cfg.MODEL.IMAGE_ARCHITECTURE == "SemanticSegmentor":
         raise ValueError("MODEL.WEIGHTS is empty. Name the weights: --opts MODEL.WEIGHTS FILE.")
     return StreamingSegmentor(cfg)
 

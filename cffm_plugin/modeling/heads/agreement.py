@@ -7,6 +7,7 @@ import torch
 from detectron2.config import CfgNode
 from torch import Tensor
 
+from ..encoded import size_of
 from ..label_maps import upsample
 from ..mask_prediction import MaskPrediction, dense_logits
 from .embedding import HeadEmbedding, evaluating
@@ -79,4 +80,7 @@ def _both_logits(head: HeadEmbedding, backbone: Any, side: int) -> tuple[Tensor,
         own = head.prediction(own)
     if isinstance(own, MaskPrediction):
         return own.logits(), dense_logits(ours)
-    return (own[0] if isinstance(own, tuple) else own), upsample(ours, head.stride)
+    own = own[0] if isinstance(own, tuple) else own
+    if isinstance(ours, MaskPrediction):
+        return own, ours.semantic_map(size_of(own))
+    return own, upsample(ours, head.stride)

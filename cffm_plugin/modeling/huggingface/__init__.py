@@ -1,0 +1,20 @@
+"""Segmentors of Hugging Face's transformers, as the image segmentor of a video segmentor."""
+
+from .backbone import HFBackbone
+from .dense_head import HFDenseHead
+from .families import FAMILIES
+from .files import class_names, pixel_statistics, read_model_config, read_pixel_statistics
+from .mask_head import HFMaskHead
+from .segmenter import build_hf_segmenter
+
+__all__ = [
+    "FAMILIES",
+    "HFBackbone",
+    "HFDenseHead",
+    "HFMaskHead",
+    "build_hf_segmenter",
+    "class_names",
+    "pixel_statistics",
+    "read_model_config",
+    "read_pixel_statistics",
+]
