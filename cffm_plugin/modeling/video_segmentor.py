@@ -54,17 +54,16 @@ class CFFMSegmentor(SemanticSegmentor):
             sem_seg_head: any semantic head.
             pixel_mean, pixel_std: per channel, in the units of the input (0..255).
             temporal: None for the plain image segmentor.
-            image_loss_weight: of the head's losses on all labelled frames' image logits. By default
-                this and the next are the paper's; configs have others, see MODEL.TEMPORAL.
-            video_loss_weight: of the head's losses on the target's video logits.
+            image_loss_weight: of the head's losses on all labelled frames' image logits.
+            video_loss_weight: of those on the target's video logits; by default both the paper's.
             prototype_branch: CFFM++'s. Training then trains it alone: everything else is without
                 gradient and in evaluation mode.
             prototype_logit_weight: of the branch's logits, which are added to the video logits.
             freeze_image_segmentor: training trains ``temporal`` alone: backbone and head are
                 without gradient and in evaluation mode.
             activation_checkpointing: training keeps few activations and computes the others again:
-                less memory, a fourth more time, the same gradients. For backbones that offer it by
-                a method ``set_activation_checkpointing`` (MiT and timm's), and for CFFM.
+                less memory, a fourth more time, the same gradients. For CFFM, and for backbones
+                with a method ``set_activation_checkpointing`` (MiT and timm's).
             head: ``embedding_of(sem_seg_head, backbone)``, where it is known already.
         """
         if freeze_image_segmentor and temporal is None:

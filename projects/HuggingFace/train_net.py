@@ -1,0 +1,13 @@
+#!/usr/bin/env python3
+"""Trains or evaluates a model of Hugging Face's with CFFM; flags as of Detectron2's own scripts.
+
+    python projects/HuggingFace/train_net.py --num-gpus 4 \\
+        --config-file projects/HuggingFace/configs/cffm_segformer_b1_ade_vspw.yaml
+"""
+
+from detectron2.engine import default_argument_parser
+
+from cffm_plugin.engine import launch_job, main
+
+if __name__ == "__main__":
+    launch_job(main, default_argument_parser(epilog=__doc__).parse_args())
