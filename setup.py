@@ -53,6 +53,6 @@ setup(
         "export": ["onnx", "onnxscript", "onnxruntime"],
         # Segmentors of the Hugging Face hub, build_hf_segmenter; scipy for mask classification.
         "huggingface": ["transformers>=5", "safetensors", "scipy"],
-        "dev": ["pytest", "ruff", "mypy", "transformers", "safetensors"],
+        "dev": ["pytest", "pytest-xdist", "ruff", "mypy", "transformers", "safetensors"],
     },
 )
