@@ -83,13 +83,12 @@ def _head_of(architecture: Any, cfg: CfgNode) -> HeadEmbedding:
     if not MaskClassificationEmbedding.fits(head):
         return embedding_of(head, backbone, channels)
     node = cfg.MODEL.TEMPORAL
-    frozen = node.ENABLED and node.FREEZE_IMAGE_SEGMENTER
-    criterion = None if frozen else criterion_of(architecture)
     return MaskClassificationEmbedding(
         head,
         backbone,
         channels,
-        criterion=criterion,
+        criterion=criterion_of(architecture),
+        frozen=node.ENABLED and node.FREEZE_IMAGE_SEGMENTER,
         size_divisibility=getattr(architecture, "size_divisibility", None),
         resize_first=getattr(architecture, "sem_seg_postprocess_before_inference", False),
     )

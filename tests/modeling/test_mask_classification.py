@@ -11,6 +11,7 @@ from mask2former import add_maskformer2_config
 from tiny_models import NUM_CLASSES, make_clip
 
 from cffm_plugin import add_cffm_config
+from cffm_plugin.checkpoint import SegmentorCheckpointer
 from cffm_plugin.engine.tta import ClipSegmentorWithTTA
 from cffm_plugin.export import StreamSpec, export_stream
 from cffm_plugin.inference import LabelMapPredictor, StreamingSegmentor
@@ -184,6 +185,26 @@ def test_without_a_temporal_module_it_trains_by_its_criterion():
     assert set(losses) == {
         f"{name}{layer}" for name in ("loss_ce", "loss_mask") for layer in ("", "_0", "_1")
     }
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_a_checkpoint_of_the_architecture_itself_loads(frozen, tmp_path):
+    cfg = make_config()
+    own = META_ARCH_REGISTRY.get("MaskFormer")(cfg).eval()
+    torch.save({"model": own.state_dict()}, tmp_path / "model.pth")
+    cfg.MODEL.TEMPORAL.FREEZE_IMAGE_SEGMENTER = frozen
+    model = build(cfg)
+    SegmentorCheckpointer(model).load(str(tmp_path / "model.pth"))
+    clip = make_clip((64, 96))
+    with torch.no_grad():
+        (expected,) = own([{"image": clip["image"][-1]}])
+        assert torch.equal(model([clip])[0]["sem_seg"], expected["sem_seg"])
+    SegmentorCheckpointer(model, str(tmp_path)).save("ours")
+    cfg.MODEL.TEMPORAL.FREEZE_IMAGE_SEGMENTER = not frozen
+    other = SegmentorCheckpointer(build(cfg), require_all=True)
+    other.load(str(tmp_path / "ours.pth"))
+    with torch.no_grad():
+        assert torch.equal(other.model([clip])[0]["sem_seg"], expected["sem_seg"])
 
 
 def test_what_was_saved_loads():

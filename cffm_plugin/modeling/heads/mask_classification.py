@@ -71,8 +71,8 @@ class MaskClassificationEmbedding(HeadEmbedding):
 
     Args:
         head, backbone, image_channels: as of ``HeadEmbedding``.
-        criterion: what the head is trained with; None for the cross entropy of the semantic map,
-            such as where the head is frozen.
+        criterion: what the head is trained with; None for the cross entropy of the semantic map.
+        frozen: the head is not trained, and what looks at it is by the cross entropy.
         size_divisibility: what images are padded to, by default the backbone's.
         resize_first: see ``MaskPrediction``.
     """
@@ -84,10 +84,12 @@ class MaskClassificationEmbedding(HeadEmbedding):
         image_channels: int = 3,
         *,
         criterion: MaskCriterion | None = None,
+        frozen: bool = False,
         size_divisibility: int | None = None,
         resize_first: bool = False,
     ):
         self.criterion = criterion
+        self.frozen = frozen
         self.resize_first = resize_first
         super().__init__(head, backbone, image_channels)
         self.gives_logits = False
@@ -130,7 +132,7 @@ class MaskClassificationEmbedding(HeadEmbedding):
         )
 
     def _has_losses(self) -> bool:
-        return self.criterion is not None
+        return self.criterion is not None and not self.frozen
 
     def _own_losses(self, prediction: MaskPrediction, labels: Tensor) -> dict[str, Tensor]:
         assert self.criterion is not None
