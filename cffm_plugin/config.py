@@ -1,10 +1,12 @@
 """Every configuration key that this package adds to detectron2's, and reading config files."""
 
 import difflib
+import json
 import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from . import needs_detectron2  # noqa: F401  (says how to get it)
 
@@ -368,6 +370,17 @@ def make_paths_absolute(cfg: CfgNode) -> None:
 def absolute_path(path: str) -> str:
     """A path in absolute form; "" and what is no path of this machine, such as a URL, as it is."""
     return path if not path or "://" in path else os.path.abspath(os.path.expanduser(path))
+
+
+def flat_values(cfg: CfgNode) -> dict[str, Any]:
+    """Key, such as "INPUT.CLIP.FIT_SIZE" -> value, as JSON gives it back: tuples are lists."""
+    flat: dict[str, Any] = {}
+    for name, value in cfg.items():
+        if isinstance(value, CfgNode):
+            flat |= {f"{name}.{key}": entry for key, entry in flat_values(value).items()}
+        else:
+            flat[name] = json.loads(json.dumps(value))
+    return flat
 
 
 def _unknown_key(cfg: CfgNode, key: str, source: str) -> KeyError:
