@@ -117,8 +117,9 @@ class PseudoLabelFolder:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What the labels' values and paths depend on, for JSON."""
-        return {key: value for key, value in self._arguments.items() if key != "is_train"}
+        """What the PNGs depend on, for JSON."""
+        others = ("is_train", "masks")
+        return {key: value for key, value in self._arguments.items() if key not in others}
 
     def find_frames(self, offsets: Sequence[int], reverse_prob: float) -> list[dict[str, Any]]:
         """A record of every frame, video by video: as for ``ClipMapper``, and its ``mask_file``.

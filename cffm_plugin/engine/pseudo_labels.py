@@ -165,8 +165,9 @@ def training_command(cfg: CfgNode, folder: PseudoLabelFolder, config_file: str) 
         "DATASETS.TRAIN": str(names),
         "OUTPUT_DIR": f"output/{folder.name}",
     }
-    pairs = " ".join(shlex.join(pair) for pair in keys.items())
-    return f"python tools/train_net.py --config-file {config_file or 'CONFIG'} {pairs}"
+    pairs = (f"{key} {_quoted(value)}" for key, value in keys.items())
+    command = f"python tools/train_net.py --config-file {_quoted(config_file or 'CONFIG')}"
+    return " \\\n    ".join((command, *pairs))
 
 
 def _find_frames(cfg: CfgNode, folder: PseudoLabelFolder) -> list[dict[str, Any]]:
@@ -192,6 +193,11 @@ def _loader_of(frames: list[dict[str, Any]], cfg: CfgNode) -> DataLoader:
         num_workers=cfg.DATALOADER.NUM_WORKERS,
         worker_init_fn=limit_threads,
     )
+
+
+def _quoted(text: str) -> str:
+    """A word of a command, "('a',)" in double quotes where these are enough."""
+    return f'"{text}"' if "'" in text and not set('"$`\\') & set(text) else shlex.quote(text)
 
 
 @torch.inference_mode()
