@@ -282,8 +282,7 @@ def merge_config(cfg: CfgNode, config_file: str = "", overrides: Sequence[str] =
     if config_file:
         with _one_name_is_a_list(cfg, config_file):
             _merge_file(cfg, config_file)
-    with _one_name_is_a_list(cfg, "the command line"):
-        _merge_overrides(cfg, overrides)
+    merge_overrides(cfg, overrides)
     for key, entries in foreign.items():
         node, name = _node_of(cfg, key)
         node[name] = entries
@@ -301,9 +300,11 @@ def _merge_file(cfg: CfgNode, config_file: str) -> None:
         raise ValueError(f"{config_file}: {error}") from error
 
 
-def _merge_overrides(cfg: CfgNode, overrides: Sequence[str]) -> None:
+def merge_overrides(cfg: CfgNode, overrides: Sequence[str]) -> None:
+    """Merge ``KEY VALUE`` pairs into ``cfg``; see ``load_config`` for what it raises."""
     try:
-        cfg.merge_from_list(list(overrides))
+        with _one_name_is_a_list(cfg, "the command line"):
+            cfg.merge_from_list(list(overrides))
     except (KeyError, AssertionError) as error:
         known = _all_keys(cfg)
         unknown = next((key for key in overrides[::2] if key not in known), None)
