@@ -35,7 +35,8 @@ class PseudoLabelFolder:
         root: the folder of videos.
         name: of the dataset.
         classes: name and colour, (R, G, B), of each of the K classes.
-        label_mapping: what the values in the PNGs are to mean; K classes.
+        label_mapping: what the values in the PNGs are to mean; K classes. One that no value
+            stands for becomes void.
         frames: path of a frame below ``root``, as for ``register_video_folder``.
         videos: names, or a file with one per line; by default all that are there.
 
@@ -71,11 +72,12 @@ class PseudoLabelFolder:
         self._videos = check_arguments(name, self._arguments | {"videos": videos})
         self.name = name
         self.label_mapping = label_mapping
-        # A value for every class, and one that means "no class": 255 where that is one.
-        self._value_of = np.zeros(len(classes), dtype=np.uint8)
+        # A value that means "no class", 255 where that is one; and the least one of every class.
+        # A class that has none can't be told to the training: it is void.
+        self._void = max(label_mapping.void or set(range(256)) - set(label_mapping.class_of))
+        self._value_of = np.full(len(classes), self._void, dtype=np.uint8)
         for raw in sorted(label_mapping.class_of, reverse=True):
             self._value_of[label_mapping.class_of[raw]] = raw
-        self._void = max(label_mapping.void or set(range(256)) - set(label_mapping.class_of))
         self._palette = [
             classes[label_mapping.class_of[raw]][1] if raw in label_mapping.class_of else (0, 0, 0)
             for raw in range(256)

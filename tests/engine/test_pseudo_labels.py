@@ -16,7 +16,7 @@ from PIL import Image
 from torch import multiprocessing
 
 from cffm_plugin.checkpoint import ModelInfo, SegmentorCheckpointer
-from cffm_plugin.data import read_image, read_mask
+from cffm_plugin.data import LabelMapping, read_image, read_mask
 from cffm_plugin.data.images import image_to_tensor
 from cffm_plugin.engine import CFFMTrainer, complete_config, main
 from cffm_plugin.engine import pseudo_labels as making
@@ -324,6 +324,26 @@ class TestLayoutsAndValues:
         for k in set(np.unique(values)) - {255}:
             assert (shown[values == k] == colors[k - 1]).all()
         assert (shown[values == 255] == 0).all()
+
+    @pytest.mark.parametrize(
+        ("class_of", "void", "values"),
+        [
+            ({1: 0, 2: 1, 3: 2}, (0, 255), [1, 2, 3, 255]),
+            ({7: 0, 5: 0, 2: 1, 0: 2}, (255,), [5, 2, 0, 255]),  # the least of several
+            ({1: 0, 255: 1, 2: 2}, (0,), [1, 255, 2, 0]),
+            ({1: 0, 255: 1, 2: 2}, (), [1, 255, 2, 254]),
+            ({1: 0, 2: 1}, (0, 255), [1, 2, 255, 255]),  # the third class has no value
+        ],
+    )
+    def test_values_are_those_of_the_label_mapping(self, tmp_path, class_of, void, values):
+        classes = [(name, (0, 0, 0)) for name in CLASSES[:3]]
+        mapping = LabelMapping(3, class_of, void)
+        folder = PseudoLabelFolder(
+            tmp_path, tmp_path, name="p", classes=classes, label_mapping=mapping
+        )
+        labels = np.array([[0, 1, 2, 2]])
+        made = folder.values(labels, np.array([[False, False, False, True]]))
+        assert made.dtype == np.uint8 and made.tolist() == [values]
 
     def test_shares_are_counted(self, label):
         made = label("labels", videos=["t0"])
