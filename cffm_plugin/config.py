@@ -1,10 +1,12 @@
 """Every configuration key that this package adds to detectron2's, and reading config files."""
 
 import difflib
+import json
 import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from . import needs_detectron2  # noqa: F401  (says how to get it)
 
@@ -312,8 +314,7 @@ def merge_config(cfg: CfgNode, config_file: str = "", overrides: Sequence[str] =
     if config_file:
         with _one_name_is_a_list(cfg, config_file):
             _merge_file(cfg, config_file)
-    with _one_name_is_a_list(cfg, "the command line"):
-        _merge_overrides(cfg, overrides)
+    merge_overrides(cfg, overrides)
     for key, entries in foreign.items():
         node, name = _node_of(cfg, key)
         node[name] = entries
@@ -331,9 +332,11 @@ def _merge_file(cfg: CfgNode, config_file: str) -> None:
         raise ValueError(f"{config_file}: {error}") from error
 
 
-def _merge_overrides(cfg: CfgNode, overrides: Sequence[str]) -> None:
+def merge_overrides(cfg: CfgNode, overrides: Sequence[str]) -> None:
+    """Merge ``KEY VALUE`` pairs into ``cfg``; see ``load_config`` for what it raises."""
     try:
-        cfg.merge_from_list(list(overrides))
+        with _one_name_is_a_list(cfg, "the command line"):
+            cfg.merge_from_list(list(overrides))
     except (KeyError, AssertionError) as error:
         known = _all_keys(cfg)
         unknown = next((key for key in overrides[::2] if key not in known), None)
@@ -402,6 +405,17 @@ def make_paths_absolute(cfg: CfgNode) -> None:
 def absolute_path(path: str) -> str:
     """A path in absolute form; "" and what is no path of this machine, such as a URL, as it is."""
     return path if not path or "://" in path else os.path.abspath(os.path.expanduser(path))
+
+
+def flat_values(cfg: CfgNode) -> dict[str, Any]:
+    """Key, such as "INPUT.CLIP.FIT_SIZE" -> value, as JSON gives it back: tuples are lists."""
+    flat: dict[str, Any] = {}
+    for name, value in cfg.items():
+        if isinstance(value, CfgNode):
+            flat |= {f"{name}.{key}": entry for key, entry in flat_values(value).items()}
+        else:
+            flat[name] = json.loads(json.dumps(value))
+    return flat
 
 
 def _unknown_key(cfg: CfgNode, key: str, source: str) -> KeyError:

@@ -22,6 +22,7 @@ from detectron2.utils.logger import setup_logger
 from cffm_plugin.checkpoint import load_stored_config
 from cffm_plugin.config import load_config
 from cffm_plugin.engine import complete_config
+from cffm_plugin.inference import dataset_classes
 from cffm_plugin.video.decoding import IncompleteVideoError
 from cffm_plugin.video.jobs import VideoJob, check_overwrites, plan_jobs
 from cffm_plugin.video.painting import Legend
@@ -33,12 +34,7 @@ from cffm_plugin.video.reading import (
     VideoFile,
     Webcam,
 )
-from cffm_plugin.video.video_demo import (
-    VideoDemo,
-    dataset_classes,
-    load_prototypes,
-    load_segmentor,
-)
+from cffm_plugin.video.video_demo import VideoDemo, load_prototypes, load_segmentor
 from cffm_plugin.video.writing import LabelMapFolder, PictureSink, Window, open_output
 
 INCOMPLETE = 2  # exit codes

@@ -6,7 +6,7 @@ from typing import Any
 
 from detectron2.config import CfgNode
 
-from ..config import load_config
+from ..config import load_config, merge_overrides
 from ..libraries import import_library
 from .model_info import read_model_info
 
@@ -62,7 +62,7 @@ def load_stored_config(overrides: Sequence[str]) -> CfgNode:
             f"The config that {path} carries can't be used here ({said}). Name the config file "
             "that it was trained with, and in MODEL.IMPORTS what it needs."
         ) from error
-    cfg.merge_from_list(list(overrides))
+    merge_overrides(cfg, overrides)
     logger.info("The config is that which %s carries", path)
     return cfg
 

@@ -7,7 +7,7 @@ from .. import needs_detectron2  # noqa: F401  (says how to get it)
 from .augmentation import build_test_augmentations
 from .classes import check_num_classes, common_label_mapping, names_and_colors
 from .clip_records import draw_training_clip, with_references
-from .clips import inference_clip, is_long_enough, training_clip
+from .clips import inference_clip, is_long_enough, offline_clip, training_clip
 from .datasets import (
     datasets_folder,
     load_camvid,
@@ -52,6 +52,7 @@ __all__ = [
     "loader_of",
     "make_training_record",
     "names_and_colors",
+    "offline_clip",
     "read_image",
     "read_mask",
     "records_of",

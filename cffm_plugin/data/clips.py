@@ -29,6 +29,29 @@ def inference_clip(target: int, offsets: Sequence[int] = DEFAULT_OFFSETS) -> lis
     return [-(-i * target // num_references) for i in range(num_references)] + [target]
 
 
+def offline_clip(
+    target: int,
+    num_frames: int,
+    offsets: Sequence[int] = DEFAULT_OFFSETS,
+    reverse_prob: float = 0.5,
+) -> list[int]:
+    """As ``inference_clip``, for a video that is there to its end and may be seen reversed in time.
+
+    Where not all references lie before the target but all after it, they are taken from there, as
+    in training: 2 looks at 11, 8 and 5 with offsets (-9, -6, -3).
+
+    Args:
+        target: index of the frame to predict.
+        num_frames: the video's length.
+        offsets: where the references lie, see above.
+        reverse_prob: that of the model's training; at 0 it knows no reversed clips and gets none.
+    """
+    span = _span(offsets)
+    if target < span and target + span < num_frames and reverse_prob > 0:
+        return [target - offset for offset in offsets] + [target]
+    return inference_clip(target, offsets)
+
+
 def training_clip(
     num_frames: int,
     offsets: Sequence[int],

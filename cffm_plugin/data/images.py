@@ -146,6 +146,10 @@ def _open(file_name: str | PathLike, expected: str) -> Image.Image:
             f"{file_name}: expected {expected}, but the file is empty or not an image. "
             "Restore it from the dataset's archive."
         ) from None
+    except _DECODER_ERRORS as error:
+        if isinstance(error, OSError) and error.errno is not None:  # not the decoder's
+            raise
+        raise ValueError(_damaged(file_name, expected, error)) from error
 
 
 def _decode(file_name: str | PathLike, expected: str) -> Image.Image:

@@ -1,10 +1,7 @@
 """Making the global prototypes of videos: offline, per video, before CFFM++ is trained."""
 
-import hashlib
-import json
 import logging
 import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +18,7 @@ from ..core import prototype_frames
 from ..data import ClipMapper, PrototypeFolder, check_registered
 from ..libraries import import_library
 from ..modeling import CFFMSegmentor
+from .restartable import claim_folder, remove_leftovers, weights_digest, whole_file
 from .trainer import CFFMTrainer
 
 SETTINGS_FILE = "prototypes.json"
@@ -58,9 +56,9 @@ def make_prototypes(cfg: CfgNode, dataset_names: Sequence[str], output: str | os
     SegmentorCheckpointer(model, require_all=True).load(cfg.MODEL.WEIGHTS)
     model.eval()
     folder = Path(output).expanduser()
-    folder.mkdir(parents=True, exist_ok=True)
     if comm.is_main_process():
-        _claim(folder, _settings(cfg))
+        claim_folder(folder, _settings(cfg), file_name=SETTINGS_FILE, results="*.pt")
+        remove_leftovers(folder)
     comm.synchronize()
 
     videos = _videos_of(dataset_names)
@@ -144,10 +142,9 @@ def _videos_of(dataset_names: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
 
 def _settings(cfg: CfgNode) -> dict[str, Any]:
     """What decides the prototypes besides the videos."""
-    weights = hashlib.sha256(Path(cfg.MODEL.WEIGHTS).read_bytes()).hexdigest()
     node = cfg.MODEL.TEMPORAL.PROTOTYPES
     return {
-        "weights_sha256": weights,
+        "weights_sha256": weights_digest(cfg.MODEL.WEIGHTS),
         "num_frames": node.NUM_FRAMES,
         "num_prototypes": node.NUM_PROTOTYPES,
         "iterations": node.ITERATIONS,
@@ -157,29 +154,7 @@ def _settings(cfg: CfgNode) -> dict[str, Any]:
     }
 
 
-def _claim(folder: Path, settings: dict[str, Any]) -> None:
-    """Write what the folder's prototypes are made with, or check that it is the same."""
-    file = folder / SETTINGS_FILE
-    if file.exists():
-        found = json.loads(file.read_text())
-        differing = [key for key in settings if found.get(key) != settings[key]]
-        if differing:
-            raise ValueError(
-                f"{folder} holds prototypes that were made with other {', '.join(differing)} (see "
-                f"{file}). Name another --output, or delete the folder."
-            )
-        return
-    if any(folder.glob("*.pt")):
-        raise ValueError(
-            f"{folder} holds .pt files but no {SETTINGS_FILE}, so it was not made by this tool. "
-            "Name another --output."
-        )
-    file.write_text(json.dumps(settings, indent=1) + "\n")
-
-
 def write_prototypes(path: Path, centers: np.ndarray) -> None:
-    """(P, C) float32 into a file, whole or not at all: a killed run leaves no half file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".partial", delete=False) as file:
-        torch.save(torch.from_numpy(centers), file)
-    os.replace(file.name, path)
+    """(P, C) float32 into a file."""
+    with whole_file(path) as partial:
+        torch.save(torch.from_numpy(centers), partial)

@@ -10,9 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from ..config import load_config
+from ..config import flat_values, load_config
 from .progress import Progress, print_line
 
 _POLL_SECONDS = 0.3
@@ -61,7 +59,7 @@ class Run:
     def config(self) -> dict[str, Any]:
         """The keys and values that the run has, flat."""
         cfg = load_config(self.config_file, [*self.overrides, "OUTPUT_DIR", str(self.folder)])
-        return _flat(yaml.safe_load(cfg.dump()))
+        return flat_values(cfg)
 
     def seconds(self) -> float | None:
         """How long it took, None if it has not finished."""
@@ -212,16 +210,6 @@ def _finish(
     end = job.run.log.read_text(errors="replace").splitlines()[-_LINES_OF_A_FAILURE:]
     say("\n".join(end))
     say(f"{job.run.name} failed with exit code {job.process.returncode}, see {job.run.log}")
-
-
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[prefix + key] = value
-    return flat
 
 
 def _last_iteration(metrics: Path) -> int:

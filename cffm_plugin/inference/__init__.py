@@ -1,7 +1,7 @@
 """Segmenting video as it comes: one new frame, one pass through the backbone."""
 
 from .. import needs_detectron2  # noqa: F401  (says how to get it)
-from .classes import known_classes
+from .classes import dataset_classes, known_classes
 from .evaluating import ClipsOfFrames, LabelMapPredictor
 from .smoothing import check_smoothing
 from .streaming import StreamingSegmentor, compile_segmentor
@@ -12,5 +12,6 @@ __all__ = [
     "StreamingSegmentor",
     "check_smoothing",
     "compile_segmentor",
+    "dataset_classes",
     "known_classes",
 ]

@@ -56,6 +56,26 @@ def known_classes(cfg: CfgNode) -> list[tuple[str, Color]]:
     return list(zip(names, colors))
 
 
+def dataset_classes(cfg: CfgNode) -> list[tuple[str, Color]]:
+    """Name and colour, red-green-blue, of every class that a config's model tells apart.
+
+    They are those of ``known_classes``: of the checkpoint, or else of the dataset. Where neither
+    has as many as the model, classes are named by their numbers.
+
+    Raises:
+        FileNotFoundError: MODEL.WEIGHTS names no file.
+    """
+    if classes := known_classes(cfg):
+        return classes
+    logger.warning(
+        "No class names: neither the checkpoint nor the datasets of DATASETS.TEST and "
+        "DATASETS.TRAIN (%s) tell those of this model. Classes are called by their numbers.",
+        ", ".join([*cfg.DATASETS.TEST[:1], *cfg.DATASETS.TRAIN[:1]]) or "both are empty",
+    )
+    num_classes = cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES
+    return [(f"class {k}", color) for k, color in enumerate(voc_colors(num_classes))]
+
+
 def _names_of_hub(cfg: CfgNode) -> tuple[str, ...]:
     """The names in the config of a Hugging Face model; () where it is none, or starts anew."""
     if cfg.MODEL.IMAGE_ARCHITECTURE != "build_hf_segmenter" or cfg.MODEL.HF.NEW_CLASSIFIER:

@@ -16,8 +16,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ..data import PrototypeFolder
-from ..data.datasets.vspw_classes import voc_colors
-from ..inference import StreamingSegmentor, known_classes
+from ..inference import StreamingSegmentor
 from ..libraries import OptionalLibrary
 from ..modeling import CFFMSegmentor
 from .decoding import IncompleteVideoError
@@ -175,26 +174,6 @@ def load_segmentor(cfg: CfgNode) -> StreamingSegmentor:
     if not cfg.MODEL.WEIGHTS and cfg.MODEL.IMAGE_ARCHITECTURE == "SemanticSegmentor":
         raise ValueError("MODEL.WEIGHTS is empty. Name the weights: --opts MODEL.WEIGHTS FILE.")
     return StreamingSegmentor(cfg)
-
-
-def dataset_classes(cfg: CfgNode) -> list[tuple[str, tuple[int, int, int]]]:
-    """Name and colour, red-green-blue, of every class that a config's model tells apart.
-
-    They are those of ``known_classes``: of the checkpoint, or else of the dataset. Where neither
-    has as many as the model, classes are named by their numbers.
-
-    Raises:
-        FileNotFoundError: MODEL.WEIGHTS names no file.
-    """
-    if classes := known_classes(cfg):
-        return classes
-    logger.warning(
-        "No class names: neither the checkpoint nor the datasets of DATASETS.TEST and "
-        "DATASETS.TRAIN (%s) tell those of this model. Classes are called by their numbers.",
-        ", ".join([*cfg.DATASETS.TEST[:1], *cfg.DATASETS.TRAIN[:1]]) or "both are empty",
-    )
-    num_classes = cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES
-    return [(f"class {k}", color) for k, color in enumerate(voc_colors(num_classes))]
 
 
 def load_prototypes(cfg: CfgNode, file: str | None) -> Tensor | None:

@@ -128,6 +128,8 @@ def test_a_stored_config_is_that_of_the_training_without_its_machine(saved):
     assert cfg.MODEL.CFFM.DEPTH == 7 and cfg.MODEL.CFFM.NUM_HEADS == 2
     assert str(cfg.MODEL.WEIGHTS) == path
     assert cfg.DATASETS.VIDEO_FOLDERS == () and cfg.MODEL.TIMM.CHECKPOINT == ""
+    cfg = load_stored_config(["MODEL.WEIGHTS", path, "DATASETS.VIDEO_FOLDERS", "here.yaml"])
+    assert cfg.DATASETS.VIDEO_FOLDERS == ("here.yaml",)  # one name is a list, as for any config
 
 
 def test_nothing_is_imported_or_read_because_a_checkpoint_says_so(tmp_path, caplog):

@@ -42,7 +42,27 @@ def test_test_clips_have_all_references_or_none_and_go_forward_in_time(offsets):
             assert references == [target + offset for offset in offsets]
 
 
+@pytest.mark.parametrize(
+    ("target", "frames"),
+    [
+        (9, [0, 3, 6, 9]),
+        (8, [17, 14, 11, 8]),  # the future, farthest first
+        (0, [9, 6, 3, 0]),
+        (17, [8, 11, 14, 17]),
+    ],
+)
+def test_offline_clips_are_whole_where_the_video_has_either_direction(target, frames):
+    assert clips.offline_clip(target, 18, OFFSETS) == frames
+
+
+@pytest.mark.parametrize("target", range(9))
+def test_offline_clips_are_those_of_evaluation_where_neither_direction_is_whole(target):
+    assert clips.offline_clip(target, 9, OFFSETS) == clips.inference_clip(target, OFFSETS)
+    assert clips.offline_clip(target, 30, OFFSETS, 0.0) == clips.inference_clip(target, OFFSETS)
+
+
 def test_without_offsets_a_clip_is_the_target():
+    assert clips.offline_clip(5, 9, ()) == [5]
     assert clips.inference_clip(5, ()) == [5]
     assert clips.training_clip(1, (), random.Random(0)) == [0]
 

@@ -28,9 +28,8 @@ from cffm_plugin.checkpoint import (
 )
 from cffm_plugin.data import names_and_colors, read_image
 from cffm_plugin.data.datasets.vspw_classes import voc_colors
-from cffm_plugin.inference import StreamingSegmentor
+from cffm_plugin.inference import StreamingSegmentor, dataset_classes
 from cffm_plugin.video.reading import SourceFrame, VideoFile
-from cffm_plugin.video.video_demo import dataset_classes
 from cffm_plugin.video.writing import VideoWriter
 
 TOOL = Path(__file__).parents[2] / "tools" / "demo.py"

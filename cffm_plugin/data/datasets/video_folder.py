@@ -127,13 +127,13 @@ def register_video_folder_from_yaml(file: str | PathLike) -> list[str]:
     return [folder.name for folder in folders]
 
 
-def load_video_folder(folder: VideoFolder) -> list[dict[str, Any]]:
-    """Records of a folder of videos, as ``load_vspw`` gives them.
+def find_videos(folder: VideoFolder) -> tuple[list[str], Files, Files]:
+    """Names of a folder's videos, in order; their frames; and their masks.
 
     Raises:
         FileNotFoundError: the folder, the list, every frame or every mask is missing, or all
             frames of a video that is listed.
-        ValueError: two files are the same frame or the same mask, or a mask is of no frame.
+        ValueError: two files are the same frame or the same mask.
     """
     if not folder.root.is_dir():
         raise FileNotFoundError(
@@ -148,6 +148,17 @@ def load_video_folder(folder: VideoFolder) -> list[dict[str, Any]]:
             f"{folder.root}: {len(missing)} of the {len(videos)} videos of dataset {folder.name} "
             f"have no frames {folder.frames}: {some(missing)}."
         )
+    return videos, frames, masks
+
+
+def load_video_folder(folder: VideoFolder) -> list[dict[str, Any]]:
+    """Records of a folder of videos, as ``load_vspw`` gives them.
+
+    Raises:
+        FileNotFoundError, ValueError: those of ``find_videos``.
+        ValueError: a mask is of no frame.
+    """
+    videos, frames, masks = find_videos(folder)
     without_frame = [
         str(mask)
         for video, of_video in masks.items()

@@ -1,0 +1,102 @@
+"""Folders of results that processes fill file by file, and go on with after they were stopped."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from detectron2.utils.file_io import PathManager
+
+_PARTIAL = ".partial"
+_MOST_CHARACTERS = 80
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Write a file whole or not at all, also when the process is killed.
+
+    Gives a hidden path beside it, of the same suffix, to write to. It becomes ``path`` at the end;
+    a killed process leaves it behind, for ``remove_leftovers``.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.stem}.{os.getpid()}{_PARTIAL}{path.suffix}")
+    try:
+        yield partial
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what killed processes left of ``whole_file``. None may be writing in the folder."""
+    for partial in folder.rglob(f".*{_PARTIAL}*"):
+        partial.unlink(missing_ok=True)
+
+
+def claim_folder(
+    folder: Path, settings: Mapping[str, Any], *, file_name: str, results: str
+) -> None:
+    """Write what a folder's results are made with, or check that it is the same as before.
+
+    Args:
+        folder: it is made if there is none.
+        settings: what decides the results, in what JSON can say.
+        file_name: of the settings in the folder.
+        results: a pattern of the results' paths in the folder, such as "*.pt".
+
+    Raises:
+        ValueError: the folder holds results of other settings, and the error says which differ; or
+            results but no settings.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / file_name
+    if not file.exists():
+        if any(folder.glob(results)):
+            raise ValueError(
+                f"{folder} holds files {results} but no {file_name}, so it was not made by this "
+                "tool. Name another --output."
+            )
+        with whole_file(file) as partial:
+            partial.write_text(json.dumps(settings, indent=1) + "\n")
+        return
+    now = json.loads(json.dumps(settings))
+    before = _read(file)
+    differing = [key for key in {**now, **before} if now.get(key) != before.get(key)]
+    if differing:
+        lines = [
+            f"  {k}: {_short(before.get(k))} there, {_short(now.get(k))} now" for k in differing
+        ]
+        raise ValueError(
+            "\n".join([f"{folder} was made with other {', '.join(differing)}:", *lines])
+            + f"\nName another --output, or delete the folder. (What it was made with: {file}.)"
+        )
+
+
+def weights_digest(path: str) -> str:
+    """The SHA-256 of a file of weights.
+
+    Args:
+        path: as in MODEL.WEIGHTS.
+    """
+    return hashlib.sha256(Path(PathManager.get_local_path(path)).read_bytes()).hexdigest()
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(file.read_text())
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise ValueError(
+            f"{file} is damaged: expected the settings that the folder's files were made with. "
+            "Delete the folder, or name another --output."
+        )
+    return found
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= _MOST_CHARACTERS else f"{text[:_MOST_CHARACTERS]}..."
