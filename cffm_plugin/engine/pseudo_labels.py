@@ -61,14 +61,14 @@ def prepare_pseudo_labels(
     """
     if not 0 <= min_confidence < 1:
         raise ValueError(f"min_confidence is a probability, 0 <= p < 1; got {min_confidence}")
-    if not cfg.MODEL.WEIGHTS:
+    if not cfg.MODEL.WEIGHTS and cfg.MODEL.IMAGE_ARCHITECTURE == "SemanticSegmentor":
         raise ValueError(
             "MODEL.WEIGHTS is empty. Name the weights of the model: MODEL.WEIGHTS FILE."
         )
     ClipSegmentorWithTTA.from_config(cfg, nn.Identity())  # complains of scales
     _find_frames(cfg, folder)  # complains of videos
     settings = {
-        "weights_sha256": weights_digest(cfg.MODEL.WEIGHTS),
+        "weights_sha256": weights_digest(cfg.MODEL.WEIGHTS) if cfg.MODEL.WEIGHTS else "",
         "scales": list(cfg.TEST.AUG.SCALES),
         "flip": cfg.TEST.AUG.FLIP,
         "min_confidence": min_confidence,

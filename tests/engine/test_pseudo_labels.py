@@ -12,6 +12,8 @@ import pytest
 import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.engine import default_argument_parser
+from huggingface_models import NAMES as HUB_CLASSES
+from huggingface_models import save_model
 from PIL import Image
 from torch import multiprocessing
 
@@ -402,3 +404,25 @@ def test_frames_that_are_there_are_not_made_again(label, monkeypatch):
     label("labels", videos=["t0"])
     monkeypatch.setattr(making, "_label", None)
     assert label("labels", videos=["t0"]).counts.num_made == 0
+
+
+def test_a_model_of_the_hub_labels_as_it_is(cfg, tiny_vspw, tmp_path):
+    """Mask classification, whose scores are no logits, with its own classes and no checkpoint."""
+    save_model("mask2former", tmp_path / "hub")
+    cfg.MODEL.IMAGE_ARCHITECTURE, cfg.MODEL.HF.NAME = "build_hf_segmenter", str(tmp_path / "hub")
+    cfg.MODEL.TEMPORAL.ENABLED, cfg.MODEL.WEIGHTS = False, ""
+    cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES, cfg.DATASETS.TRAIN = len(HUB_CLASSES), ()
+    cfg.TEST.AUG.SCALES, cfg.TEST.AUG.FLIP = (1.0, 2.0), True
+    options = {"name": "pseudo", "frames": VSPW_FRAMES, "videos": ["v0"]}
+    folder = PseudoLabelFolder.of_config(cfg, tmp_path / "out", tiny_vspw.root, **options)
+    prepare_pseudo_labels(cfg, folder)
+    make_pseudo_labels(cfg, folder)
+    (record, *_) = folder.find_frames((), 0.0)
+    model = ClipSegmentorWithTTA(cfg, CFFMTrainer.build_model(cfg)).eval()
+    image = image_to_tensor(read_image(record["file_name"]), "RGB")
+    with torch.no_grad():
+        (expected,) = model([{"image": image, "height": 48, "width": 64}])
+    assert torch.allclose(expected["sem_seg"].sum(dim=0), torch.ones(48, 64), atol=1e-5)
+    assert np.array_equal(read_mask(record["mask_file"]), expected["sem_seg"].argmax(dim=0))
+    described = folder.yaml_file.read_text()
+    assert all(name in described for name in HUB_CLASSES)
