@@ -1,5 +1,8 @@
 """Fixtures for all tests. detectron2 is imported inside them: tests of ``core`` go without it."""
 
+import logging
+import os
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +12,7 @@ import pytest
 import torch
 from tiny_dataset import TINY_COLORS, write_vspw_tree
 
-torch.set_num_threads(2)
+torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", 2)))
 cv2.setNumThreads(1)
 
 
@@ -31,6 +34,21 @@ class TinyVSPW:
     val: str
     lengths: dict[str, int]
     size: tuple[int, int]
+
+
+@pytest.fixture(autouse=True)
+def loggers_as_before() -> Iterator[None]:
+    """detectron2's set-up cuts its loggers off from the root's, and writes where a test's output
+    went: not for the tests to come."""
+    loggers = [logging.getLogger(name) for name in ("cffm_plugin", "detectron2", "fvcore")]
+    before = [(logger.handlers[:], logger.propagate, logger.level) for logger in loggers]
+    yield
+    for logger, (handlers, propagate, level) in zip(loggers, before):
+        logger.handlers[:], logger.propagate = handlers, propagate
+        logger.setLevel(level)
+    setup = sys.modules.get("detectron2.utils.logger")
+    if setup is not None:
+        setup.setup_logger.cache_clear()
 
 
 @pytest.fixture

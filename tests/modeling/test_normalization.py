@@ -1,7 +1,6 @@
 """Images are normalised as in the backbone's own pretraining, and the log says how."""
 
 import argparse
-import logging
 
 import numpy as np
 import pytest
@@ -120,20 +119,7 @@ def test_a_model_of_an_unresolved_config_keeps_to_it_and_warns(log):
     assert [level for level, _ in log()] == ["WARNING", "INFO"]  # no second warning
 
 
-@pytest.fixture
-def loggers_as_before():
-    """detectron2's setup cuts its loggers off from the root's, for all tests to come."""
-    names = ("cffm_plugin", "detectron2", "fvcore")
-    before = {n: (logging.getLogger(n).handlers[:], logging.getLogger(n).propagate) for n in names}
-    yield
-    for name, (handlers, propagate) in before.items():
-        logger = logging.getLogger(name)
-        for handler in set(logger.handlers) - set(handlers):
-            logger.removeHandler(handler)
-        logger.propagate = propagate
-
-
-def test_set_up_makes_mapper_and_model_agree(tmp_path, loggers_as_before):
+def test_set_up_makes_mapper_and_model_agree(tmp_path):
     """A red file reaches the backbone red first, in the pretraining's units."""
     keys = ["MODEL.BACKBONE.NAME", "build_timm_backbone", "MODEL.TIMM.NAME", "test_efficientnet"]
     keys += ["OUTPUT_DIR", str(tmp_path), "SEED", "1"]
