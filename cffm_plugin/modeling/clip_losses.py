@@ -20,9 +20,9 @@ def clip_losses(
 ) -> dict[str, Tensor]:
     """The losses of clips (CFFM, section 3.1).
 
-    The head's losses on the image logits of all labelled frames, under their own names, and the
-    sum of its losses on the targets' video logits: ``loss_video``, or ``loss_prototype`` where
-    CFFM++'s branch is trained.
+    The head's losses on the image predictions of all labelled frames, under their own names, and
+    the sum of its ``video_losses`` on the targets' video predictions: ``loss_video``, or
+    ``loss_prototype`` where CFFM++'s branch is trained.
 
     Args:
         model: in training mode, with a temporal module.
@@ -60,7 +60,7 @@ def clip_losses(
         logits, name = model.prototype_logits(target, batched_inputs), "loss_prototype"
     if isinstance(logits, Tensor):
         logits = resize(logits, embedding.shape[-2:])
-    video_losses = model.head.losses(logits, labels[of_targets])
+    video_losses = model.head.video_losses(logits, labels[of_targets])
     losses[name] = model.video_loss_weight * torch.stack([*video_losses.values()]).sum()
     return losses
 

@@ -88,9 +88,19 @@ class HeadEmbedding:
             labels: (N, H, W) int64, classes or ``ignore_value``.
         """
         if not self._has_losses() or isinstance(prediction, Tensor) != self.gives_logits:
-            logits = dense_logits(prediction)
-            return {"loss_sem_seg": pixel_cross_entropy(logits, labels, self.ignore_value)}
+            return self._cross_entropy(prediction, labels)
         return self._own_losses(prediction, labels)
+
+    def video_losses(self, prediction: Any, labels: Tensor) -> dict[str, Tensor]:
+        """What trains a temporal module: the head's own losses of logits, and the cross entropy of
+        a semantic map, from which it learns more than from mask classification's own losses.
+
+        Args:
+            prediction, labels: as of ``losses``.
+        """
+        if isinstance(prediction, Tensor):
+            return self.losses(prediction, labels)
+        return self._cross_entropy(prediction, labels)
 
     def image_losses(
         self, features: Features, embedding: Tensor, context: Any, labels: Tensor
@@ -102,6 +112,10 @@ class HeadEmbedding:
             labels: (N, H, W).
         """
         return self.losses(self.classify(embedding, context), labels)
+
+    def _cross_entropy(self, prediction: Any, labels: Tensor) -> dict[str, Tensor]:
+        logits = dense_logits(prediction)
+        return {"loss_sem_seg": pixel_cross_entropy(logits, labels, self.ignore_value)}
 
     def _has_losses(self) -> bool:
         return callable(getattr(self.head, "losses", None))
