@@ -9,10 +9,12 @@
 # DETECTRON2=official        detectron2 from its own Git repository instead of PyPI's copy of it;
 #                            any pip requirement works too (DETECTRON2=/path/to/detectron2)
 # PIP_ARGS="--index-url ..." further arguments for pip
+# TEST_JOBS=8                processes that run the tests, one thread each
 
 PYTHON ?= python3
 DETECTRON2 ?=
 PIP_ARGS ?=
+TEST_JOBS ?= 2
 VENV := .venv
 RUN := $(VENV)/bin/python
 # detectron2 and timm use torch.jit.script, which newer torch warns of at every start.
@@ -27,7 +29,7 @@ quickstart: setup
 	$(RUN) tools/quickstart.py --output output/quickstart
 
 test: setup
-	$(RUN) -m pytest
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(TEST_JOBS) --dist loadfile
 
 lint: setup
 	$(VENV)/bin/ruff check .
