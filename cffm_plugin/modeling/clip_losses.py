@@ -1,4 +1,4 @@
-"""What a video segmentor trains with: its head's own losses, for both of its predictions."""
+"""What a video segmentor trains with: the losses of its head's embedding, for both predictions."""
 
 from typing import TYPE_CHECKING, Any
 

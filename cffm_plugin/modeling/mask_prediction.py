@@ -44,7 +44,7 @@ class MaskPrediction:
 
     def logits(self) -> Tensor:
         """The logarithm of the semantic map at the masks' own size, (N, K, h, w)."""
-        return self._scores(self.masks).clamp_min(_LEAST).log()
+        return _logarithm(self._scores(self.masks))
 
     def semantic_map(self, size: tuple[int, int]) -> Tensor:
         """The scores (N, K, *size) of the classes, not normalised, for images of a size."""
@@ -54,6 +54,10 @@ class MaskPrediction:
 
     def _scores(self, masks: Tensor) -> Tensor:
         return torch.einsum("nqk,nqhw->nkhw", self.class_probabilities(), masks.sigmoid())
+
+
+def _logarithm(scores: Tensor) -> Tensor:
+    return scores.clamp_min(_LEAST).log()
 
 
 def normalise_scores(scores: Tensor) -> Tensor:
@@ -110,12 +114,12 @@ class CoarseMasks:
 
     def logits(self) -> Tensor:
         """The logarithm of the semantic map, (K, height, width), float32."""
-        return self.full_resolution().float().clamp_min(_LEAST).log()
+        return _logarithm(self.full_resolution().float())
 
     def at_stride(self) -> CoarseLogits:
         """The same with the logarithm of the semantic map at the masks' size as its logits."""
         size = (self.masks.shape[1], self.masks.shape[2])
-        logits = self._scores(self.masks).clamp_min(_LEAST).log()
+        logits = _logarithm(self._scores(self.masks))
         return CoarseLogits(logits, size, self.stride, self.image_size, self.output_size)
 
     def _scores(self, masks: Tensor) -> Tensor:
