@@ -49,7 +49,7 @@ def check_agreement(head: HeadEmbedding, backbone: Any, largest_side: int = 64) 
         )
         raise ValueError(
             f"{name}.forward gives other logits than the embedding and classifier that it offers "
-            f"({'embed and classify' if type(head) is HeadEmbedding else 'layers and predictor'}), "
+            f"({head.offers}), "
             f"resized by {head.stride} (bilinear): {how_much}. A temporal module would refine "
             "what the head's own prediction is not made of. Make forward their result; or hide "
             "them, by a subclass with forward alone, so that the head's logits are refined."

@@ -44,12 +44,15 @@ class HeadEmbedding:
         image_channels: of the images that the backbone takes.
 
     Attributes:
+        offers: the head's parts that are used, for messages.
         gives_logits: whether outputs are logits, or a semantic map.
         size_divisibility: what images are padded to.
 
     Raises:
         ValueError: the stride that is measured is no whole number.
     """
+
+    offers = "embed and classify"
 
     def __init__(self, head: Any, backbone: Any, image_channels: int = 3):
         self.head = head

@@ -18,6 +18,8 @@ class PredictorEmbedding(HeadEmbedding):
     The embedding is what ``predictor`` is given; ``common_stride`` is its stride.
     """
 
+    offers = "layers and predictor"
+
     @staticmethod
     def fits(head: nn.Module) -> bool:
         return callable(getattr(head, "layers", None)) and isinstance(

@@ -77,6 +77,8 @@ class MaskClassificationEmbedding(HeadEmbedding):
         resize_first: see ``MaskPrediction``.
     """
 
+    offers = "pixel_decoder and predictor"
+
     def __init__(
         self,
         head: Any,
