@@ -16,9 +16,10 @@ from tqdm import tqdm
 from ..checkpoint import SegmentorCheckpointer
 from ..core import prototype_frames
 from ..data import ClipMapper, PrototypeFolder, check_registered
+from ..files import remove_leftovers, whole_file
 from ..libraries import import_library
 from ..modeling import CFFMSegmentor
-from .restartable import claim_folder, remove_leftovers, weights_digest, whole_file
+from .restartable import claim_folder, weights_digest
 from .trainer import CFFMTrainer
 
 SETTINGS_FILE = "prototypes.json"

@@ -20,9 +20,9 @@ from ..data.datasets.path_format import PathFormat
 from ..data.datasets.records import FRAME_SUFFIXES, natural_order
 from ..data.datasets.video_folder import find_videos
 from ..data.datasets.video_folder_arguments import check_arguments
+from ..files import whole_file, write_text
 from ..inference import dataset_classes
 from ..libraries import import_library
-from .restartable import whole_file
 
 DEFAULT_FRAMES = "{video}/{frame}"
 
@@ -174,9 +174,8 @@ class PseudoLabelFolder:
         """
         yaml = import_library("yaml", "The description of a dataset")
         described = {self.name: self._arguments | {"videos": list(videos)}}
-        with whole_file(self.yaml_file) as partial:
-            text = yaml.safe_dump(described, sort_keys=False, default_flow_style=None, width=100)
-            partial.write_text(text, encoding="utf-8")
+        text = yaml.safe_dump(described, sort_keys=False, default_flow_style=None, width=100)
+        write_text(self.yaml_file, text)
 
     def shares(self, counts: np.ndarray) -> tuple[Mapping[str, float], float]:
         """What a number of pixels of every value, (256,), says of the labels.

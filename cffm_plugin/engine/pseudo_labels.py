@@ -18,8 +18,9 @@ from ..checkpoint import ModelInfo, SegmentorCheckpointer
 from ..config import flat_values
 from ..data import ClipMapper
 from ..data.loaders import limit_threads
+from ..files import remove_leftovers
 from .pseudo_label_folder import PseudoLabelFolder, count_values
-from .restartable import claim_folder, remove_leftovers, weights_digest
+from .restartable import claim_folder, weights_digest
 from .trainer import CFFMTrainer
 from .tta import ClipSegmentorWithTTA
 

@@ -1,39 +1,15 @@
 """Folders of results that processes fill file by file, and go on with after they were stopped."""
 
-import hashlib
 import json
-import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from detectron2.utils.file_io import PathManager
 
-_PARTIAL = ".partial"
+from ..files import sha256_of, write_text
+
 _MOST_CHARACTERS = 80
-
-
-@contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """Write a file whole or not at all, also when the process is killed.
-
-    Gives a hidden path beside it, of the same suffix, to write to. It becomes ``path`` at the end;
-    a killed process leaves it behind, for ``remove_leftovers``.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.stem}.{os.getpid()}{_PARTIAL}{path.suffix}")
-    try:
-        yield partial
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def remove_leftovers(folder: Path) -> None:
-    """Remove what killed processes left of ``whole_file``. None may be writing in the folder."""
-    for partial in folder.rglob(f".*{_PARTIAL}*"):
-        partial.unlink(missing_ok=True)
 
 
 def claim_folder(
@@ -59,8 +35,7 @@ def claim_folder(
                 f"{folder} holds files {results} but no {file_name}, so it was not made by this "
                 "tool. Name another --output."
             )
-        with whole_file(file) as partial:
-            partial.write_text(json.dumps(settings, indent=1) + "\n")
+        write_text(file, json.dumps(settings, indent=1) + "\n")
         return
     now = json.loads(json.dumps(settings))
     before = _read(file)
@@ -81,7 +56,7 @@ def weights_digest(path: str) -> str:
     Args:
         path: as in MODEL.WEIGHTS.
     """
-    return hashlib.sha256(Path(PathManager.get_local_path(path)).read_bytes()).hexdigest()
+    return sha256_of(PathManager.get_local_path(path))
 
 
 def _read(file: Path) -> dict[str, Any]:

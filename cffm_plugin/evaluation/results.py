@@ -5,11 +5,11 @@ import logging
 import math
 from collections.abc import Mapping, Sequence
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 from tabulate import tabulate
 
+from ..files import write_text
 from .metrics import OFFICIAL_LONGEST_LEFT_OUT
 from .scoring import LONG_VIDEOS, DatasetScores, percentages
 
@@ -119,9 +119,7 @@ def write_json(scores: DatasetScores, path: str | PathLike) -> None:
         "strict": scores.strict(),
     }
     text = json.dumps(_none_for_nan(content), indent=1, allow_nan=False)
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text + "\n", encoding="utf-8")
+    write_text(path, text + "\n")
 
 
 def _table(rows: Sequence[Sequence[Any]], header: Sequence[str]) -> str:

@@ -1,0 +1,91 @@
+"""Files that are written whole or not at all."""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+_PARTIAL = ".partial"
+
+
+@contextmanager
+def whole_file(path: str | os.PathLike) -> Iterator[Path]:
+    """Write a file whole or not at all, also when the process is killed or the machine stops.
+
+    Gives a hidden path beside it, of the same suffix, to write to. At the end what was written is
+    brought to the disk and becomes ``path`` in one step: until then a file that was there is as it
+    was. A killed process leaves the hidden file behind, for ``remove_leftovers``.
+
+    Raises:
+        OSError: it can't be written. The message says the path and how much space is free.
+    """
+    path = Path(path)
+    partial = path.with_name(f".{path.stem}.{os.getpid()}{_PARTIAL}{path.suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield partial
+        _bring_to_disk(partial)
+        os.replace(partial, path)
+        _bring_to_disk(path.parent)
+    except Exception as error:
+        cause = _error_of_disk(error, [partial, path, *path.parents])
+        if cause is None:
+            raise
+        raise _not_written(path, cause) from error
+    finally:
+        with suppress(OSError):
+            partial.unlink()
+
+
+def write_text(path: str | os.PathLike, text: str) -> None:
+    """Write a text file, UTF-8, with ``whole_file``."""
+    with whole_file(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what killed processes left of ``whole_file``. None may be writing in the folder."""
+    for partial in folder.rglob(f".*{_PARTIAL}*"):
+        partial.unlink(missing_ok=True)
+
+
+def sha256_of(path: str | os.PathLike) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _bring_to_disk(path: Path) -> None:
+    """Wait until a file, or the names in a folder, would outlive a power cut."""
+    opened = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
+
+
+def _error_of_disk(error: BaseException | None, paths: list[Path]) -> OSError | None:
+    """The system's error behind an exception, on one of these paths or on an open file.
+
+    Libraries bury it under their own.
+    """
+    while error is not None:
+        is_of_system = isinstance(error, OSError) and error.errno is not None
+        if is_of_system and (error.filename is None or Path(error.filename) in paths):
+            return error
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _not_written(path: Path, cause: OSError) -> OSError:
+    """Of the same class and number as the cause."""
+    folder = next((p for p in path.parents if p.is_dir()), Path("/"))
+    free = shutil.disk_usage(folder).free / 2**20
+    return type(cause)(
+        cause.errno,
+        f"{path} could not be written: {os.strerror(cause.errno or 0)}. {free:.0f} MiB are free in "
+        f"{folder}. What stood under this name before is as it was. Make room, or choose another "
+        "place, and run the command again",
+    )

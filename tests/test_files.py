@@ -1,0 +1,75 @@
+import errno
+import os
+
+import pytest
+import torch
+
+from cffm_plugin.files import remove_leftovers, whole_file, write_text
+
+
+class FullDisk:
+    """A file on a disk that takes a few bytes more."""
+
+    def __init__(self, path, room):
+        self.file, self.room = path.open("wb"), room
+
+    def write(self, data):
+        if len(data) > self.room:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self.room -= len(data)
+        return self.file.write(data)
+
+    def flush(self):
+        self.file.flush()
+
+
+def test_a_file_appears_with_all_that_was_written_to_it(tmp_path):
+    with whole_file(tmp_path / "new" / "a.txt") as partial:
+        partial.write_text("one")
+        assert partial.suffix == ".txt"
+        assert not (tmp_path / "new" / "a.txt").exists()
+    assert os.listdir(tmp_path / "new") == ["a.txt"]
+    assert (tmp_path / "new" / "a.txt").read_text() == "one"
+
+
+def test_the_old_file_stays_where_writing_the_new_one_fails(tmp_path):
+    write_text(tmp_path / "a.txt", "old")
+    with pytest.raises(ZeroDivisionError), whole_file(tmp_path / "a.txt") as partial:
+        partial.write_text("ne")
+        raise ZeroDivisionError
+    assert os.listdir(tmp_path) == ["a.txt"]
+    assert (tmp_path / "a.txt").read_text() == "old"
+
+
+def test_a_full_disk_is_told_with_path_and_free_space_and_the_old_file_stays(tmp_path):
+    torch.save([1], tmp_path / "a.pth")
+    told = pytest.raises(OSError, match="a.pth could not be written.*MiB are free")
+    with told as error, whole_file(tmp_path / "a.pth") as partial:
+        torch.save({"x": torch.zeros(9999)}, FullDisk(partial, room=5000))
+    assert error.value.errno == errno.ENOSPC  # torch's own error hides it
+    assert os.listdir(tmp_path) == ["a.pth"]
+    assert torch.load(tmp_path / "a.pth") == [1]
+
+
+def test_a_place_where_no_file_can_be_is_told_with_its_path(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="file/a.txt could not be written"):
+        write_text(tmp_path / "file" / "a.txt", "x")
+
+
+def test_errors_of_other_files_are_not_taken_for_the_disk(tmp_path):
+    told = pytest.raises(FileNotFoundError, match="elsewhere")
+    with told as error, whole_file(tmp_path / "a.txt"):
+        (tmp_path / "elsewhere" / "b.txt").read_text()
+    assert "could not be written" not in str(error.value)
+
+
+def test_leftovers_of_killed_processes_are_removed_and_nothing_else(tmp_path):
+    with whole_file(tmp_path / "a.txt") as partial:
+        left = tmp_path / "deep" / partial.name
+        left.parent.mkdir()
+        left.write_text("half")
+        partial.write_text("whole")
+    (tmp_path / "deep" / "b.txt").write_text("b")
+    remove_leftovers(tmp_path)
+    assert {f.name for f in tmp_path.rglob("*") if f.is_file()} == {"a.txt", "b.txt"}
