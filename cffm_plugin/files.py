@@ -72,9 +72,10 @@ def _error_of_disk(error: BaseException | None, paths: list[Path]) -> OSError | 
     Libraries bury it under their own.
     """
     while error is not None:
-        is_of_system = isinstance(error, OSError) and error.errno is not None
-        if is_of_system and (error.filename is None or Path(error.filename) in paths):
-            return error
+        if isinstance(error, OSError) and error.errno is not None:
+            is_ours = error.filename is None or Path(error.filename) in paths
+            if is_ours:
+                return error
         error = error.__cause__ or error.__context__
     return None
 
