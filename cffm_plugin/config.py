@@ -15,6 +15,7 @@ from detectron2.config import CfgNode, get_cfg
 from detectron2.projects.deeplab import add_deeplab_config
 from detectron2.utils.file_io import PathManager
 
+from .config_files import read_safely
 from .foreign_parts import add_foreign_parts, list_of_texts
 
 # Keys that are lists of names, of which one may be written without brackets.
@@ -56,7 +57,8 @@ def add_cffm_config(cfg: CfgNode) -> None:
 
     A key that is there already keeps its value, so it does not matter whether other projects add
     theirs before or after. A config with a key of an older version of this package is told the
-    new one when it is merged.
+    new one when it is merged. From then on ``cfg.merge_from_file`` reads plain YAML alone: a tag
+    that would run code is an error.
     """
     additions = get_cfg()
     # Heads of DeepLab, WarmupPolyLR and the class-area limit of crops.
@@ -67,6 +69,7 @@ def add_cffm_config(cfg: CfgNode) -> None:
     _add_data_keys(additions)
     _add_engine_keys(additions)
     _fill_in(cfg, additions)
+    read_safely(cfg)
     for old, new in _RENAMED.items():
         if old not in _OF_OTHERS_TOO and not cfg.key_is_renamed(old):
             cfg.register_renamed_key(old, new)
@@ -329,7 +332,9 @@ def _merge_file(cfg: CfgNode, config_file: str) -> None:
             raise
         raise _unknown_key(cfg, key[1], config_file) from None
     except ValueError as error:
-        raise ValueError(f"{config_file}: {error}") from error
+        said = str(error)
+        named = said if config_file in said else f"{config_file}: {said}"
+        raise ValueError(named) from error
 
 
 def merge_overrides(cfg: CfgNode, overrides: Sequence[str]) -> None:

@@ -2,8 +2,8 @@
 
 MODEL.IMPORTS names modules that register parts when they are imported, MODEL.CONFIG_ADDERS
 functions that add a project's keys. Both stand in the same YAML as the keys that they bring, so
-they are read on their own first, and safely: no tag of the YAML runs anything. What is imported is
-what the person's config file or command line names, and nothing else.
+they are read on their own first. What is imported is what the person's config file or command line
+names, and nothing else.
 """
 
 import difflib
@@ -18,13 +18,12 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-import yaml
-
 from . import needs_detectron2  # noqa: F401  (says how to get it)
 
 # isort: split
 from detectron2.config import CfgNode
-from detectron2.utils.file_io import PathManager
+
+from .config_files import files_of_config
 
 IMPORTS, ADDERS = "MODEL.IMPORTS", "MODEL.CONFIG_ADDERS"
 _HOW_TO_WRITE = {
@@ -71,7 +70,7 @@ def add_foreign_parts(cfg: CfgNode, config_file: str, overrides: Sequence[Any]) 
 
     Raises:
         FileNotFoundError: a base file is missing.
-        ValueError: the file is not YAML, or a part can't be imported, or its function fails.
+        ValueError: the file is not plain YAML, or a part can't be imported, or its function fails.
     """
     named = list(_named_in_file(config_file)) if config_file else []
     for key, value in zip(overrides[::2], overrides[1::2]):
@@ -102,42 +101,14 @@ def log_foreign_parts(cfg: CfgNode) -> None:
         logger.info("%s: keys were added by %s", ADDERS, entry)
 
 
-class _InertLoader(yaml.SafeLoader):
-    """Reads YAML with tags of Python's without running them."""
-
-
-def _construct_inert(loader: yaml.SafeLoader, suffix: str, node: yaml.Node) -> Any:
-    if isinstance(node, yaml.SequenceNode):  # such as !!python/tuple
-        return loader.construct_sequence(node, deep=True)
-    return None
-
-
-_InertLoader.add_multi_constructor("", _construct_inert)
-
-
 def _named_in_file(file: str) -> Iterator[_Named]:
-    """The entries of a config file's bases, as detectron2 finds them, then its own."""
-    with PathManager.open(file, "r") as opened:
-        try:
-            content = yaml.load(opened, _InertLoader)
-        except yaml.YAMLError as error:
-            raise ValueError(f"{file}: this is not YAML ({error})") from error
-    if not isinstance(content, dict):
-        return
-    bases = content.get("_BASE_", [])
-    for base in [bases] if isinstance(bases, str) else bases:
-        base = os.path.expanduser(base)
-        if not base.startswith(("/", "https://", "http://")):
-            base = os.path.join(os.path.dirname(file), base)
-        if not PathManager.isfile(base):
-            raise FileNotFoundError(f"{file}: there is no file {base}, which is its _BASE_")
-        yield from _named_in_file(base)
-    model = content.get("MODEL")
-    if not isinstance(model, dict):
-        return
-    for key in _HOW_TO_WRITE:
-        value = model.get(key.removeprefix("MODEL."))
-        yield from _entries(key, value, file, os.path.dirname(file))
+    """The entries of a config file's bases, then its own."""
+    for source, content in files_of_config(file):
+        model = content.get("MODEL")
+        if isinstance(model, dict):
+            for key in _HOW_TO_WRITE:
+                value = model.get(key.removeprefix("MODEL."))
+                yield from _entries(key, value, source, os.path.dirname(source))
 
 
 def _entries(key: str, value: Any, source: str, folder: str) -> list[_Named]:

@@ -153,18 +153,6 @@ def test_the_configs_folder_is_not_put_on_the_path(tmp_path):
     assert sys.path == before
 
 
-def test_code_in_the_yaml_does_not_run_while_the_lists_are_looked_for(tmp_path):
-    """A list that names nothing importable is found before detectron2 reads the tags."""
-    text = f"""
-MODEL:
-  IMPORTS: ["not.there"]
-OUTPUT_DIR: !!python/object/apply:os.mkdir ["{tmp_path}/made"]
-"""
-    with pytest.raises(ValueError, match=r"not\.there"):
-        load_config(write(tmp_path, "mine.yaml", text))
-    assert not (tmp_path / "made").exists()
-
-
 def test_each_import_is_a_line_of_the_log(adder, tmp_path, caplog):
     text = 'MODEL:\n  IMPORTS: ["json"]\n  CONFIG_ADDERS: ["../keys.py:add_keys"]\n'
     cfg = load_config(write(tmp_path, "mine.yaml", text))
