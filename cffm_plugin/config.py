@@ -269,6 +269,8 @@ def _add_engine_keys(cfg: CfgNode) -> None:
     # Plain ViTs: the learning rate of block i of n is the backbone's times this to the power of
     # n + 1 - i, with i = 0 for patch and position embeddings. 1: the same rate for all.
     cfg.SOLVER.LAYER_DECAY = 1.0
+    # How many numbered checkpoints stay, the newest; 0 for all. model_final.pth always does.
+    cfg.SOLVER.KEEP_CHECKPOINTS = 0
     # Training stops at a loss that is so many times the mean of the first 20. 0: it never does.
     cfg.SOLVER.MAX_LOSS_GROWTH = 100.0
 

@@ -3,15 +3,26 @@
 import logging
 from collections import defaultdict
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
+import torch
 from detectron2.checkpoint import DetectionCheckpointer
+from detectron2.utils import comm
 from torch import nn
 
+from ..files import whole_file, write_text
 from ..modeling.temporal import current_name
 from .conversion import FORMATS, is_classifier, recognise
 from .model_info import INFO_KEY, ModelInfo, warn_of_differences
 from .reading import load_file
+from .saved import (
+    LAST,
+    newest_sound_checkpoint,
+    not_finite,
+    remove_old_checkpoints,
+    saved_checkpoints,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -25,8 +36,11 @@ class SegmentorCheckpointer(DetectionCheckpointer):
     means another architecture. One mismatch is allowed in training: classifiers that are of another
     number of classes, or that were left out when the checkpoint was converted, start anew.
 
-    Files that detectron2 matches by heuristics (its model zoo's .pkl) are loaded as detectron2
-    does it.
+    Files that detectron2 matches by heuristics (its model zoo's .pkl) are matched as detectron2
+    does it. No file runs code.
+
+    Checkpoints are written whole or not at all, and hold finite weights alone. A resumed training
+    goes on from the newest that is sound.
 
     Args:
         model: the model to load into or save.
@@ -34,6 +48,7 @@ class SegmentorCheckpointer(DetectionCheckpointer):
         require_all: every weight of the model must be in the checkpoint, as for evaluation.
         info: what the model is. It is written into checkpoints; and where one that is loaded says
             something else, a warning names both.
+        keep: how many numbered checkpoints stay, the newest; 0 for all.
         **checkpointables: as in detectron2.
     """
 
@@ -44,25 +59,78 @@ class SegmentorCheckpointer(DetectionCheckpointer):
         *,
         require_all: bool = False,
         info: ModelInfo | None = None,
+        keep: int = 0,
         **checkpointables: Any,
     ):
         super().__init__(model, save_dir, **checkpointables)
         self.require_all = require_all
         self.info = info
+        if keep < 0:
+            raise ValueError(f"SOLVER.KEEP_CHECKPOINTS is {keep}: expected 0, for all, or more")
+        self.keep = keep
         self._path = ""
         self._by_heuristics = False
 
     def save(self, name: str, **kwargs: Any) -> None:
-        """As in detectron2, with ``info`` beside the weights."""
-        more = {} if self.info is None else {INFO_KEY: self.info.as_dict()}
-        super().save(name, **more, **kwargs)
+        """As in detectron2, with ``info`` beside the weights.
+
+        Raises:
+            FloatingPointError: a weight is not finite.
+            OSError: the file can't be written. Those that are there stay as they are.
+        """
+        if not self.save_dir or not self.save_to_disk:
+            return
+        folder = Path(self.save_dir)
+        file = folder / f"{name}.pth"
+        self._check_finite(f"{file} was not written: after this step")
+        data = {"model": self.model.state_dict()}
+        data |= {key: part.state_dict() for key, part in self.checkpointables.items()}
+        data |= {} if self.info is None else {INFO_KEY: self.info.as_dict()}
+        logger.info("Saving checkpoint to %s", file)
+        with whole_file(file) as partial, open(partial, "wb") as opened:
+            torch.save({**data, **kwargs}, opened)
+        self.tag_last_checkpoint(file.name)
+        remove_old_checkpoints(folder, self.keep)
+
+    def tag_last_checkpoint(self, last_filename_basename: str) -> None:
+        write_text(Path(self.save_dir) / LAST, last_filename_basename)
+
+    def has_checkpoint(self) -> bool:
+        """Whether there is one to go on from, sound or not."""
+        folder = Path(self.save_dir)
+        return (folder / LAST).exists() or bool(saved_checkpoints(folder))
+
+    def resume_or_load(self, path: str, *, resume: bool = True) -> dict[str, Any]:
+        """As in detectron2; resumes from the newest checkpoint that is sound.
+
+        Raises:
+            FileNotFoundError, ValueError: as ``load``; or there are checkpoints, and none is sound.
+        """
+        if resume and self.has_checkpoint():
+            return self.load(self._newest_sound())
+        return self.load(path, checkpointables=[])
+
+    def _newest_sound(self) -> str:
+        """The main process chooses for all."""
+        found, problem = "", ""
+        if comm.is_main_process():
+            try:
+                found = str(newest_sound_checkpoint(Path(self.save_dir)))
+            except ValueError as error:
+                problem = str(error)
+        found, problem = comm.all_gather((found, problem))[0]
+        if problem:
+            raise ValueError(problem)
+        return found
 
     def load(self, path: str, checkpointables: list[str] | None = None) -> dict[str, Any]:
         """
         Raises:
             FileNotFoundError: there is no such file.
             ValueError: no file is named although ``require_all``, and a part of the model has no
-                weights of its own (``brings_weights``); or its weights do not fit.
+                weights of its own (``brings_weights``); or the file is damaged or holds what only
+                code can load; or its weights do not fit.
+            FloatingPointError: a weight is not finite.
         """
         if not path and brings_weights(self.model):
             logger.info("MODEL.WEIGHTS is empty: the weights are those that it was built with")
@@ -82,12 +150,45 @@ class SegmentorCheckpointer(DetectionCheckpointer):
                 f"There is no checkpoint {path}. MODEL.WEIGHTS names what to start from; "
                 'MODEL_ZOO.md says how to make it, and MODEL.WEIGHTS "" starts from nothing.'
             ) from None
+        finally:
+            self._parsed_url_during_load = None  # or detectron2 loads nothing after an error
+        self._check_finite(f"{path} can't be used:")
         if self.info is not None and INFO_KEY in loaded:
             warn_of_differences(path, ModelInfo.from_dict(loaded[INFO_KEY]), self.info)
         return loaded
 
+    def _check_finite(self, what: str) -> None:
+        tensors = {**dict(self.model.named_parameters()), **dict(self.model.named_buffers())}
+        bad = not_finite(tensors)
+        if bad:
+            raise FloatingPointError(
+                f"{what} {len(bad)} of the model's {len(tensors)} tensors, like {bad[0]}, hold "
+                "values that are not finite: its training diverged. Go on from an earlier "
+                "one with a lower SOLVER.BASE_LR, or with SOLVER.CLIP_GRADIENTS.ENABLED True."
+            )
+
+    def _load_file(self, filename: str) -> dict[str, Any]:
+        if not filename.endswith((".pkl", ".pyth")):
+            return super()._load_file(filename)
+        # detectron2 would unpickle these two whatever they hold. Its rules for what is in them:
+        loaded = self._read(filename)
+        if filename.endswith(".pkl") and "model" in loaded and "__author__" in loaded:
+            return loaded  # of the model zoo
+        author, key, left_out = "Caffe2", "blobs", "_momentum"
+        if filename.endswith(".pyth"):
+            author, key, left_out = "pycls", "model_state", "num_batches_tracked"
+        weights = loaded.get(key, loaded)
+        weights = {name: w for name, w in weights.items() if not name.endswith(left_out)}
+        return {"model": weights, "__author__": author, "matching_heuristics": True}
+
+    def _read(self, filename: str) -> dict[str, Any]:
+        loaded = load_file(filename)
+        if not isinstance(loaded, dict) or not all(isinstance(key, str) for key in loaded):
+            raise ValueError(f"{self._path} holds no weights by their names, but {type(loaded)}")
+        return loaded
+
     def _torch_load(self, f: str) -> dict[str, Any]:
-        loaded = load_file(f)
+        loaded = self._read(f)
         weights = loaded.get("model", loaded.get("state_dict", loaded))
         try:
             source = recognise(weights)

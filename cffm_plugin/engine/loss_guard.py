@@ -25,7 +25,7 @@ def stop_at_bad_loss(model: nn.Module, trainer: TrainerBase, max_growth: float =
     def check(module: nn.Module, args: tuple[Any, ...], losses: Any) -> None:
         if not module.training:
             return
-        values = {name: float(loss) for name, loss in losses.items()}
+        values = {name: float(loss.detach()) for name, loss in losses.items()}
         total = sum(values.values())
         if not math.isfinite(total):
             bad = {name: value for name, value in values.items() if not math.isfinite(value)}
@@ -52,8 +52,9 @@ def stop_at_bad_loss(model: nn.Module, trainer: TrainerBase, max_growth: float =
 def _clips_and_advice(records: list[dict[str, Any]]) -> str:
     clips = "\n  ".join(describe_record(record) for record in records)
     return (
-        f"The clips of this step:\n  {clips}\nThe weights are those of the step before; the last "
-        "checkpoint is sound. Look at these files, lower SOLVER.BASE_LR, or set "
+        f"The clips of this step:\n  {clips}\nThe weights are those of the step before. "
+        "Checkpoints hold finite weights alone, but the last may already be on the way to this: go "
+        "on from an earlier one if it is. Look at these files, lower SOLVER.BASE_LR, or set "
         "SOLVER.CLIP_GRADIENTS.ENABLED True."
     )
 

@@ -73,6 +73,7 @@ class CFFMTrainer(DefaultTrainer):
             model,
             cfg.OUTPUT_DIR,
             info=ModelInfo.of_config(cfg, *classes),
+            keep=cfg.SOLVER.KEEP_CHECKPOINTS,
             trainer=weakref.proxy(self),
         )
         self.start_iter = 0
