@@ -1,4 +1,4 @@
-"""Pickles, as detectron2's model zoo has them: arrays are read, and nothing that they name is run."""
+"""Pickles, as the model zoo has them: arrays are read, and nothing that they name is run."""
 
 import collections
 import os
