@@ -254,6 +254,11 @@ def _add_engine_keys(cfg: CfgNode) -> None:
     # <output>/inference/result_submission/<video>/<frame>.png.
     cfg.TEST.SAVE_PREDICTIONS = False
 
+    # With several processes: for how many seconds one may not come, or give no sign of life, before
+    # the others end with an error that names it. 0: 600 with NCCL, 120 with gloo.
+    cfg.DISTRIBUTED = CfgNode()
+    cfg.DISTRIBUTED.TIMEOUT = 0.0
+
     # An optimiser step takes IMS_PER_BATCH clips, and feeds each process's share in so many parts.
     # Iterations are optimiser steps. (BatchNorm sees a part at a time.)
     cfg.SOLVER.ACCUMULATION_STEPS = 1

@@ -45,9 +45,14 @@ def write_text(path: str | os.PathLike, text: str) -> None:
         partial.write_text(text, encoding="utf-8")
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Remove what killed processes left of ``whole_file``. None may be writing in the folder."""
-    for partial in folder.rglob(f".*{_PARTIAL}*"):
+def remove_leftovers(folder: Path, *, below: bool = True) -> None:
+    """Remove what killed processes left of ``whole_file``. None may be writing in the folder.
+
+    Args:
+        folder: where they are.
+        below: in the folders in it too.
+    """
+    for partial in folder.glob(f"{'**/' if below else ''}.*{_PARTIAL}*"):
         partial.unlink(missing_ok=True)
 
 

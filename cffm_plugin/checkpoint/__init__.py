@@ -6,6 +6,7 @@ from .conversion import FORMATS, Conversion, convert, find_rule, is_classifier, 
 from .huggingface import HUGGING_FACE, hub_info
 from .model_info import INFO_KEY, ModelInfo, read_model_info
 from .reading import read_state_dict
+from .saved import newest_sound_checkpoint, saved_checkpoints
 from .sizes import Sizes, config_for, overrides_for, sizes_of
 from .stored_config import load_stored_config
 from .verify import verify_complete
@@ -24,10 +25,12 @@ __all__ = [
     "hub_info",
     "is_classifier",
     "load_stored_config",
+    "newest_sound_checkpoint",
     "overrides_for",
     "read_model_info",
     "read_state_dict",
     "recognise",
+    "saved_checkpoints",
     "sizes_of",
     "verify_complete",
 ]

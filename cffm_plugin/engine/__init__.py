@@ -1,12 +1,17 @@
 """Training and evaluation through detectron2's engine."""
 
 from .. import needs_detectron2  # noqa: F401  (says how to get it)
-from .launch import complete_config, launch_job, main, setup
+from .launch import complete_config, main, setup
+from .lost_processes import LostProcessError
 from .optimizer import build_optimizer
+from .preemption import STOPPED
+from .processes import launch_job
 from .trainer import CFFMTrainer
 
 __all__ = [
+    "STOPPED",
     "CFFMTrainer",
+    "LostProcessError",
     "build_optimizer",
     "complete_config",
     "launch_job",

@@ -4,12 +4,12 @@ import argparse
 import logging
 import os
 from collections import OrderedDict
-from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from detectron2.config import CfgNode
-from detectron2.engine import default_setup, launch
+from detectron2.engine import default_setup
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
@@ -18,6 +18,7 @@ from ..config import absolute_path, load_config, make_paths_absolute
 from ..data import check_registered, names_and_colors, register_video_folder_from_yaml
 from ..foreign_parts import log_foreign_parts
 from ..modeling import resolve_normalization
+from .output_folder import claimed_for_training
 from .trainer import CFFMTrainer
 
 # Models of detectron2's that take images one by one and have no use for clips. The second is what
@@ -31,7 +32,10 @@ logger = logging.getLogger(__name__)
 
 def setup(args: argparse.Namespace) -> CfgNode:
     """The frozen config of detectron2's standard arguments, with logging and seeds set up."""
-    cfg = load_config(args.config_file, args.opts)
+    return _set_up(load_config(args.config_file, args.opts), args)
+
+
+def _set_up(cfg: CfgNode, args: argparse.Namespace) -> CfgNode:
     output_dir = absolute_path(cfg.OUTPUT_DIR)  # as it will be: one file has one handler
     setup_logger(output_dir, distributed_rank=comm.get_rank(), name="cffm_plugin")
     complete_config(cfg)
@@ -79,31 +83,6 @@ def check_meta_architecture(name: str) -> None:
         )
 
 
-def launch_job(job: Callable[..., Any], args: argparse.Namespace, *more: Any) -> Any:
-    """Run ``job(args, *more)`` in the processes that detectron2's standard arguments ask for."""
-    if args.num_gpus > 1 and not torch.cuda.is_available():
-        # More threads than cores: they must not spin while they wait. Read when a process starts.
-        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    return launch(
-        _run_and_leave,
-        args.num_gpus,
-        num_machines=args.num_machines,
-        machine_rank=args.machine_rank,
-        dist_url=args.dist_url,
-        args=(job, args, *more),
-    )
-
-
-def _run_and_leave(job: Callable[..., Any], *args: Any) -> Any:
-    """Run a job, then leave the process group together: processes that just end may abort."""
-    result = job(*args)
-    if torch.distributed.is_initialized():
-        comm.synchronize()
-        comm._get_global_gloo_group.cache_clear()  # or its threads outlive the group
-        torch.distributed.destroy_process_group()
-    return result
-
-
 def main(args: argparse.Namespace, trainer: type[CFFMTrainer] = CFFMTrainer) -> Any:
     """Train, or evaluate with ``--eval-only``; a job for ``launch_job``.
 
@@ -113,19 +92,33 @@ def main(args: argparse.Namespace, trainer: type[CFFMTrainer] = CFFMTrainer) -> 
 
     Returns:
         the evaluation's results on the main process.
+
+    Raises:
+        FileExistsError: another training runs in OUTPUT_DIR; or it holds checkpoints, and there is
+            no ``--resume``.
+        SystemExit: with STOPPED, when training was asked to stop.
     """
-    cfg = setup(args)
-    if not args.eval_only:
-        check_registered(cfg.DATASETS.TRAIN, "DATASETS.TRAIN")
-    check_registered(cfg.DATASETS.TEST, "DATASETS.TEST")
+    cfg = load_config(args.config_file, args.opts)
     if args.eval_only:
-        model = trainer.build_model(cfg)
-        classes = names_and_colors(cfg.DATASETS.TEST, cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES)
-        info = ModelInfo.of_config(cfg, *classes)
-        checkpointer = SegmentorCheckpointer(model, cfg.OUTPUT_DIR, require_all=True, info=info)
-        checkpointer.resume_or_load(cfg.MODEL.WEIGHTS, resume=args.resume)
-        return trainer.test(cfg, model)
-    training = trainer(cfg)
-    training.resume_or_load(resume=args.resume)
-    training.train()
-    return getattr(training, "_last_eval_results", OrderedDict())
+        return _evaluate(_set_up(cfg, args), args, trainer)
+    claimed: AbstractContextManager[None] = nullcontext()
+    if comm.is_main_process():
+        claimed = claimed_for_training(absolute_path(cfg.OUTPUT_DIR), resume=args.resume)
+    with claimed:
+        cfg = _set_up(cfg, args)
+        check_registered(cfg.DATASETS.TRAIN, "DATASETS.TRAIN")
+        check_registered(cfg.DATASETS.TEST, "DATASETS.TEST")
+        training = trainer(cfg)
+        training.resume_or_load(resume=args.resume)
+        training.train()
+        return getattr(training, "_last_eval_results", OrderedDict())
+
+
+def _evaluate(cfg: CfgNode, args: argparse.Namespace, trainer: type[CFFMTrainer]) -> Any:
+    check_registered(cfg.DATASETS.TEST, "DATASETS.TEST")
+    model = trainer.build_model(cfg)
+    classes = names_and_colors(cfg.DATASETS.TEST, cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES)
+    info = ModelInfo.of_config(cfg, *classes)
+    checkpointer = SegmentorCheckpointer(model, cfg.OUTPUT_DIR, require_all=True, info=info)
+    checkpointer.resume_or_load(cfg.MODEL.WEIGHTS, resume=args.resume)
+    return trainer.test(cfg, model)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
-from detectron2.engine import DefaultTrainer, TrainerBase, create_ddp_model
+from detectron2.engine import DefaultTrainer, TrainerBase, create_ddp_model, hooks
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.projects.deeplab import build_lr_scheduler
 from detectron2.utils import comm
@@ -27,6 +27,7 @@ from ..inference import ClipsOfFrames, LabelMapPredictor, check_smoothing
 from ..modeling import CFFMSegmentor, check_agreement, training_side
 from .loss_guard import stop_at_bad_loss
 from .optimizer import build_optimizer
+from .preemption import LeaveWhenAsked, StopSignals
 from .train_loop import AccumulatingTrainer
 from .tta import ClipSegmentorWithTTA
 
@@ -38,7 +39,8 @@ class CFFMTrainer(DefaultTrainer):
 
     What differs from ``DefaultTrainer``: data loaders that know videos, the parameter groups and
     schedule of CFFM's recipe, several processes without a GPU, a checkpointer that refuses weights
-    of another architecture, and a stop at the first loss that is not finite.
+    of another architecture, a stop at the first loss that is not finite, and a checkpoint before it
+    leaves at a signal.
     """
 
     def __init__(self, cfg: CfgNode):
@@ -79,6 +81,7 @@ class CFFMTrainer(DefaultTrainer):
         self.start_iter = 0
         self.max_iter = cfg.SOLVER.MAX_ITER
         self.cfg = cfg
+        self._signals = StopSignals()
         self.register_hooks(self.build_hooks())
 
     def resume_or_load(self, resume: bool = True) -> None:
@@ -87,6 +90,29 @@ class CFFMTrainer(DefaultTrainer):
         sampler = getattr(self._trainer.data_loader, "sampler", None)
         if isinstance(sampler, VideoTrainingSampler):  # nothing was drawn from it yet
             sampler.start = self.start_iter * self.cfg.SOLVER.IMS_PER_BATCH
+
+    def build_hooks(self) -> list[Any]:
+        """As in detectron2; and one that leaves when a signal asks for it, before evaluation."""
+        found = super().build_hooks()
+        place = next(i for i, hook in enumerate(found) if isinstance(hook, hooks.EvalHook))
+        periods = self.cfg.SOLVER.CHECKPOINT_PERIOD, self.cfg.TEST.EVAL_PERIOD
+        found.insert(place, LeaveWhenAsked(self._signals, self.checkpointer, *periods))
+        return found
+
+    def train(self) -> Any:
+        """
+        Raises:
+            SystemExit: with STOPPED, after a signal; ``resume_or_load`` goes on bit for bit.
+        """
+        with self._signals:
+            return super().train()
+
+    def after_train(self) -> None:
+        """As in detectron2; without the last evaluation where training was asked to stop."""
+        if self._signals.received:
+            found: list[Any] = self._hooks  # type: ignore[has-type]  # detectron2 has no types
+            self._hooks = [hook for hook in found if not isinstance(hook, hooks.EvalHook)]
+        super().after_train()
 
     @classmethod
     def build_model(cls, cfg: CfgNode) -> Any:

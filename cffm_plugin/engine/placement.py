@@ -1,0 +1,128 @@
+"""Which of several processes this one is, as --num-gpus, torchrun or SLURM's srun say it."""
+
+import argparse
+import os
+import re
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+
+
+@dataclass(frozen=True)
+class Placement:
+    """A process among those of one training, which may be on several machines.
+
+    Attributes:
+        rank: of this process, 0 is the main one.
+        world_size: the number of processes.
+        local_rank: of this process on its machine; its GPU.
+        url: where the processes meet, such as "tcp://10.0.0.1:29500", or "env://".
+    """
+
+    rank: int
+    world_size: int
+    local_rank: int
+    url: str
+
+
+def placement_by_launcher(
+    args: argparse.Namespace, environment: Mapping[str, str] = os.environ
+) -> Placement | None:
+    """What torchrun, or srun, says of this process; None where neither started several.
+
+    Args:
+        args: of detectron2's ``default_argument_parser``.
+        environment: the variables of the process.
+
+    Raises:
+        ValueError: a variable is missing or wrong, or --num-gpus asks for processes as well.
+    """
+    if int(environment.get("WORLD_SIZE", 1)) > 1 and "RANK" in environment:
+        _refuse_flags(args, "torchrun (RANK and WORLD_SIZE are set)")
+        return Placement(
+            rank=_number(environment, "RANK"),
+            world_size=_number(environment, "WORLD_SIZE"),
+            local_rank=_number(environment, "LOCAL_RANK"),
+            url="env://",
+        )
+    # Of a step that srun started. sbatch's own script has no such variable.
+    if int(environment.get("SLURM_STEP_NUM_TASKS", 1)) > 1 and args.num_machines == 1:
+        _refuse_flags(args, "srun (SLURM_STEP_NUM_TASKS is set)")
+        return Placement(
+            rank=_number(environment, "SLURM_PROCID"),
+            world_size=_number(environment, "SLURM_STEP_NUM_TASKS"),
+            local_rank=_number(environment, "SLURM_LOCALID"),
+            url=f"tcp://{_first_host(environment)}:{_port(environment)}",
+        )
+    return None
+
+
+def local_url(args: argparse.Namespace) -> str:
+    """--dist-url, where "auto" is a free port of this machine."""
+    if args.dist_url != "auto":
+        return args.dist_url
+    if args.num_machines > 1:
+        raise ValueError(
+            "--dist-url auto finds a port of one machine. With --num-machines, name the address "
+            "of the first machine and a free port of it: --dist-url tcp://HOST:PORT"
+        )
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return f"tcp://127.0.0.1:{free.getsockname()[1]}"
+
+
+def time_limits(seconds: float, on_gpu: bool) -> tuple[timedelta, timedelta]:
+    """How long a lost process is waited for, and how long a slow one.
+
+    Args:
+        seconds: DISTRIBUTED.TIMEOUT; 0 for 10 minutes with NCCL and 2 with gloo.
+        on_gpu: whether NCCL is used.
+
+    Raises:
+        ValueError: the key is negative.
+    """
+    if seconds < 0:
+        raise ValueError(f"DISTRIBUTED.TIMEOUT is {seconds}: expected seconds, or 0")
+    lost = timedelta(seconds=seconds or (600 if on_gpu else 120))
+    return lost, max(timedelta(minutes=30), lost)  # 30 minutes: detectron2's
+
+
+def _refuse_flags(args: argparse.Namespace, launcher: str) -> None:
+    if args.num_gpus > 1 or args.num_machines > 1:
+        raise ValueError(
+            f"{launcher} has started the processes already; --num-gpus and --num-machines would "
+            "start more. Leave them out, or leave the launcher out."
+        )
+
+
+def _number(environment: Mapping[str, str], name: str) -> int:
+    value = environment.get(name, "")
+    if not value.isdecimal():
+        raise ValueError(
+            f"The launcher's environment variable {name} is {value!r}: expected a number. Start "
+            "the processes with torchrun, with srun, or with --num-gpus (docs/clusters.md)."
+        )
+    return int(value)
+
+
+def _first_host(environment: Mapping[str, str]) -> str:
+    """The machine of rank 0: the first of a list like "gpu[003-005,9],login1"."""
+    if environment.get("MASTER_ADDR"):
+        return environment["MASTER_ADDR"]
+    hosts = environment.get("SLURM_STEP_NODELIST") or environment.get("SLURM_JOB_NODELIST", "")
+    first = re.match(r"([^\[,]+)(?:\[(\d+)[^\]]*\]([^,]*))?", hosts)
+    if first is None:
+        raise ValueError(
+            f"SLURM_STEP_NODELIST is {hosts!r}: expected a list of machines. Set MASTER_ADDR to "
+            "the address of the machine of the first process."
+        )
+    return "".join(part or "" for part in first.groups())
+
+
+def _port(environment: Mapping[str, str]) -> int:
+    """A port that the steps of a job, and jobs on one machine, have each for itself."""
+    if environment.get("MASTER_PORT"):
+        return _number(environment, "MASTER_PORT")
+    job = _number(environment, "SLURM_JOB_ID") + 7919 * _number(environment, "SLURM_STEP_ID")
+    return 20_000 + job % 20_000

@@ -1,0 +1,191 @@
+"""Running a job in one process or several, started here, by torchrun or by SLURM's srun."""
+
+import argparse
+import logging
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from types import FrameType
+from typing import Any
+from urllib.parse import urlparse
+
+import torch
+from detectron2.utils import comm
+from torch import distributed
+
+from ..config import load_config
+from .lost_processes import ProcessWatch
+from .placement import Placement, local_url, placement_by_launcher, time_limits
+from .preemption import SIGNALS, STOPPED
+
+logger = logging.getLogger(__name__)
+
+
+def launch_job(job: Callable[..., Any], args: argparse.Namespace, *more: Any) -> Any:
+    """Run ``job(args, *more)`` in the processes that were started, or are asked for.
+
+    torchrun and srun start them, and this is one of them; or --num-gpus and --num-machines of
+    detectron2's standard arguments ask for them, and they are started here.
+
+    Returns:
+        what the job returns, where this process runs it.
+
+    Raises:
+        ConnectionError: the processes do not all meet within DISTRIBUTED.TIMEOUT.
+        LostProcessError: another process is gone, or failed.
+        SystemExit: with STOPPED, when training was asked to stop.
+    """
+    placement = placement_by_launcher(args)
+    if placement is not None:
+        return _run_as(placement, _timeout(args), job, args, *more)
+    if args.num_gpus * args.num_machines == 1:
+        return job(args, *more)
+    if not torch.cuda.is_available():
+        # More threads than cores: they must not spin while they wait. Read when a process starts.
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    timeout, url = _timeout(args), local_url(args)
+    if args.num_machines > 1:  # a warning, since nothing else is shown before they have come
+        limit, _ = time_limits(timeout, torch.cuda.is_available())
+        logger.warning("Waiting up to %s for all machines at %s", limit, url)
+    context = torch.multiprocessing.start_processes(
+        _run_started,
+        args=(timeout, url, job, args, *more),
+        nprocs=args.num_gpus,
+        join=False,
+    )
+    try:
+        with _signals_passed_on():
+            while not context.join():
+                pass
+    except torch.multiprocessing.ProcessExitedException as error:
+        if error.exit_code == STOPPED:
+            sys.exit(STOPPED)
+        raise
+    return None
+
+
+def _timeout(args: argparse.Namespace) -> float:
+    """A config that can't be read is an error before any process starts."""
+    return load_config(args.config_file, args.opts).DISTRIBUTED.TIMEOUT
+
+
+@contextmanager
+def _signals_passed_on() -> Iterator[None]:
+    """Those that ask training to stop go to the processes that were started here."""
+
+    def pass_on(number: int, frame: FrameType | None) -> None:
+        for process in multiprocessing.active_children():
+            with suppress(ProcessLookupError):
+                os.kill(process.pid or 0, number)
+
+    before = {number: signal.signal(number, pass_on) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _run_started(
+    local_rank: int,
+    timeout: float,
+    url: str,
+    job: Callable[..., Any],
+    args: argparse.Namespace,
+    *more: Any,
+) -> None:
+    rank = args.machine_rank * args.num_gpus + local_rank
+    placement = Placement(rank, args.num_machines * args.num_gpus, local_rank, url)
+    _run_as(placement, timeout, job, args, *more)
+
+
+def _run_as(placement: Placement, timeout: float, job: Callable[..., Any], *args: Any) -> Any:
+    """Meet the other processes, run the job, and leave them together."""
+    watch = _meet(placement, *time_limits(timeout, torch.cuda.is_available()))
+    try:
+        result = job(*args)
+        comm.synchronize()
+    except Exception as error:
+        explained = None if watch is None else watch.explain(error)
+        if explained is None:
+            raise
+        raise explained from error
+    except SystemExit:
+        _leave()
+        raise
+    finally:
+        if watch is not None:
+            watch.stop()
+    _leave()
+    return result
+
+
+def _leave() -> None:
+    """Processes that just end may abort, and so may threads that outlive their group."""
+    comm._get_global_gloo_group.cache_clear()
+    distributed.destroy_process_group()
+
+
+def _meet(placement: Placement, lost: timedelta, slow: timedelta) -> ProcessWatch | None:
+    """Make the process groups, the machine's own too.
+
+    Returns:
+        a watch over the processes; None where they meet in a file.
+    """
+    on_gpu = torch.cuda.is_available()
+    if on_gpu and placement.local_rank >= torch.cuda.device_count():
+        raise ValueError(
+            f"Process {placement.local_rank} of this machine has no GPU: it has "
+            f"{torch.cuda.device_count()}, and each process needs one of its own."
+        )
+    waiting = f"{placement.world_size} processes at {_place(placement)}"
+    try:
+        store, _, _ = next(
+            distributed.rendezvous(
+                placement.url, placement.rank, placement.world_size, timeout=lost
+            )
+        )
+    except Exception as error:  # of many kinds
+        raise ConnectionError(
+            f"Process {placement.rank} waited {lost} for {waiting}, and not all came ({error}). Is "
+            "every machine started with the same address and number of machines, and is the port "
+            "free and reachable? DISTRIBUTED.TIMEOUT says how long is waited."
+        ) from error
+    if on_gpu:
+        torch.cuda.set_device(placement.local_rank)
+    distributed.init_process_group(
+        "nccl" if on_gpu else "gloo",
+        store=store,
+        rank=placement.rank,
+        world_size=placement.world_size,
+        timeout=slow,
+    )
+    comm.create_local_process_group(1 + max(comm.all_gather(placement.local_rank)))
+    watch = _watch(placement, lost)
+    comm.synchronize()
+    if watch is not None:
+        watch.start()
+    return watch
+
+
+def _place(placement: Placement) -> str:
+    if placement.url != "env://":
+        return placement.url
+    return f"tcp://{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
+
+
+def _watch(placement: Placement, limit: timedelta) -> ProcessWatch | None:
+    address = urlparse(_place(placement))
+    if address.scheme != "tcp" or address.hostname is None or address.port is None:
+        return None
+    # A connection of its own: what waits on the other one would hold it up.
+    store = distributed.TCPStore(
+        address.hostname, address.port, is_master=False, wait_for_workers=False, timeout=limit
+    )
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    shared = distributed.PrefixStore(f"cffm_plugin/{attempt}", store)
+    return ProcessWatch(shared, placement.rank, placement.world_size, limit)
