@@ -9,7 +9,9 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 from torch.distributed import Store
 
@@ -91,21 +93,25 @@ class ProcessWatch:
                 os._exit(_EXIT_CODE)
 
     def _say(self, value: str) -> None:
-        try:
-            self._store.set(self._keys[self._rank], value)
-        except RuntimeError:
-            self._store_is_there = False
+        self._ask(lambda: self._store.set(self._keys[self._rank], value))
 
     def _look(self) -> None:
-        try:
-            values = [value.decode() for value in self._store.multi_get(self._keys)]
-        except RuntimeError:
-            self._store_is_there = False
-            return
-        self._store_is_there = True
+        values = [value.decode() for value in self._ask(self._read) or ()]
         for rank, value in enumerate(values):
             if value != self._values[rank]:
                 self._values[rank], self._moved[rank] = value, time.monotonic()
+
+    def _read(self) -> list[bytes]:
+        return self._store.multi_get(self._keys)
+
+    def _ask(self, question: Callable[[], Any]) -> Any:
+        if not self._store_is_there:
+            return None
+        try:
+            return question()
+        except RuntimeError:  # a connection that failed stays so
+            self._store_is_there = False
+            return None
 
     def _silent_since(self, moment: float) -> list[int]:
         """The ranks of which nothing was heard, not even that they failed."""

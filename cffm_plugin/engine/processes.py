@@ -1,6 +1,7 @@
 """Running a job in one process or several, started here, by torchrun or by SLURM's srun."""
 
 import argparse
+import inspect
 import logging
 import multiprocessing
 import os
@@ -18,9 +19,11 @@ from detectron2.utils import comm
 from torch import distributed
 
 from ..config import load_config
-from .lost_processes import ProcessWatch
+from .lost_processes import LostProcessError, ProcessWatch
 from .placement import Placement, local_url, placement_by_launcher, time_limits
 from .preemption import SIGNALS, STOPPED
+
+_SECONDS_TO_LEAVE = 10.0
 
 logger = logging.getLogger(__name__)
 
@@ -59,13 +62,24 @@ def launch_job(job: Callable[..., Any], args: argparse.Namespace, *more: Any) ->
     )
     try:
         with _signals_passed_on():
-            while not context.join():
+            while not context.join(**_time_to_leave(context)):
                 pass
     except torch.multiprocessing.ProcessExitedException as error:
         if error.exit_code == STOPPED:
             sys.exit(STOPPED)
-        raise
+        rank = args.machine_rank * args.num_gpus + error.error_index
+        world_size = args.num_machines * args.num_gpus
+        raise LostProcessError(
+            f"Process {rank} of {world_size} (rank {rank}) is gone: {error}. "
+            "It may have been killed for its memory. --resume goes on from the last checkpoint."
+        ) from error
     return None
+
+
+def _time_to_leave(context: torch.multiprocessing.ProcessContext) -> dict[str, float]:
+    """When one has ended, the others may say why they can't go on before they are ended."""
+    known = inspect.signature(context.join).parameters  # older torch does not know it
+    return {"grace_period": _SECONDS_TO_LEAVE} if "grace_period" in known else {}
 
 
 def _timeout(args: argparse.Namespace) -> float:
