@@ -3,7 +3,6 @@
 import base64
 import hashlib
 import importlib.metadata
-import re
 import subprocess
 import sys
 import zipfile
@@ -11,34 +10,9 @@ from pathlib import Path
 
 import pytest
 from fresh_process import ROOT
+from locked_requirements import INSTALLED, REQUIREMENTS, asked_for, entries, locked_versions
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-
-REQUIREMENTS = ROOT / "requirements"
-INSTALLED = ["build", "torch", "lock", "no-deps", "detectron2"]  # by set-up; uv by `make lock`
-HASH = re.compile(r"--hash=sha256:[0-9a-f]{64}")
-
-
-def entries(name):
-    """(requirement, its hashes) of every entry of requirements/NAME.txt."""
-    text = re.sub(r"\s*#.*", "", (REQUIREMENTS / f"{name}.txt").read_text())
-    for entry in text.replace("\\\n", " ").split("\n"):
-        if not entry:
-            continue
-        yield Requirement(entry.split(" --hash")[0]), HASH.findall(entry)
-
-
-def asked_for(name):
-    """The requirements of requirements/NAME.in."""
-    text = re.sub(r"\s*#.*", "", (REQUIREMENTS / f"{name}.in").read_text())
-    return [Requirement(line) for line in text.split("\n") if line]
-
-
-def locked_here():
-    """Name -> the version that stands in requirements/ for this Python and platform."""
-    found = [entry for name in INSTALLED for entry, _ in entries(name)]
-    here = [r for r in found if r.marker is None or r.marker.evaluate()]
-    return {canonicalize_name(r.name): next(iter(r.specifier)).version for r in here}
 
 
 @pytest.mark.parametrize("name", [*INSTALLED, "uv"])
@@ -83,7 +57,7 @@ def test_the_locked_versions_are_what_was_asked_for(name):
 
 
 def test_what_the_package_asks_for_is_locked_in_a_version_that_it_takes():
-    locked = locked_here()
+    locked = locked_versions()
     for line in importlib.metadata.requires("cffm-plugin"):
         requirement = Requirement(line)
         assert requirement.specifier.contains(locked[canonicalize_name(requirement.name)]), line
@@ -94,7 +68,7 @@ def test_the_environment_holds_what_the_files_name_and_nothing_else():
     found = {canonicalize_name(d.name): d.version for d in importlib.metadata.distributions()}
     for own in ("pip", "cffm-plugin", "detectron2", "sal-detectron2"):
         found.pop(own, None)
-    locked = locked_here()
+    locked = locked_versions()
     del locked["sal-detectron2"]
     # A build of torch of one's own is the locked version with a local label.
     public = {name: version.partition("+")[0] for name, version in found.items()}
@@ -147,7 +121,7 @@ def set_up(venv, *args):
 
 
 def test_set_up_stops_at_a_fake_wheel_and_says_what_to_do(tmp_path):
-    version = locked_here()["setuptools"]
+    version = locked_versions()["setuptools"]
     fake_wheel(tmp_path, "setuptools", version)
     stopped = set_up(tmp_path / "venv", f"--pip-args=--no-index --find-links {tmp_path}")
     assert stopped.returncode != 0
