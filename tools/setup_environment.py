@@ -54,9 +54,13 @@ class Environment:
         command += ["--quiet", *self.pip_args, *args]
         said = ""
         with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as pip:
-            for line in pip.stderr:
-                sys.stderr.write(line)
-                said += line
+            try:
+                for line in pip.stderr:
+                    sys.stderr.write(line)
+                    said += line
+            except KeyboardInterrupt:
+                pip.kill()
+                raise
         if pip.returncode:
             advice = HASH_ADVICE if "hashes" in said.lower() else ""
             raise InstallError(f"Set-up stopped: {shlex.join(command)}{advice}")
@@ -168,6 +172,8 @@ def main() -> None:
 if __name__ == "__main__":
     try:
         main()
+    except KeyboardInterrupt:
+        sys.exit("Interrupted. Call it again to go on.")
     except InstallError as error:
         sys.exit(f"{error}\nCall it again to go on.")
     except subprocess.CalledProcessError as error:
