@@ -164,7 +164,10 @@ def main() -> None:
     environment.pip_install("--no-deps", "--no-build-isolation", "--editable", str(ROOT))
     check = subprocess.run([environment.python, "-c", CHECK], cwd=ROOT)
     if check.returncode:
-        sys.exit(f"The environment does not import; remove {environment.folder} and try again.")
+        torch = " with a torch and a torchvision that are made for each other" if args.torch else ""
+        sys.exit(
+            f"The environment does not import; remove {environment.folder} and try again{torch}."
+        )
     stamp.write_text(wanted)
     print(f"Ready: {environment.folder}", flush=True)
 
