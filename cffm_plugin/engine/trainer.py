@@ -5,6 +5,7 @@ import os
 import weakref
 from typing import Any
 
+import numpy as np
 import torch
 from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
@@ -106,6 +107,13 @@ class CFFMTrainer(DefaultTrainer):
         """
         with self._signals:
             return super().train()
+
+    def run_step(self) -> None:
+        """As in detectron2; with SEED, what a step draws is a function of it and of the step."""
+        if self.cfg.SEED >= 0:  # so that a resumed run drops out what the other would have
+            entropy = (self.cfg.SEED, self.iter, comm.get_rank())
+            torch.manual_seed(int(np.random.SeedSequence(entropy).generate_state(1)[0]))
+        super().run_step()
 
     def after_train(self) -> None:
         """As in detectron2; without the last evaluation where training was asked to stop."""
