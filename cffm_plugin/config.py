@@ -257,7 +257,7 @@ def _add_engine_keys(cfg: CfgNode) -> None:
     # With several processes: for how many seconds one may not come, or give no sign of life, before
     # the others end with an error that names it. 0: 600 with NCCL, 120 with gloo.
     cfg.DISTRIBUTED = CfgNode()
-    cfg.DISTRIBUTED.TIMEOUT = 0.0
+    cfg.DISTRIBUTED.TIMEOUT = 0
 
     # An optimiser step takes IMS_PER_BATCH clips, and feeds each process's share in so many parts.
     # Iterations are optimiser steps. (BatchNorm sees a part at a time.)

@@ -9,9 +9,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
 
 from torch.distributed import Store
 
@@ -32,7 +30,8 @@ class ProcessWatch:
     ends, since nothing else can end a wait inside NCCL.
 
     Args:
-        store: that all processes share, of which this thread has a connection of its own.
+        store: that all processes share and the first one holds, over a connection that nobody else
+            uses.
         rank: of this process.
         world_size: the number of processes.
         limit: how long a process may be silent.
@@ -45,34 +44,37 @@ class ProcessWatch:
         self._limit = limit.total_seconds()
         self._interval = min(1.0, self._limit / 8)
         self._values = [""] * world_size
-        self._moved = [time.monotonic()] * world_size
-        self._store_is_there = True
+        self._moved = [0.0] * world_size
+        self._answered = 0.0  # when the store last did
+        self._failure = ""
         self._done = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="process watch", daemon=True)
+        # Two, since a question to a process that is frozen is never answered.
+        targets = (self._ask_again_and_again, self._end_when_one_is_lost)
+        self._threads = [threading.Thread(target=target, daemon=True) for target in targets]
         self._store.set(self._keys[rank], "0")
 
     def start(self) -> None:
         """To be called when all processes have made theirs."""
-        self._moved = [time.monotonic()] * len(self._keys)
-        self._thread.start()
+        self._answered = time.monotonic()
+        self._moved = [self._answered] * len(self._keys)
+        for thread in self._threads:
+            thread.start()
 
     def stop(self) -> None:
         self._done.set()
-        self._thread.join(timeout=5)
+        for thread in self._threads:
+            thread.join(timeout=2)
 
     def explain(self, error: Exception) -> Exception | None:
         """Why a job failed here, where that is another process: it is gone, or failed first.
 
         Takes a few seconds. Tells the others that this process failed, and of what.
         """
-        self._done.set()
-        since = time.monotonic()
-        self._look()
         failed_before = [r for r, value in enumerate(self._values) if value.startswith(_FAILED)]
-        self._say(f"{_FAILED}{type(error).__name__}: {error}"[:1000])
-        while time.monotonic() - since < 4 * self._interval:
-            time.sleep(self._interval / 2)
-            self._look()
+        self._failure = f"{_FAILED}{type(error).__name__}: {error}"[:1000]
+        time.sleep(2 * self._interval)  # whatever was said before is heard by now
+        since = time.monotonic()
+        time.sleep(4 * self._interval)
         lost = self._silent_since(since)
         if lost:
             return LostProcessError(self._message(lost, 4 * self._interval))
@@ -80,38 +82,27 @@ class ProcessWatch:
             return LostProcessError(f"{self._name(rank)} {self._values[rank]}")
         return None
 
-    def _run(self) -> None:
+    def _ask_again_and_again(self) -> None:
         count = 0
         while not self._done.wait(self._interval):
             count += 1
-            self._say(str(count))
-            self._look()
+            try:
+                self._store.set(self._keys[self._rank], self._failure or str(count))
+                values = [value.decode() for value in self._store.multi_get(self._keys)]
+            except RuntimeError:  # a connection that failed stays so
+                return
+            self._answered = now = time.monotonic()
+            for rank, value in enumerate(values):
+                if value != self._values[rank]:
+                    self._values[rank], self._moved[rank] = value, now
+
+    def _end_when_one_is_lost(self) -> None:
+        while not self._done.wait(self._interval):
             lost = self._silent_since(time.monotonic() - self._limit)
-            if lost and not self._done.is_set():
+            if lost and not self._failure:
                 logger.critical("%s", self._message(lost, self._limit))
                 logging.shutdown()
                 os._exit(_EXIT_CODE)
-
-    def _say(self, value: str) -> None:
-        self._ask(lambda: self._store.set(self._keys[self._rank], value))
-
-    def _look(self) -> None:
-        values = [value.decode() for value in self._ask(self._read) or ()]
-        for rank, value in enumerate(values):
-            if value != self._values[rank]:
-                self._values[rank], self._moved[rank] = value, time.monotonic()
-
-    def _read(self) -> list[bytes]:
-        return self._store.multi_get(self._keys)
-
-    def _ask(self, question: Callable[[], Any]) -> Any:
-        if not self._store_is_there:
-            return None
-        try:
-            return question()
-        except RuntimeError:  # a connection that failed stays so
-            self._store_is_there = False
-            return None
 
     def _silent_since(self, moment: float) -> list[int]:
         """The ranks of which nothing was heard, not even that they failed."""
@@ -120,8 +111,8 @@ class ProcessWatch:
             for rank, moved in enumerate(self._moved)
             if rank != self._rank and moved < moment and not self._values[rank].startswith(_FAILED)
         ]
-        # The store is gone with the first process, which holds it: nothing is known of the others.
-        return silent if self._store_is_there else [rank for rank in silent if rank == 0]
+        # Without the store nothing is known of the others, but that the first process holds it.
+        return silent if self._answered >= moment else [rank for rank in silent if rank == 0]
 
     def _name(self, rank: int) -> str:
         return f"Process {rank} of {len(self._keys)} (rank {rank})"

@@ -38,7 +38,7 @@ def placement_by_launcher(
     Raises:
         ValueError: a variable is missing or wrong, or --num-gpus asks for processes as well.
     """
-    if int(environment.get("WORLD_SIZE", 1)) > 1 and "RANK" in environment:
+    if "RANK" in environment and _number(environment, "WORLD_SIZE") > 1:
         _refuse_flags(args, "torchrun (RANK and WORLD_SIZE are set)")
         return Placement(
             rank=_number(environment, "RANK"),
@@ -47,7 +47,8 @@ def placement_by_launcher(
             url="env://",
         )
     # Of a step that srun started. sbatch's own script has no such variable.
-    if int(environment.get("SLURM_STEP_NUM_TASKS", 1)) > 1 and args.num_machines == 1:
+    is_step = "SLURM_STEP_NUM_TASKS" in environment and args.num_machines == 1
+    if is_step and _number(environment, "SLURM_STEP_NUM_TASKS") > 1:
         _refuse_flags(args, "srun (SLURM_STEP_NUM_TASKS is set)")
         return Placement(
             rank=_number(environment, "SLURM_PROCID"),
