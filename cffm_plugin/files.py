@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _PARTIAL = ".partial"
+_LONGEST_NAME = 200  # of 255 bytes: what is hidden has a longer one
 
 
 @contextmanager
@@ -22,7 +23,10 @@ def whole_file(path: str | os.PathLike) -> Iterator[Path]:
         OSError: it can't be written. The message says the path and how much space is free.
     """
     path = Path(path)
-    partial = path.with_name(f".{path.stem}.{os.getpid()}{_PARTIAL}{path.suffix}")
+    stem = path.stem
+    if len(os.fsencode(path.name)) > _LONGEST_NAME:
+        stem = hashlib.sha256(os.fsencode(path.name)).hexdigest()
+    partial = path.with_name(f".{stem}.{os.getpid()}{_PARTIAL}{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield partial

@@ -64,6 +64,12 @@ def test_errors_of_other_files_are_not_taken_for_the_disk(tmp_path):
     assert "could not be written" not in str(error.value)
 
 
+def test_a_name_as_long_as_the_system_allows_can_be_written(tmp_path):
+    name = "x" * 251 + ".txt"
+    write_text(tmp_path / name, "long")
+    assert os.listdir(tmp_path) == [name]
+
+
 def test_leftovers_of_killed_processes_are_removed_and_nothing_else(tmp_path):
     with whole_file(tmp_path / "a.txt") as partial:
         left = tmp_path / "deep" / partial.name

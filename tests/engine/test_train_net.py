@@ -3,8 +3,11 @@
 import json
 import os
 import re
+import signal
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import golden_cases
@@ -41,23 +44,35 @@ def datasets(tmp_path_factory):
     return folder
 
 
-def train_net(datasets, *arguments, check=True):
+def start(datasets, *arguments, launcher=(), **variables):
+    """tools/train_net.py as a process, maybe started by a launcher."""
     environment = {
         **os.environ,
         "DETECTRON2_DATASETS": str(datasets),
         "CUDA_VISIBLE_DEVICES": "",
         "OMP_NUM_THREADS": "1",
+        **variables,
     }
-    result = subprocess.run(
-        [sys.executable, "tools/train_net.py", *map(str, arguments)],
+    return subprocess.Popen(
+        [sys.executable, *launcher, "tools/train_net.py", *map(str, arguments)],
         env=environment,
         cwd=ROOT,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def finish(process, check=True):
+    result = subprocess.CompletedProcess(process.args, 0, *process.communicate())
+    result.returncode = process.returncode
     if check:
         assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
     return result
+
+
+def train_net(datasets, *arguments, check=True):
+    return finish(start(datasets, *arguments), check)
 
 
 CONFIG = ("--config-file", "configs/vspw/cffm_mit_b0.yaml")
@@ -81,16 +96,66 @@ def test_two_processes_train_without_a_gpu_and_evaluate(trained):
     assert re.search(r"eta: .*loss_video", (trained / "log.txt").read_text())
 
 
-def test_one_two_and_three_processes_evaluate_to_the_same_digits(datasets, trained, tmp_path):
-    """Three processes for three videos, of which one is too short for a clip and for VC."""
-    results = []
-    for processes in (1, 2, 3):
-        output = tmp_path / str(processes)
-        weights = ("MODEL.WEIGHTS", trained / "model_final.pth", "OUTPUT_DIR", output)
-        train_net(datasets, "--eval-only", "--num-gpus", processes, *CONFIG, *TINY, *weights)
-        results.append(json.loads((output / "inference" / "vspw_results.json").read_text()))
-    assert results[0] == results[1] == results[2]
-    assert results[0]["sem_seg"]["mVC8"] is not None
+def test_every_way_of_starting_any_number_of_processes_evaluates_to_the_same_digits(
+    datasets, trained, tmp_path
+):
+    """Up to three processes for three videos, of which one is too short for a clip and for VC."""
+
+    def arguments(way):
+        weights = ("MODEL.WEIGHTS", trained / "model_final.pth", "OUTPUT_DIR", tmp_path / way)
+        return ("--eval-only", *CONFIG, *TINY, *weights)
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = ("--dist-url", f"tcp://127.0.0.1:{free.getsockname()[1]}")
+    torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    srun = {
+        "SLURM_STEP_NUM_TASKS": "2",
+        "SLURM_JOB_ID": str(os.getpid()),
+        "SLURM_STEP_ID": "0",
+        "SLURM_STEP_NODELIST": "localhost",
+    }
+    ways = {
+        "one": [start(datasets, *arguments("one"))],
+        "num-gpus": [
+            start(datasets, "--num-gpus", 2, "--dist-url", "auto", *arguments("num-gpus"))
+        ],
+        "torchrun": [start(datasets, *arguments("torchrun"), launcher=torchrun)],
+        "machines": [
+            start(
+                *(datasets, "--num-machines", 2, "--machine-rank", rank, *address),
+                *arguments("machines"),
+            )
+            for rank in (0, 1)
+        ],
+        "srun": [
+            start(datasets, *arguments("srun"), **srun, SLURM_PROCID=rank, SLURM_LOCALID=rank)
+            for rank in ("0", "1")
+        ],
+    }
+    for processes in ways.values():
+        for process in processes:
+            finish(process)
+    results = {way: tmp_path / way / "inference" / "vspw_results.json" for way in ways}
+    assert len({file.read_bytes() for file in results.values()}) == 1
+    assert json.loads(results["one"].read_text())["sem_seg"]["mVC8"] is not None
+
+
+def test_a_signal_to_the_command_stops_all_its_processes_with_a_checkpoint(datasets, tmp_path):
+    endless = (*TINY, "SOLVER.MAX_ITER", 1_000_000, "SOLVER.CHECKPOINT_PERIOD", 1_000_000)
+    auto = ("--num-gpus", 2, "--dist-url", "auto")
+    process = start(datasets, *auto, *CONFIG, *endless, "OUTPUT_DIR", tmp_path)
+    while not (tmp_path / "metrics.json").exists():  # written after 20 steps
+        assert process.poll() is None
+        time.sleep(0.1)
+    asked = time.monotonic()
+    process.send_signal(signal.SIGUSR1)
+    result = finish(process, check=False)
+    assert result.returncode == 75, result.stderr[-3000:]
+    assert time.monotonic() - asked < 30
+    (checkpoint,) = tmp_path.glob("model_*.pth")
+    assert (tmp_path / "last_checkpoint").read_text() == checkpoint.name
+    assert "--resume goes on" in result.stdout
 
 
 def test_official_weights_evaluate_from_the_command_line(datasets, tmp_path):
