@@ -25,6 +25,7 @@ from .datasets import (
 from .images import IGNORE_LABEL, LabelMapping, image_size, read_image, read_mask, save_label_map
 from .loaders import build_clip_test_loader, build_clip_train_loader
 from .mapper import ClipMapper
+from .names import check_name, link_out_of, path_below
 from .prototype_folder import PrototypeFolder
 from .registered import check_registered, video_datasets
 from .samplers import VideoInferenceSampler, VideoTrainingSampler
@@ -39,6 +40,7 @@ __all__ = [
     "build_clip_test_loader",
     "build_clip_train_loader",
     "build_test_augmentations",
+    "check_name",
     "check_num_classes",
     "common_label_mapping",
     "check_registered",
@@ -50,9 +52,11 @@ __all__ = [
     "load_cityscapes_video",
     "load_vspw",
     "loader_of",
+    "link_out_of",
     "make_training_record",
     "names_and_colors",
     "offline_clip",
+    "path_below",
     "read_image",
     "read_mask",
     "records_of",

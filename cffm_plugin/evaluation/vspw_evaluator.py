@@ -13,7 +13,7 @@ from detectron2.data import MetadataCatalog
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils import comm
 
-from cffm_plugin.data import LabelMapping, read_mask, save_label_map
+from cffm_plugin.data import LabelMapping, path_below, read_mask, save_label_map
 
 from .results import log_scores, write_json
 from .scoring import DatasetScores, Tally, VideoScorer
@@ -93,7 +93,7 @@ class VSPWEvaluator(DatasetEvaluator):
         Raises:
             RuntimeError: a video's frames do not come whole and in order.
             ValueError: a record lacks a key; logits or mask have the wrong size; the mask is not an
-                index mask.
+                index mask; no file may be named after a video or frame whose prediction is saved.
             FileNotFoundError: there is no such mask file.
         """
         for record, output in zip(inputs, outputs, strict=True):
@@ -252,9 +252,9 @@ class VSPWEvaluator(DatasetEvaluator):
 
     def _save(self, record: Mapping[str, Any], prediction: np.ndarray) -> None:
         assert self._colors is not None
-        folder = self._submission_dir / record["video_id"]
-        folder.mkdir(parents=True, exist_ok=True)
-        file = folder / f"{Path(record['file_name']).stem}.png"
+        name = f"{record['video_id']}/{Path(record['file_name']).stem}.png"
+        file = path_below(self._submission_dir, name)  # records come from other projects too
+        file.parent.mkdir(parents=True, exist_ok=True)
         save_label_map(file, prediction, self._colors)
 
 

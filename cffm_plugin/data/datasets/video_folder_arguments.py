@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..images import IGNORE_LABEL, LabelMapping
+from ..names import EXPECTED_NAME, fault_of_name
 from .path_format import PathFormat
 from .records import FRAME_SUFFIXES
 from .vspw_classes import voc_colors
@@ -47,6 +48,8 @@ def check_arguments(name: str, arguments: Mapping[str, Any]) -> VideoFolder:
         ValueError: one is unknown, is missing, or is not what it should be. The error names it
             after ``name``.
     """
+    if fault := fault_of_name(name):
+        raise ValueError(f"the name of the dataset, {name!r}, {fault}; expected {EXPECTED_NAME}")
     for argument in arguments:
         if argument not in _CHECKS:
             near = difflib.get_close_matches(str(argument), _CHECKS, n=1)
@@ -112,6 +115,9 @@ def _videos(value: Any) -> tuple[str, ...] | Path | None:
         value,
     )
     _require(len(set(value)) == len(value), "names that differ", value)
+    for video in value:
+        if fault := fault_of_name(video):
+            raise ValueError(f"the video {video!r} {fault}; expected {EXPECTED_NAME}")
     return tuple(value)
 
 
