@@ -22,6 +22,12 @@ from .datasets import (
     register_vspw,
     videos_of,
 )
+from .image_opening import (
+    DEFAULT_MAX_MEGAPIXELS,
+    MASK_FORMATS,
+    check_max_megapixels,
+    opened_image,
+)
 from .images import IGNORE_LABEL, LabelMapping, image_size, read_image, read_mask, save_label_map
 from .loaders import build_clip_test_loader, build_clip_train_loader
 from .mapper import ClipMapper
@@ -31,7 +37,9 @@ from .registered import check_registered, video_datasets
 from .samplers import VideoInferenceSampler, VideoTrainingSampler
 
 __all__ = [
+    "DEFAULT_MAX_MEGAPIXELS",
     "IGNORE_LABEL",
+    "MASK_FORMATS",
     "ClipMapper",
     "LabelMapping",
     "PrototypeFolder",
@@ -40,6 +48,7 @@ __all__ = [
     "build_clip_test_loader",
     "build_clip_train_loader",
     "build_test_augmentations",
+    "check_max_megapixels",
     "check_name",
     "check_num_classes",
     "common_label_mapping",
@@ -56,6 +65,7 @@ __all__ = [
     "make_training_record",
     "names_and_colors",
     "offline_clip",
+    "opened_image",
     "path_below",
     "read_image",
     "read_mask",

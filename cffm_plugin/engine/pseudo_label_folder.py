@@ -194,9 +194,14 @@ class PseudoLabelFolder:
         return shares, (total - labelled) / max(total, 1)
 
 
-def count_values(mask_file: str) -> np.ndarray | None:
-    """How often each value, 0..255, stands in a PNG; None where there is no whole one."""
+def count_values(mask_file: str, max_megapixels: float) -> np.ndarray | None:
+    """How often each value, 0..255, stands in a PNG; None where there is no whole one.
+
+    Args:
+        mask_file: the PNG.
+        max_megapixels: see ``read_mask``.
+    """
     try:
-        return np.bincount(read_mask(mask_file).reshape(-1), minlength=256)
+        return np.bincount(read_mask(mask_file, max_megapixels).reshape(-1), minlength=256)
     except (FileNotFoundError, ValueError):
         return None
