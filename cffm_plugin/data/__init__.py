@@ -25,6 +25,7 @@ from .datasets import (
 from .image_opening import (
     DEFAULT_MAX_MEGAPIXELS,
     MASK_FORMATS,
+    TooLargeError,
     check_max_megapixels,
     opened_image,
 )
@@ -43,6 +44,7 @@ __all__ = [
     "ClipMapper",
     "LabelMapping",
     "PrototypeFolder",
+    "TooLargeError",
     "VideoInferenceSampler",
     "VideoTrainingSampler",
     "build_clip_test_loader",

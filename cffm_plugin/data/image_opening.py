@@ -32,6 +32,10 @@ _KINDS = {
 }
 
 
+class TooLargeError(ValueError):
+    """An image of too many pixels."""
+
+
 def check_max_megapixels(value: float) -> None:
     """
     Args:
@@ -75,7 +79,7 @@ def opened_image(
                 raise Image.DecompressionBombError(f"{width}x{height} pixels, width x height")
             yield image
     except Image.DecompressionBombError as error:
-        raise ValueError(
+        raise TooLargeError(
             f"{file_name}: expected {expected}, but it is too large to be decoded ({error}). "
             f"INPUT.MAX_MEGAPIXELS (--max-megapixels) is {max_megapixels}. Scale it down, or "
             f"raise the limit, to {MOST_MEGAPIXELS} at most."

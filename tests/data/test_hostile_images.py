@@ -3,12 +3,12 @@
 import os
 import socket
 import struct
-import zlib
 
 import cv2
 import numpy as np
 import pytest
 from PIL import ExifTags, Image
+from raw_png import GREY, PALETTE, rows_of, write_png
 
 from cffm_plugin.data import image_size, read_image, read_mask
 from cffm_plugin.data.image_files import read_mask_of_any_format
@@ -23,23 +23,6 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*::PIL")  # of what is then ref
 every_reader = pytest.mark.parametrize("read", READERS, ids=lambda read: read.__name__)
 
 
-def png(path, size, bits=8, color=0, rows=b"", behind_pixels=b""):
-    """Write a PNG chunk by chunk; ``size``: width and height, ``rows``: as the format has them."""
-
-    def chunk(kind, content):
-        checksum = zlib.crc32(kind + content)
-        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", checksum)
-
-    chunks = [
-        chunk(b"IHDR", struct.pack(">IIBBBBB", *size, bits, color, 0, 0, 0)),
-        chunk(b"IDAT", zlib.compress(rows)),
-        *([chunk(b"eXIf", behind_pixels)] if behind_pixels else []),
-        chunk(b"IEND", b""),
-    ]
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunks))
-    return path
-
-
 def exif_of(orientation):
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = orientation
@@ -52,7 +35,7 @@ def exif_of(orientation):
 @pytest.mark.parametrize("read", [read_image, read_mask, read_mask_of_any_format])
 @pytest.mark.parametrize("size", [(13300, 13300), (65500, 65500)])
 def test_a_decompression_bomb_is_refused_by_its_header_with_file_size_and_key(tmp_path, read, size):
-    bomb = png(tmp_path / "bomb.png", size)
+    bomb = write_png(tmp_path / "bomb.png", size)
     with pytest.raises(ValueError) as error:
         read(bomb)
     pixels = size[0] * size[1]
@@ -90,7 +73,7 @@ def test_a_limit_that_would_be_none_is_refused(limit):
 def test_the_size_of_a_png_is_had_without_a_pixel(tmp_path):
     # The pixels are no image at all, and what turns it stands behind them.
     turned = exif_of(6).tobytes().removeprefix(b"Exif\0\0")
-    file = png(tmp_path / "f.png", (9000, 7000), rows=b"no rows", behind_pixels=turned)
+    file = write_png(tmp_path / "f.png", (9000, 7000), rows=b"no rows", behind_pixels=turned)
     assert image_size(file) == (9000, 7000)
     assert exif_orientation(file) == 6
 
@@ -212,15 +195,11 @@ def test_16_bit_grey_is_refused_since_nobody_knows_its_range(tmp_path):
 
 
 @pytest.mark.parametrize("bits", [1, 2, 4, 8])
-@pytest.mark.parametrize("color", [0, 3], ids=["grey", "palette"])
+@pytest.mark.parametrize("color", [GREY, PALETTE], ids=["grey", "palette"])
 def test_masks_of_few_bits_hold_the_values_that_were_written(tmp_path, bits, color):
     values = LABELS if bits == 8 else LABELS % 2**bits
-    digits = np.array([[f"{value:0{bits}b}" for value in row] for row in values])
-    rows = b"".join(
-        b"\0" + int("".join(row), 2).to_bytes(len(row) * bits // 8, "big") for row in digits
-    )
-    if color == 0:
-        png(tmp_path / "m.png", (8, 6), bits, color, rows)
+    if color == GREY:
+        write_png(tmp_path / "m.png", (8, 6), bits, rows=rows_of(values.tolist(), bits))
     else:
         image = Image.fromarray(values)
         image.putpalette([0, 0, 0, 9, 9, 9, 7, 7, 7, 5, 5, 5])
