@@ -29,7 +29,15 @@ from .image_opening import (
     check_max_megapixels,
     opened_image,
 )
-from .images import IGNORE_LABEL, LabelMapping, image_size, read_image, read_mask, save_label_map
+from .images import (
+    IGNORE_LABEL,
+    LabelMapping,
+    exif_orientation,
+    image_size,
+    read_image,
+    read_mask,
+    save_label_map,
+)
 from .loaders import build_clip_test_loader, build_clip_train_loader
 from .mapper import ClipMapper
 from .names import check_name, link_out_of, path_below
@@ -57,6 +65,7 @@ __all__ = [
     "check_registered",
     "datasets_folder",
     "draw_training_clip",
+    "exif_orientation",
     "image_size",
     "is_long_enough",
     "load_camvid",

@@ -99,7 +99,7 @@ def test_whoever_takes_note_gets_the_videos_whose_names_are_safe(root):
     records = load_vspw(root, "train", note=problems.append)
     assert [record["video_id"] for record in records] == ["a", "b"]
     (problem,) = problems
-    assert (problem.kind, problem.files) == ("name_unsafe", (root / "train.txt",))
+    assert (problem.kind, problem.files) == ("list_name_unsafe", (root / "train.txt",))
     assert "line 2" in str(problem.error) and "line 3" in str(problem.error)
 
 

@@ -266,7 +266,7 @@ def read_list(file: Path, note: Note = stop_at) -> dict[int, str]:
             f"{file}: {some(places)}. Expected the name of a video, {EXPECTED_NAME}. Correct the "
             "list; files are named after videos."
         )
-        note(Problem("name_unsafe", (file,), error))
+        note(Problem("list_name_unsafe", (file,), error))
         lines = {n: line for n, line in lines.items() if n not in faults}
     twice = [video for video, count in Counter(lines.values()).items() if count > 1]
     if twice:

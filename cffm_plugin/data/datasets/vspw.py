@@ -166,7 +166,9 @@ def _scan_video(root: Path, video_id: str, needs_masks: bool, note: Note) -> dic
             f"{origin}: {some(faults)}. Files are named after frames. Expected {EXPECTED_NAME}. "
             "Rename the frame and its mask."
         )
-        note(Problem("name_unsafe", tuple(origin / name for name in unsafe), error, video_id))
+        note(Problem("frame_name_unsafe", tuple(origin / name for name in unsafe), error, video_id))
+        theirs = {f"{Path(name).stem}.png" for name in unsafe}
+        masks = [name for name in masks if name not in theirs]
     frames = [origin / name for name in names if name not in unsafe]
     if not frames:
         no_frames = FileNotFoundError(
