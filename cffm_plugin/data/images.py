@@ -18,6 +18,7 @@ from .image_opening import DEFAULT_MAX_MEGAPIXELS, MASK_FORMATS, opened_image
 cv2 = OptionalLibrary("cv2", "Reading frames")
 
 IGNORE_LABEL = 255
+MOST_CLASSES = 255  # what 8 bits hold beside it
 FRAME_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")  # 8 bits or fewer
 MASK_MODES = ("L", "P", "1")
 # Pillow brings the values of PNGs with 2 or 4 bits of grey to 0..255, here is by what factor.
@@ -29,7 +30,7 @@ class LabelMapping:
     """How the values in a dataset's mask files become class indices.
 
     Attributes:
-        num_classes: K; class indices are 0..K-1.
+        num_classes: K, 1 to 255; class indices are 0..K-1, since 255 means "no class".
         class_of: raw mask value -> class index, for every value that stands for a class.
         void: raw values that mean "no class". They become ``IGNORE_LABEL`` (255).
 
@@ -44,6 +45,12 @@ class LabelMapping:
     _known: np.ndarray = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        if not 1 <= self.num_classes <= MOST_CLASSES:
+            raise ValueError(
+                f"LabelMapping: expected 1 to {MOST_CLASSES} classes, since label maps of 8 bits "
+                f'hold one more value for "no class"; got {self.num_classes}. Merge or leave out '
+                "some."
+            )
         table = np.full(256, IGNORE_LABEL, dtype=np.uint8)
         known = np.zeros(256, dtype=bool)
         known[list(self.void)] = True
@@ -63,7 +70,17 @@ class LabelMapping:
 
     @classmethod
     def shifted_by_one(cls, num_classes: int) -> "LabelMapping":
-        """VSPW's: class k is stored as k + 1; 0 and 255 are void."""
+        """VSPW's: class k is stored as k + 1; 0 and 255 are void.
+
+        Raises:
+            ValueError: there are more than 254 classes.
+        """
+        if num_classes >= MOST_CLASSES:
+            raise ValueError(
+                f"Masks of 8 bits whose classes count from 1, and whose values 0 and 255 mean "
+                f'"no class", as VSPW\'s do, hold at most {MOST_CLASSES - 1} classes; got '
+                f"{num_classes}. Count from 0 (register_video_folder), or merge some."
+            )
         return cls(num_classes, {k + 1: k for k in range(num_classes)}, void=(0, IGNORE_LABEL))
 
     def __call__(self, raw: np.ndarray) -> np.ndarray:

@@ -175,11 +175,6 @@ class VSPWEvaluator(DatasetEvaluator):
                 f"Dataset {self._dataset_name!r} has stuff_classes of the same name; results are "
                 "named after classes, so the names must differ"
             )
-        if len(names) > 255:
-            raise ValueError(
-                f"Dataset {self._dataset_name!r} has {len(names)} classes, but 8-bit masks hold at "
-                "most 255 and void"
-            )
 
     def _read_colors(self) -> list[Sequence[int]]:
         colors = _metadata_entry(self._dataset_name, "stuff_colors")

@@ -8,7 +8,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from ..images import IGNORE_LABEL, LabelMapping
+from ..images import IGNORE_LABEL, MOST_CLASSES, LabelMapping
 from ..names import EXPECTED_NAME, fault_of_name
 from .path_format import PathFormat
 from .records import FRAME_SUFFIXES
@@ -16,8 +16,6 @@ from .vspw_classes import voc_colors
 
 DEFAULT_FRAMES = "{video}/frames/{frame}"
 DEFAULT_MASKS = "{video}/masks/{frame}"
-
-_MOST_CLASSES = 255  # what 8 bits hold beside void
 
 
 @dataclass(frozen=True)
@@ -90,8 +88,8 @@ def _folder(value: Any) -> Path:
 
 def _class_names(value: Any) -> tuple[str, ...]:
     _require(
-        _is_list_of(str, value) and 1 <= len(value) <= _MOST_CLASSES,
-        f"a list of 1 to {_MOST_CLASSES} names (in quotes where YAML reads something else, such as "
+        _is_list_of(str, value) and 1 <= len(value) <= MOST_CLASSES,
+        f"a list of 1 to {MOST_CLASSES} names (in quotes where YAML reads something else, such as "
         "yes)",
         value,
     )
