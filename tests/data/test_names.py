@@ -164,6 +164,20 @@ def test_a_dataset_of_a_yaml_file_names_no_folder_elsewhere(tmp_path):
         register_video_folder_from_yaml(file)
 
 
+@pytest.mark.parametrize("key", ["classes", "label_mapping", "void"])
+def test_nested_aliases_of_a_yaml_file_are_not_written_out_in_the_error(tmp_path, key):
+    value = "[x]"
+    for level in range(11):  # 9 ** 11 lists
+        value = f"[&k{level} {value}, {', '.join([f'*k{level}'] * 8)}]"
+    keys = {"root": ".", "is_train": "true", "classes": "[x]"}
+    keys[key] = f"{{1: {value}}}" if key == "label_mapping" else value
+    text = "".join(f"  {name}: {content}\n" for name, content in keys.items())
+    (tmp_path / "mine.yaml").write_text(f"mine:\n{text}")
+    with pytest.raises(ValueError, match=rf"mine\.yaml: mine: {key}: expected") as error:
+        register_video_folder_from_yaml(tmp_path / "mine.yaml")
+    assert len(str(error.value)) < 2000
+
+
 # Prototypes
 
 

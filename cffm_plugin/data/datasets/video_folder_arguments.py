@@ -1,6 +1,7 @@
 """What a person says of a folder of videos, in Python or in YAML, checked."""
 
 import difflib
+import reprlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral
@@ -13,6 +14,10 @@ from ..names import EXPECTED_NAME, fault_of_name
 from .path_format import PathFormat
 from .records import FRAME_SUFFIXES
 from .vspw_classes import voc_colors
+
+# Values in errors: aliases in a short YAML file make lists that would fill the memory as text.
+_SHOWN = reprlib.Repr()
+_SHOWN.maxlevel, _SHOWN.maxstring, _SHOWN.maxother = 2, 200, 200
 
 DEFAULT_FRAMES = "{video}/frames/{frame}"
 DEFAULT_MASKS = "{video}/masks/{frame}"
@@ -144,8 +149,8 @@ def _mapping(value: Any) -> Mapping[int, str | int] | None:
     expected = "value in the masks: name or index of its class"
     _require(value is None or isinstance(value, Mapping), expected, value)
     for raw, to in (value or {}).items():
-        _require(_is_list_of(Integral, [raw]), expected, f"{raw!r}: {to!r}")
-        _require(_is_list_of((str, Integral), [to]), expected, f"{raw!r}: {to!r}")
+        _require(_is_list_of(Integral, [raw]), expected, f"{raw!r}: {_SHOWN.repr(to)}")
+        _require(_is_list_of((str, Integral), [to]), expected, f"{raw!r}: {_SHOWN.repr(to)}")
     return value
 
 
@@ -198,7 +203,7 @@ def _label_mapping(
 
 def _require(condition: bool, expected: str, got: Any) -> None:
     if not condition:
-        raise ValueError(f"expected {expected}; got {got!r}")
+        raise ValueError(f"expected {expected}; got {_SHOWN.repr(got)}")
 
 
 def _is_list_of(kind: type | tuple[type, ...], value: Any) -> bool:
