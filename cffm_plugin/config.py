@@ -212,6 +212,10 @@ def _add_hugging_face_keys(cfg: CfgNode) -> None:
 
 
 def _add_data_keys(cfg: CfgNode) -> None:
+    # Frames and masks of more millions of pixels are an error, by their headers, before they fill
+    # the memory: 1 to 178.
+    cfg.INPUT.MAX_MEGAPIXELS = 100
+
     cfg.INPUT.CLIP = CfgNode()
     # Frames are scaled to fit in (long side, short side), aspect kept.
     cfg.INPUT.CLIP.FIT_SIZE = (853, 480)

@@ -26,7 +26,12 @@ from pathlib import Path
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
-from cffm_plugin.data import datasets_folder, register_video_folder_from_yaml, register_vspw
+from cffm_plugin.data import (
+    DEFAULT_MAX_MEGAPIXELS,
+    datasets_folder,
+    register_video_folder_from_yaml,
+    register_vspw,
+)
 from cffm_plugin.data.clips import DEFAULT_OFFSETS
 from cffm_plugin.doctor import (
     Finding,
@@ -71,6 +76,12 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--jobs", type=int, default=os.cpu_count() or 1, help="processes (%(default)s)"
     )
+    parser.add_argument(
+        "--max-megapixels",
+        type=float,
+        default=DEFAULT_MAX_MEGAPIXELS,
+        help="INPUT.MAX_MEGAPIXELS of the training: larger images are errors (%(default)s)",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the whole report")
     parser.add_argument(
         "--fix", type=Path, metavar="DIR", help="write corrected copies of masks into this folder"
@@ -89,7 +100,8 @@ def main() -> int:
         arguments.error("--dataset takes no --root, --splits or --num-classes: registration did.")
     if args.video_folders and not args.dataset:
         arguments.error("--video-folders registers datasets; name those to check with --dataset.")
-    options = {"jobs": args.jobs, "offsets": args.offsets, "progress": True}
+    reading = {"jobs": args.jobs, "max_megapixels": args.max_megapixels, "progress": True}
+    options = {"offsets": args.offsets, **reading}
     try:
         if args.dataset:
             for file in args.video_folders:
@@ -108,7 +120,7 @@ def main() -> int:
             args.json.parent.mkdir(parents=True, exist_ok=True)
             args.json.write_text(json.dumps(report.as_dict(), indent=1, allow_nan=False) + "\n")
         if args.fix is not None:
-            written, left = write_corrected_masks(report, args.fix, jobs=args.jobs, progress=True)
+            written, left = write_corrected_masks(report, args.fix, **reading)
             print_corrections(report, args.fix, written, left)
     except (ValueError, OSError) as error:
         arguments.error(str(error))
@@ -148,6 +160,8 @@ def print_report(report: Report) -> None:
             more = f" and {len(finding.files) - 1} more" if len(finding.files) > 1 else ""
             fix = " --fix can correct it." if finding.correctable else ""
             where = "".join(finding.files[:1]) or ", ".join(finding.splits)
+            if not where.isprintable():  # nothing in a name moves the cursor
+                where = ascii(where)
             print(f"  {where}{more}: {finding.detail}{fix}")
         if len(found) > SHOWN:
             print(f"  and {len(found) - SHOWN} more such findings")

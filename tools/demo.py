@@ -164,7 +164,7 @@ def add_painting(parser: argparse.ArgumentParser) -> None:
 
 def open_source(args: argparse.Namespace, video: str) -> FrameSource:
     if args.input:
-        return ImageFiles(args.input)
+        return ImageFiles(args.input, max_megapixels=args.max_megapixels)
     if args.webcam is not None:
         return Webcam(args.webcam)
     is_url = NetworkStream.is_url(video)
@@ -246,6 +246,7 @@ def main(args: argparse.Namespace) -> int:
     else:
         cfg = load_stored_config(args.opts)
     complete_config(cfg)
+    args.max_megapixels = cfg.INPUT.MAX_MEGAPIXELS  # of the images of --input
     if args.video_input:
         jobs = plan_jobs(args.video_input, args.output, args.masks)
     else:

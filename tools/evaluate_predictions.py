@@ -20,7 +20,7 @@ import os
 import sys
 from pathlib import Path
 
-from cffm_plugin.data import register_video_folder_from_yaml
+from cffm_plugin.data import DEFAULT_MAX_MEGAPIXELS, register_video_folder_from_yaml
 from cffm_plugin.evaluation import DatasetScores, score_dataset_predictions, score_predictions
 from cffm_plugin.evaluation.results import (
     class_table,
@@ -56,6 +56,12 @@ def parse_args() -> argparse.Namespace:
         action="store_true",
         help="score the frames whose predictions are there and fit, and warn of the others",
     )
+    parser.add_argument(
+        "--max-megapixels",
+        type=float,
+        default=DEFAULT_MAX_MEGAPIXELS,
+        help="larger images are an error (%(default)s)",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all scores here too")
     parser.add_argument(
         "--jobs",
@@ -77,6 +83,7 @@ def score(args: argparse.Namespace) -> DatasetScores:
         "partial": args.partial,
         "jobs": args.jobs,
         "progress": True,
+        "max_megapixels": args.max_megapixels,
     }
     for file in args.video_folders:
         register_video_folder_from_yaml(file)

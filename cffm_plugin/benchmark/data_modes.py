@@ -60,8 +60,11 @@ def measure_dataloader(cfg: CfgNode, clips: int) -> dict[str, Any]:
         turns = itertools.cycle(records)
         whole = _seconds(lambda: mapper(next(turns)), clips)
         files = records[0]["frames"][:frames]
-        images = _seconds(lambda: [read_image(file["file_name"]) for file in files], clips)
-        masks = _seconds(lambda: [read_mask(file["sem_seg_file_name"]) for file in files], clips)
+        limit = mapper.max_megapixels
+        images = _seconds(lambda: [read_image(file["file_name"], limit) for file in files], clips)
+        masks = _seconds(
+            lambda: [read_mask(file["sem_seg_file_name"], limit) for file in files], clips
+        )
     finally:
         torch.set_num_threads(threads[0])
         cv2.setNumThreads(threads[1])

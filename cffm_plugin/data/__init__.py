@@ -22,37 +22,62 @@ from .datasets import (
     register_vspw,
     videos_of,
 )
-from .images import IGNORE_LABEL, LabelMapping, image_size, read_image, read_mask, save_label_map
+from .image_opening import (
+    DEFAULT_MAX_MEGAPIXELS,
+    MASK_FORMATS,
+    TooLargeError,
+    check_max_megapixels,
+    opened_image,
+)
+from .images import (
+    IGNORE_LABEL,
+    LabelMapping,
+    exif_orientation,
+    image_size,
+    read_image,
+    read_mask,
+    save_label_map,
+)
 from .loaders import build_clip_test_loader, build_clip_train_loader
 from .mapper import ClipMapper
+from .names import check_name, link_out_of, path_below
 from .prototype_folder import PrototypeFolder
 from .registered import check_registered, video_datasets
 from .samplers import VideoInferenceSampler, VideoTrainingSampler
 
 __all__ = [
+    "DEFAULT_MAX_MEGAPIXELS",
     "IGNORE_LABEL",
+    "MASK_FORMATS",
     "ClipMapper",
     "LabelMapping",
     "PrototypeFolder",
+    "TooLargeError",
     "VideoInferenceSampler",
     "VideoTrainingSampler",
     "build_clip_test_loader",
     "build_clip_train_loader",
     "build_test_augmentations",
+    "check_max_megapixels",
+    "check_name",
     "check_num_classes",
     "common_label_mapping",
     "check_registered",
     "datasets_folder",
     "draw_training_clip",
+    "exif_orientation",
     "image_size",
     "is_long_enough",
     "load_camvid",
     "load_cityscapes_video",
     "load_vspw",
     "loader_of",
+    "link_out_of",
     "make_training_record",
     "names_and_colors",
     "offline_clip",
+    "opened_image",
+    "path_below",
     "read_image",
     "read_mask",
     "records_of",

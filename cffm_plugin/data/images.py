@@ -1,19 +1,28 @@
 """Reading frames and index masks, with errors that name the file and say what to do."""
 
+import os
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from io import BytesIO
 from os import PathLike
+from typing import IO
 
 import numpy as np
 import torch
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, PngImagePlugin
 
 from ..libraries import OptionalLibrary
+from .image_opening import DEFAULT_MAX_MEGAPIXELS, MASK_FORMATS, opened_image
 
 cv2 = OptionalLibrary("cv2", "Reading frames")
 
 IGNORE_LABEL = 255
-_DECODER_ERRORS = (OSError, SyntaxError, ValueError)  # what Pillow's decoders raise
+MOST_CLASSES = 255  # what 8 bits hold beside it
+FRAME_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")  # 8 bits or fewer
+MASK_MODES = ("L", "P", "1")
+# Pillow brings the values of PNGs with 2 or 4 bits of grey to 0..255, here is by what factor.
+_FACTORS_OF_GREY = {"L;2": 85, "L;4": 17}
 
 
 @dataclass(frozen=True)
@@ -21,7 +30,7 @@ class LabelMapping:
     """How the values in a dataset's mask files become class indices.
 
     Attributes:
-        num_classes: K; class indices are 0..K-1.
+        num_classes: K, 1 to 255; class indices are 0..K-1, since 255 means "no class".
         class_of: raw mask value -> class index, for every value that stands for a class.
         void: raw values that mean "no class". They become ``IGNORE_LABEL`` (255).
 
@@ -36,6 +45,12 @@ class LabelMapping:
     _known: np.ndarray = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        if not 1 <= self.num_classes <= MOST_CLASSES:
+            raise ValueError(
+                f"LabelMapping: expected 1 to {MOST_CLASSES} classes, since label maps of 8 bits "
+                f'hold one more value for "no class"; got {self.num_classes}. Merge or leave out '
+                "some."
+            )
         table = np.full(256, IGNORE_LABEL, dtype=np.uint8)
         known = np.zeros(256, dtype=bool)
         known[list(self.void)] = True
@@ -55,7 +70,17 @@ class LabelMapping:
 
     @classmethod
     def shifted_by_one(cls, num_classes: int) -> "LabelMapping":
-        """VSPW's: class k is stored as k + 1; 0 and 255 are void."""
+        """VSPW's: class k is stored as k + 1; 0 and 255 are void.
+
+        Raises:
+            ValueError: there are more than 254 classes.
+        """
+        if num_classes >= MOST_CLASSES:
+            raise ValueError(
+                f"Masks of 8 bits whose classes count from 1, and whose values 0 and 255 mean "
+                f'"no class", as VSPW\'s do, hold at most {MOST_CLASSES - 1} classes; got '
+                f"{num_classes}. Count from 0 (register_video_folder), or merge some."
+            )
         return cls(num_classes, {k + 1: k for k in range(num_classes)}, void=(0, IGNORE_LABEL))
 
     def __call__(self, raw: np.ndarray) -> np.ndarray:
@@ -68,33 +93,75 @@ class LabelMapping:
         return np.flatnonzero(present & ~self._known).tolist()
 
 
-def read_image(file_name: str | PathLike) -> np.ndarray:
-    """Read a frame, (H, W, 3) uint8, blue-green-red. EXIF orientation is applied.
+def read_image(
+    file_name: str | PathLike, max_megapixels: float = DEFAULT_MAX_MEGAPIXELS
+) -> np.ndarray:
+    """Read a frame, (H, W, 3) uint8, blue-green-red.
+
+    EXIF orientation is applied. Grey, palette and CMYK become colours; alpha is dropped, the
+    colours behind it stay; of 16 bits a colour channel the high 8 are taken.
+
+    Args:
+        file_name: the file.
+        max_megapixels: a larger image, in millions of pixels, is not decoded.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: the file is empty, truncated or not an image.
+        OSError: the system does not let it be read.
+        ValueError: it is no regular file, or empty, truncated, not an image, too large, or a
+            picture of one number a pixel that has more than 8 bits.
     """
-    image = _decode(file_name, "a frame (JPEG or PNG)")
-    return cv2.cvtColor(np.asarray(image.convert("RGB")), cv2.COLOR_RGB2BGR)
+    expected = "a frame (JPEG or PNG)"
+    with opened_image(file_name, expected, max_megapixels=max_megapixels) as image:
+        image.load()
+        mode = image.mode
+        if mode in FRAME_MODES:
+            ImageOps.exif_transpose(image, in_place=True)
+            return cv2.cvtColor(np.asarray(image.convert("RGB")), cv2.COLOR_RGB2BGR)
+    raise ValueError(
+        f"{file_name}: expected {expected} of 8 bits a channel, but this is a picture of mode "
+        f"{mode}. Which of its values are black and white can't be told: bring them to 0..255 and "
+        "save it again."
+    )
 
 
-def read_mask(file_name: str | PathLike) -> np.ndarray:
+def read_mask(
+    file_name: str | PathLike, max_megapixels: float = DEFAULT_MAX_MEGAPIXELS
+) -> np.ndarray:
     """Read an index mask, (H, W) uint8, the raw values as they stand in the file.
 
+    EXIF orientation is applied, as to frames.
+
+    Args:
+        file_name, max_megapixels: as for ``read_image``.
+
     Raises:
         FileNotFoundError: no such file.
-        ValueError: the file is empty, truncated, not an image, or a colour picture.
+        OSError: the system does not let it be read.
+        ValueError: it is no regular file, or empty, truncated, no PNG, too large, a colour picture,
+            or one of more than 8 bits.
     """
-    image = _decode(file_name, "an index mask (PNG with one channel)")
-    if image.mode not in ("L", "P", "1"):
-        raise ValueError(
-            f"{file_name}: expected an index mask (8-bit PNG with one channel whose values are "
-            f"class numbers), but this is a picture of mode {image.mode}. If it is a colour "
-            "rendering of the labels, use the dataset's index masks instead, or map its colours "
-            "back to class numbers."
-        )
-    return np.array(image, dtype=np.uint8)
+    expected = "an index mask (PNG with one channel)"
+    with opened_image(file_name, expected, MASK_FORMATS, max_megapixels) as image:
+        factor = factor_of_grey(image)
+        image.load()
+        mode = image.mode
+        if mode in MASK_MODES:
+            ImageOps.exif_transpose(image, in_place=True)
+            values = np.array(image, dtype=np.uint8)
+            return values if factor == 1 else values // np.uint8(factor)
+    raise ValueError(
+        f"{file_name}: expected an index mask (8-bit PNG with one channel whose values are "
+        f"class numbers), but this is a picture of mode {mode}. If it is a colour "
+        "rendering of the labels, use the dataset's index masks instead, or map its colours "
+        "back to class numbers."
+    )
+
+
+def factor_of_grey(image: Image.Image) -> int:
+    """What Pillow will multiply the values of a PNG by, which was opened and not yet decoded."""
+    (tile, *_) = getattr(image, "tile", None) or [None]
+    return 1 if tile is None else _FACTORS_OF_GREY.get(tile[3], 1)
 
 
 def save_label_map(
@@ -115,55 +182,54 @@ def image_to_tensor(image: np.ndarray, image_format: str) -> torch.Tensor:
 
 
 def image_size(file_name: str | PathLike) -> tuple[int, int]:
-    """(height, width) of an image file as ``read_image`` would give it.
-
-    A JPEG's header is enough; a PNG's orientation may stand behind the pixels.
+    """(height, width) of an image file as ``read_image`` would give it. Decodes no pixel.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: the file is empty, not an image, or damaged before its size is known.
+        OSError: the system does not let it be read.
+        ValueError: it is no regular file, or empty, not an image, or damaged before its size is
+            known.
     """
-    with _open(file_name, "an image") as image:
+    with opened_image(file_name, "an image") as image:
         width, height = image.size
-        try:
-            orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
-        except _DECODER_ERRORS as error:
-            raise ValueError(_damaged(file_name, "an image", error)) from error
-    swaps_sides = orientation >= 5  # 5 to 8 turn by 90 degrees
+        # 5 to 8 turn by 90 degrees. A TIFF's size is turned already.
+        swaps_sides = image.format != "TIFF" and _orientation(image) >= 5
     return (width, height) if swaps_sides else (height, width)
 
 
-def _open(file_name: str | PathLike, expected: str) -> Image.Image:
-    try:
-        return Image.open(file_name)
-    except FileNotFoundError:
-        raise FileNotFoundError(
-            f"{file_name}: expected {expected}, but there is no such file. "
-            "Is the dataset complete? datasets/README.md shows its layout."
-        ) from None
-    except UnidentifiedImageError:
-        raise ValueError(
-            f"{file_name}: expected {expected}, but the file is empty or not an image. "
-            "Restore it from the dataset's archive."
-        ) from None
-    except _DECODER_ERRORS as error:
-        if isinstance(error, OSError) and error.errno is not None:  # not the decoder's
-            raise
-        raise ValueError(_damaged(file_name, expected, error)) from error
+def exif_orientation(file_name: str | PathLike) -> int:
+    """How ``read_image`` and ``read_mask`` turn an image file: EXIF's number, 1 for not at all.
+
+    Raises:
+        OSError, ValueError: see ``image_size``.
+    """
+    with opened_image(file_name, "an image") as image:
+        return _orientation(image)
 
 
-def _decode(file_name: str | PathLike, expected: str) -> Image.Image:
-    image = _open(file_name, expected)
-    try:
-        image.load()
-        ImageOps.exif_transpose(image, in_place=True)
-        return image
-    except _DECODER_ERRORS as error:
-        raise ValueError(_damaged(file_name, expected, error)) from error
+def _orientation(image: Image.Image) -> int:
+    if isinstance(image, PngImagePlugin.PngImageFile) and image.fp is not None:
+        with PngImagePlugin.PngImageFile(_without_pixels(image.fp)) as rest:
+            # The method of PNGs would decode.
+            exif = Image.Image.getexif(rest)
+    else:
+        exif = image.getexif()
+    orientation = exif.get(ExifTags.Base.Orientation, 1)
+    return orientation if orientation in range(1, 9) else 1
 
 
-def _damaged(file_name: str | PathLike, expected: str, error: Exception) -> str:
-    return (
-        f"{file_name}: expected {expected}, but it can't be decoded ({error}). The file is "
-        "damaged; restore it from the dataset's archive."
-    )
+def _without_pixels(file: IO[bytes]) -> BytesIO:
+    """The chunks of a PNG file that may tell its orientation, which may stand behind the pixels."""
+    file.seek(0)
+    chunks = [file.read(8)]
+    kind = b""
+    while kind != b"IEND":
+        head = file.read(8)
+        if len(head) < 8:
+            raise OSError("image file is truncated")
+        length, kind = struct.unpack(">I4s", head)
+        if kind in (b"IHDR", b"eXIf", b"tEXt", b"zTXt", b"iTXt", b"IEND"):
+            chunks.append(head + file.read(length + 4))  # with the checksum
+        else:
+            file.seek(length + 4, os.SEEK_CUR)
+    return BytesIO(b"".join(chunks))

@@ -1,5 +1,6 @@
 """Whether the values in a dataset's masks look like what its label mapping says they mean."""
 
+import functools
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +11,7 @@ import numpy as np
 from detectron2.data import MetadataCatalog
 
 from ..libraries import import_library
+from .image_opening import DEFAULT_MAX_MEGAPIXELS
 from .images import IGNORE_LABEL, LabelMapping, read_mask
 
 logger = logging.getLogger(__name__)
@@ -85,7 +87,9 @@ def label_findings(
 
 
 def check_training_labels(
-    records: Mapping[str, Sequence[dict[str, Any]]], mapping: LabelMapping
+    records: Mapping[str, Sequence[dict[str, Any]]],
+    mapping: LabelMapping,
+    max_megapixels: float = DEFAULT_MAX_MEGAPIXELS,
 ) -> None:
     """Look at a sample of the masks that training will read; log what is odd.
 
@@ -95,6 +99,7 @@ def check_training_labels(
     Args:
         records: dataset -> its training records.
         mapping: what the values in all masks mean.
+        max_megapixels: see ``read_image``.
 
     Raises:
         ValueError: training would learn wrong classes, or nothing. It names the dataset and shows
@@ -104,7 +109,7 @@ def check_training_labels(
     names = [f"class {k}" for k in range(mapping.num_classes)]
     for dataset, videos in records.items():
         masks = sample_masks(videos, max(1, MOST_MASKS // len(records)))
-        histogram = histogram_of_masks(masks)
+        histogram = histogram_of_masks(masks, max_megapixels)
         total += histogram
         classes = MetadataCatalog.get(dataset).get("stuff_classes")
         if classes is not None and len(classes) == mapping.num_classes:
@@ -134,13 +139,16 @@ def sample_masks(videos: Sequence[dict[str, Any]], most: int) -> list[str]:
     return [v[i] for v in masks for i in _evenly(len(v), min(each, len(v)))]
 
 
-def histogram_of_masks(files: Iterable[str]) -> np.ndarray:
+def histogram_of_masks(
+    files: Iterable[str], max_megapixels: float = DEFAULT_MAX_MEGAPIXELS
+) -> np.ndarray:
     """(256,) int64: pixels of each raw value in mask files. Those that can't be read are left out.
 
     A file of several frames counts once.
     """
     with ThreadPoolExecutor(_READING_THREADS) as pool:
-        return sum(pool.map(_histogram_of_file, dict.fromkeys(files)), np.zeros(256, np.int64))
+        read = functools.partial(_histogram_of_file, max_megapixels)
+        return sum(pool.map(read, dict.fromkeys(files)), np.zeros(256, np.int64))
 
 
 def histogram_of(raw: np.ndarray) -> np.ndarray:
@@ -148,9 +156,9 @@ def histogram_of(raw: np.ndarray) -> np.ndarray:
     return np.bincount(raw.reshape(-1), minlength=256)
 
 
-def _histogram_of_file(file: str) -> np.ndarray:
+def _histogram_of_file(max_megapixels: float, file: str) -> np.ndarray:
     try:
-        return histogram_of(read_mask(file))
+        return histogram_of(read_mask(file, max_megapixels))
     except (OSError, ValueError):
         return np.zeros(256, dtype=np.int64)
 

@@ -40,7 +40,8 @@ def _train_loader_from_config(cfg: CfgNode, mapper: Mapper | None = None) -> dic
     mapper = mapper or ClipMapper(cfg, is_train=True)
     label_mapping = getattr(mapper, "label_mapping", None)  # other mappers may have none
     if label_mapping is not None:
-        check_training_labels(dict(zip(cfg.DATASETS.TRAIN, records)), label_mapping)
+        named = dict(zip(cfg.DATASETS.TRAIN, records))
+        check_training_labels(named, label_mapping, cfg.INPUT.MAX_MEGAPIXELS)
     return {
         "records": [record for of_dataset in records for record in of_dataset],
         "mapper": mapper,

@@ -1,7 +1,9 @@
 """From a dataset's record to what the model takes."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,7 @@ from detectron2.data import transforms as T
 
 from .augmentation import build_test_augmentations, build_training_augmentations
 from .classes import common_label_mapping
+from .image_opening import DEFAULT_MAX_MEGAPIXELS, check_max_megapixels
 from .images import LabelMapping, image_to_tensor, read_image, read_mask
 from .prototype_folder import PrototypeFolder
 
@@ -46,6 +49,7 @@ class ClipMapper:
         image_format: str = "RGB",
         label_mapping: LabelMapping | None = None,
         prototypes: PrototypeFolder | None = None,
+        max_megapixels: float = DEFAULT_MAX_MEGAPIXELS,
     ):
         """
         Args:
@@ -54,16 +58,19 @@ class ClipMapper:
             image_format: channel order of the tensors, "RGB" or "BGR".
             label_mapping: what the values in mask files mean. Training needs it.
             prototypes: for CFFM++: adds those of the clip's video, (P, C), as ``prototypes``.
+            max_megapixels: larger frames and masks are an error, see ``read_image``.
         """
         if image_format not in ("RGB", "BGR"):
             raise ValueError(f'image_format is "RGB" or "BGR", got "{image_format}".')
         if is_train and label_mapping is None:
             raise ValueError("Training needs a label_mapping: what the values in masks mean.")
+        check_max_megapixels(max_megapixels)
         self.is_train = is_train
         self.augmentations = T.AugmentationList(augmentations)
         self.image_format = image_format
         self.label_mapping = label_mapping
         self.prototypes = prototypes
+        self.max_megapixels = max_megapixels
         self._videos_warned_of: set[str] = set()
 
     @classmethod
@@ -74,6 +81,7 @@ class ClipMapper:
         arguments: dict[str, Any] = {
             "is_train": is_train,
             "image_format": cfg.INPUT.FORMAT,
+            "max_megapixels": cfg.INPUT.MAX_MEGAPIXELS,
         }
         if cfg.MODEL.TEMPORAL.ENABLED and cfg.MODEL.TEMPORAL.PROTOTYPES.ENABLED:
             arguments["prototypes"] = PrototypeFolder(cfg.MODEL.TEMPORAL.PROTOTYPES.FOLDER)
@@ -93,7 +101,8 @@ class ClipMapper:
         """Map a record; see the class.
 
         Raises:
-            FileNotFoundError, ValueError: a file is missing, damaged, or not what it should be.
+            OSError, ValueError: a file is missing, damaged, or not what it should be. The error
+                names video, frame and file.
         """
         mapped = self._map_clip(record) if self.is_train else self._map_frame(record)
         if self.prototypes is not None:
@@ -107,7 +116,7 @@ class ClipMapper:
                 f"Video {record['video_id']}, {frames[-1]['file_name']}: training needs a mask of "
                 "the last frame of a clip, the target, and it has none."
             )
-        images = [read_image(frame["file_name"]) for frame in frames]
+        images = [self._read_frame(record, frame["file_name"]) for frame in frames]
         labels = [
             self._read_labels(record["video_id"], frame, image)
             for frame, image in zip(frames, images)
@@ -138,7 +147,8 @@ class ClipMapper:
 
     def _map_frame(self, record: dict[str, Any]) -> dict[str, Any]:
         references = record.get("reference_file_names", ())
-        images = [read_image(file_name) for file_name in (*references, record["file_name"])]
+        files = (*references, record["file_name"])
+        images = [self._read_frame(record, file_name) for file_name in files]
         height, width = images[-1].shape[:2]
 
         target = T.AugInput(images[-1])
@@ -150,6 +160,10 @@ class ClipMapper:
             "width": width,
         }
 
+    def _read_frame(self, record: dict[str, Any], file_name: str) -> np.ndarray:
+        with _naming(record.get("video_id"), file_name):
+            return read_image(file_name, self.max_megapixels)
+
     def _read_labels(
         self, video_id: str, frame: dict[str, Any], image: np.ndarray
     ) -> np.ndarray | None:
@@ -158,13 +172,14 @@ class ClipMapper:
         file_name = frame["sem_seg_file_name"]
         if file_name is None:
             return None
-        raw = read_mask(file_name)
-        if raw.shape != image.shape[:2]:
-            raise ValueError(
-                f"A frame and its mask must be of one size, but {frame['file_name']} is "
-                f"{image.shape[1]}x{image.shape[0]} and {file_name} is "
-                f"{raw.shape[1]}x{raw.shape[0]} (width x height)."
-            )
+        with _naming(video_id, frame["file_name"]):
+            raw = read_mask(file_name, self.max_megapixels)
+            if raw.shape != image.shape[:2]:
+                raise ValueError(
+                    f"A frame and its mask must be of one size, but {frame['file_name']} is "
+                    f"{image.shape[1]}x{image.shape[0]} and {file_name} is "
+                    f"{raw.shape[1]}x{raw.shape[0]} (width x height), each turned as its EXIF says."
+                )
         if video_id not in self._videos_warned_of:
             foreign = self.label_mapping.foreign_values(raw)
             if foreign:
@@ -177,3 +192,14 @@ class ClipMapper:
                     video_id,
                 )
         return self.label_mapping(raw)
+
+
+@contextmanager
+def _naming(video_id: str | None, file_name: str) -> Iterator[None]:
+    """Errors say which frame of which video could not be read, in a worker process too."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        kinds = (FileNotFoundError, OSError, ValueError)  # which take a message alone
+        kind = next(kind for kind in kinds if isinstance(error, kind))
+        raise kind(f"Video {video_id}, frame {Path(file_name).stem}: {error}") from error

@@ -7,6 +7,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from .names import check_name
+
 _KEPT_IN_MEMORY = 64  # videos; test frames of a video follow each other
 
 
@@ -45,7 +47,7 @@ class PrototypeFolder:
 
         Raises:
             FileNotFoundError: there are none for this video.
-            ValueError: a file is no tensor of prototypes.
+            ValueError: a file is no tensor of prototypes, or none may be named after the video.
         """
         if video_id in self._kept:
             self._kept.move_to_end(video_id)
@@ -57,7 +59,12 @@ class PrototypeFolder:
         return self._kept[video_id]
 
     def path(self, video_id: str) -> Path:
-        """Where this package writes the prototypes of a video."""
+        """Where this package writes the prototypes of a video.
+
+        Raises:
+            ValueError: no file may be named after the video.
+        """
+        check_name(video_id, "Video")
         return self.folder / f"{video_id}.pt"
 
     def _files_of(self, video_id: str) -> list[Path]:

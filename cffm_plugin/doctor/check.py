@@ -14,7 +14,12 @@ import numpy as np
 from detectron2.data import MetadataCatalog
 from tqdm import tqdm
 
-from ..data import LabelMapping, build_clip_train_loader
+from ..data import (
+    DEFAULT_MAX_MEGAPIXELS,
+    LabelMapping,
+    build_clip_train_loader,
+    check_max_megapixels,
+)
 from ..data.classes import common_label_mapping
 from ..data.clips import DEFAULT_OFFSETS, check_offsets
 from ..data.datasets.records import Problem, load_noting, videos_of
@@ -30,6 +35,7 @@ def check_dataset(
     root: str | PathLike | None = None,
     jobs: int | None = None,
     progress: bool = False,
+    max_megapixels: float = DEFAULT_MAX_MEGAPIXELS,
 ) -> Report:
     """Load registered datasets, read every frame and mask, and report what is amiss.
 
@@ -44,6 +50,7 @@ def check_dataset(
         root: what files are named relative to; by default the folder that holds them all.
         jobs: processes, by default as many as there are cores. The findings do not depend on it.
         progress: show a bar.
+        max_megapixels: INPUT.MAX_MEGAPIXELS of the training.
 
     Raises:
         ValueError: a name is that of no dataset of videos, or an argument is out of range.
@@ -54,8 +61,9 @@ def check_dataset(
     if jobs is not None and jobs < 1:
         raise ValueError(f"jobs must be at least 1, got {jobs}.")
     check_offsets(offsets)
+    check_max_megapixels(max_megapixels)
     start = time.perf_counter()
-    findings, videos = _load(names)
+    findings, videos = _load(names, max_megapixels)
     findings += _training_without_clip(videos, offsets)
     unreadable = ("mask_missing", "frame_unreadable")
     known = {file for found in findings if found.kind in unreadable for file in found.files}
@@ -127,7 +135,7 @@ def _check_labels(
     return findings
 
 
-def _load(names: Sequence[str]) -> tuple[list[Finding], list[Video]]:
+def _load(names: Sequence[str], max_megapixels: float) -> tuple[list[Finding], list[Video]]:
     """The videos of all datasets, and what is amiss with lists, folders and names of files."""
     problems: dict[
         tuple[str, str], tuple[Problem, list[str]]
@@ -138,7 +146,8 @@ def _load(names: Sequence[str]) -> tuple[list[Finding], list[Video]]:
         for problem in noted:
             problems.setdefault((problem.kind, str(problem.error)), (problem, []))[1].append(name)
         for record in videos_of(name, records):
-            video = videos.setdefault(record["frames"][0]["file_name"], Video(record))
+            video = Video(record, max_megapixels=max_megapixels)
+            video = videos.setdefault(record["frames"][0]["file_name"], video)
             video.datasets.append(name)
             video.trains |= "frames" in records[0]
             video.evaluates |= "frames" not in records[0]

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from ..data import IGNORE_LABEL, LabelMapping
+from ..data import DEFAULT_MAX_MEGAPIXELS, IGNORE_LABEL, LabelMapping, path_below
 from ..data.image_files import read_mask_of_any_format
 from .findings import Report
 
@@ -29,7 +29,12 @@ def check_correction_folder(root: str | PathLike, folder: str | PathLike) -> Pat
 
 
 def write_corrected_masks(
-    report: Report, folder: str | PathLike, *, jobs: int = 1, progress: bool = False
+    report: Report,
+    folder: str | PathLike,
+    *,
+    jobs: int = 1,
+    progress: bool = False,
+    max_megapixels: float = DEFAULT_MAX_MEGAPIXELS,
 ) -> tuple[list[str], dict[str, str]]:
     """Write every mask that can be corrected below ``folder``, as it lies below the report's root.
 
@@ -41,7 +46,8 @@ def write_corrected_masks(
         such as a size that is not their frame's -> the fault.
 
     Raises:
-        ValueError: ``folder`` is not outside the dataset, or the dataset has changed.
+        ValueError: ``folder`` is not outside the dataset, a link in it leads out of it, or the
+            dataset has changed.
         FileExistsError: a file of another content stands where a mask would go.
     """
     folder = check_correction_folder(report.root, folder)
@@ -51,23 +57,26 @@ def write_corrected_masks(
             left |= dict.fromkeys([] if finding.correctable else finding.files, finding.detail)
     faulty = {name for finding in report.findings if finding.correctable for name in finding.files}
     masks = sorted(faulty - left.keys())
-    write = partial(_write_corrected, Path(report.root), folder, report.label_mapping)
+    root, mapping = Path(report.root), report.label_mapping
+    write = partial(_write_corrected, root, folder, mapping, max_megapixels)
     with ProcessPoolExecutor(jobs) as pool:
         results = (map if jobs == 1 else pool.map)(write, masks)
         list(tqdm(results, "masks", len(masks), disable=not progress))
     return masks, left
 
 
-def _write_corrected(root: Path, folder: Path, mapping: LabelMapping, name: str) -> None:
+def _write_corrected(
+    root: Path, folder: Path, mapping: LabelMapping, max_megapixels: float, name: str
+) -> None:
     """Write the corrected copy of a mask, unless it is there already."""
-    values, palette = read_mask_of_any_format(root / name)
+    values, palette = read_mask_of_any_format(root / name, max_megapixels)
     values[np.isin(values, mapping.foreign_values(values))] = IGNORE_LABEL
     image = Image.fromarray(values)
     if palette is not None:
         image.putpalette(palette + [0] * (3 * 256 - len(palette)))  # so that 255 fits
     content = BytesIO()
     image.save(content, "PNG")
-    path = folder / name
+    path = path_below(folder, name)
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_name(f".{path.name}.part")

@@ -9,7 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from ..data import LabelMapping, image_size, read_image, read_mask
+from ..data import (
+    DEFAULT_MAX_MEGAPIXELS,
+    LabelMapping,
+    exif_orientation,
+    image_size,
+    read_image,
+    read_mask,
+)
 from ..data.clip_records import labelled_frames
 from ..data.clips import training_frames
 from ..data.datasets.records import some
@@ -30,6 +37,7 @@ class Video:
     trains: bool = False
     evaluates: bool = False
     findings: list[Finding] = field(default_factory=list)
+    max_megapixels: float = DEFAULT_MAX_MEGAPIXELS
 
     def __post_init__(self) -> None:
         self.frames = self.record["frames"]
@@ -62,17 +70,20 @@ class Video:
         sizes: dict[int, Size] = {}  # of the frames that can be read
         foreign: dict[str, dict[int, int]] = {}  # mask -> value of no class -> pixels
         read = set(known)
+        turned: list[str] = []  # masks that EXIF turns otherwise than their frames
         for index, frame in enumerate(self.frames):
             image, mask = frame["file_name"], frame["sem_seg_file_name"]
             stops = ("training",) * (index in drawn) + ("evaluation",) * self.evaluates
-            if image not in read and (pixels := self._read(image, read_image, stops)) is not None:
-                sizes[index] = pixels.shape[:2]
+            if image not in read:
+                pixels = self._read(image, read_image, stops)
+                if pixels is not None:
+                    sizes[index] = pixels.shape[:2]
             if mask is None or mask in read:  # several files of one frame have one mask
                 continue
             read.add(mask)
             labels = self._read(mask, read_mask, stops)
-            if index in sizes:
-                self._compare_sizes(mask, sizes[index], stops)
+            if index in sizes and self._differ_in_exif(image, mask, sizes[index], stops):
+                turned.append(mask)
             if labels is None:
                 continue
             counts = histogram_of(labels)
@@ -82,22 +93,25 @@ class Video:
         self._check_length(drawn)
         self._check_frame_sizes(sizes)
         self._check_values(foreign)
+        self._check_turned(turned)
         return self.findings, histogram
 
     def _read(
-        self, file: str, read: Callable[[str], np.ndarray], stops: tuple[str, ...]
+        self, file: str, read: Callable[[str, float], np.ndarray], stops: tuple[str, ...]
     ) -> np.ndarray | None:
         """What a file holds; None where that can't be trusted. ``stops``: if it can't be read."""
         role = "mask" if read is read_mask else "frame"
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # Pillow's of odd metadata, which is no fault
-                pixels = read(file)
+                pixels = read(file, self.max_megapixels)
         except Exception as error:  # damaged files make decoders raise all sorts of things
             detail = str(error) + ("" if stops else " Nothing reads it: no training clip takes it.")
             correctable = False
             with contextlib.suppress(Exception):  # as above
-                correctable = role == "mask" and bool(read_mask_of_any_format(file))
+                correctable = role == "mask" and bool(
+                    read_mask_of_any_format(file, self.max_megapixels)
+                )
             self.add(f"{role}_unreadable", [file], detail, stops=stops, correctable=correctable)
             return None
         if is_whole(file):
@@ -109,11 +123,28 @@ class Video:
         self.add(f"{role}_incomplete", [file], detail, severity=severity)
         return None
 
-    def _compare_sizes(self, mask: str, frame_size: Size, stops: tuple[str, ...]) -> None:
+    def _differ_in_exif(
+        self, image: str, mask: str, frame_size: Size, stops: tuple[str, ...]
+    ) -> bool:
+        """Whether EXIF turns a mask otherwise than its frame, to the same size; notes others."""
         with contextlib.suppress(Exception):  # of a mask that is known as unreadable
-            if (size := image_size(mask)) != frame_size:
-                detail = f"the mask is {size} (height, width), its frame {frame_size}: mend one."
-                self.add("mask_size", [mask], detail, stops=stops)
+            size, turns = image_size(mask), (exif_orientation(image), exif_orientation(mask))
+            if size == frame_size:
+                return turns[0] != turns[1]
+            detail = f"the mask is {size} (height, width), its frame {frame_size}: mend one."
+            if turns[0] != turns[1]:
+                detail += f" EXIF turns them differently (orientation {turns[1]} and {turns[0]})."
+            self.add("mask_size", [mask], detail, stops=stops)
+        return False
+
+    def _check_turned(self, masks: Sequence[str]) -> None:
+        if masks:
+            detail = (
+                "EXIF turns or mirrors the frame and not its mask, or differently. That is right "
+                "where the mask was drawn on the picture as it is shown. If it was not, remove the "
+                "EXIF orientation of the frame."
+            )
+            self.add("exif_differs", masks, detail)
 
     def _check_length(self, drawn: set[int]) -> None:
         first, num_frames = self.frames[0]["file_name"], len(self.frames)

@@ -20,6 +20,7 @@ from ..data.datasets.path_format import PathFormat
 from ..data.datasets.records import FRAME_SUFFIXES, natural_order
 from ..data.datasets.video_folder import find_videos
 from ..data.datasets.video_folder_arguments import check_arguments
+from ..data.names import path_below
 from ..files import whole_file, write_text
 from ..inference import dataset_classes
 from ..libraries import import_library
@@ -131,7 +132,7 @@ class PseudoLabelFolder:
 
         Raises:
             FileNotFoundError: the folder, its frames, or those of a video are missing.
-            ValueError: two files are the same frame.
+            ValueError: two files are the same frame, or no file may be named as a frame is.
         """
         videos, frames, _ = find_videos(dataclasses.replace(self._videos, masks=None))
         records = []
@@ -144,7 +145,7 @@ class PseudoLabelFolder:
                     "video_id": video,
                     "file_name": files[index],
                     "reference_file_names": [files[i] for i in references],
-                    "mask_file": str(self.output / "masks" / video / f"{name}.png"),
+                    "mask_file": str(path_below(self.output / "masks", f"{video}/{name}.png")),
                 }
                 records.append(record)
         return records
@@ -193,9 +194,14 @@ class PseudoLabelFolder:
         return shares, (total - labelled) / max(total, 1)
 
 
-def count_values(mask_file: str) -> np.ndarray | None:
-    """How often each value, 0..255, stands in a PNG; None where there is no whole one."""
+def count_values(mask_file: str, max_megapixels: float) -> np.ndarray | None:
+    """How often each value, 0..255, stands in a PNG; None where there is no whole one.
+
+    Args:
+        mask_file: the PNG.
+        max_megapixels: see ``read_mask``.
+    """
     try:
-        return np.bincount(read_mask(mask_file).reshape(-1), minlength=256)
+        return np.bincount(read_mask(mask_file, max_megapixels).reshape(-1), minlength=256)
     except (FileNotFoundError, ValueError):
         return None

@@ -110,7 +110,7 @@ def make_pseudo_labels(
     mine = frames[comm.get_rank() :: comm.get_world_size()]
     counts, missing = np.zeros(256, dtype=np.int64), []
     for frame in mine:
-        found = count_values(frame["mask_file"])
+        found = count_values(frame["mask_file"], cfg.INPUT.MAX_MEGAPIXELS)
         if found is None:
             missing.append(frame)
         else:

@@ -156,6 +156,7 @@ class CFFMTrainer(DefaultTrainer):
             dataset_name,
             output_dir=output_dir,
             save_predictions=cfg.TEST.SAVE_PREDICTIONS,
+            max_megapixels=cfg.INPUT.MAX_MEGAPIXELS,
         )
 
     @classmethod

@@ -12,9 +12,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, UnidentifiedImageError
-
-from cffm_plugin.data import image_size
+from cffm_plugin.data import (
+    MASK_FORMATS,
+    TooLargeError,
+    check_name,
+    image_size,
+    link_out_of,
+    opened_image,
+)
 
 NAMED_IN_MESSAGES = 5
 _THREADS = 16  # reading folders and headers is waiting, most of all on network disks
@@ -23,6 +28,7 @@ MISSING_VIDEO = "video(s) without any prediction"
 MISSING = "missing prediction(s)"
 EXTRA_VIDEO = "folder(s) that are no video of the split"
 EXTRA = "PNG(s) that are no frame of the split"
+LINK = "link(s) that lead out of the folder (copy what they lead to)"
 WRONG_SIZE = "prediction(s) of another size than the mask (height x width)"
 UNREADABLE = "file(s) that are not an index PNG (8 bits or fewer, one channel)"
 
@@ -80,20 +86,18 @@ def find_predictions(
 
     Raises:
         FileNotFoundError: there is no such folder, or a mask is gone.
-        ValueError: a mask is damaged.
+        ValueError: a mask is damaged, or a video's name leads out of the folder.
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: there is no such folder of predictions.")
+    for video in videos:
+        check_name(video["video_id"], "Video")
     with ThreadPoolExecutor(_THREADS) as pool:
         results = list(pool.map(partial(_inspect, folder), videos))
     problems = Problems()
     for _, found in results:
         problems.update(found)
-    known = {video["video_id"] for video in videos}
-    for entry in sorted(os.scandir(folder), key=lambda e: e.name):
-        if entry.is_dir() and not entry.name.startswith(".") and entry.name not in known:
-            problems.add(EXTRA_VIDEO, entry.name)
-    problems.add(EXTRA, *sorted(_pngs(folder)))
+    _note_extra(folder, {video["video_id"] for video in videos}, problems)
     return [video for video, _ in results], problems
 
 
@@ -103,10 +107,26 @@ def some(names: Sequence[str]) -> str:
     return ", ".join(names[:NAMED_IN_MESSAGES]) + (f" and {more} more" if more > 0 else "")
 
 
-def size_mismatch(prediction: Path, size: Sequence[int], mask_size: Sequence[int]) -> str:
+def size_mismatch(name: str, size: Sequence[int], mask_size: Sequence[int]) -> str:
     """A prediction's name with its (height, width) and its mask's."""
     sizes = "{}x{}, mask {}x{}".format(*size, *mask_size)
-    return f"{prediction.parent.name}/{prediction.name} ({sizes})"
+    return f"{name} ({sizes})"
+
+
+def _note_extra(folder: Path, videos: set[str], problems: Problems) -> None:
+    """Note the folders that are no video, and the PNGs beside them. Videos may be in folders."""
+    parents = {str(parent) for video in videos for parent in Path(video).parents}
+    for parent in sorted(parents):
+        if not (folder / parent).is_dir():
+            continue
+        for entry in sorted(os.scandir(folder / parent), key=lambda e: e.name):
+            name = str(Path(parent) / entry.name)
+            is_known = name in videos or name in parents or entry.name.startswith(".")
+            if entry.is_dir() and not is_known:
+                problems.add(EXTRA_VIDEO, name)
+        if parent not in videos:
+            beside = sorted(_pngs(folder / parent))
+            problems.add(EXTRA, *(str(Path(parent) / name) for name in beside))
 
 
 def _inspect(folder: Path, video: Mapping[str, Any]) -> tuple[PredictedVideo, Problems]:
@@ -124,27 +144,33 @@ def _inspect(folder: Path, video: Mapping[str, Any]) -> tuple[PredictedVideo, Pr
     problems.add(EXTRA, *(f"{video_id}/{name}" for name in sorted(present - set(names))))
     predictions: list[Path | None] = []
     for name, mask in zip(names, masks):
-        path = folder / video_id / name
-        usable = mask is not None and name in present and _fits(path, mask, problems)
-        predictions.append(path if usable else None)
+        usable = mask is not None and name in present
+        if usable and link_out_of(folder, f"{video_id}/{name}"):
+            problems.add(LINK, f"{video_id}/{name}")
+            usable = False
+        fits = usable and mask is not None and _fits(folder, f"{video_id}/{name}", mask, problems)
+        predictions.append(folder / video_id / name if fits else None)
     return PredictedVideo(video_id, masks, tuple(predictions)), problems
 
 
-def _fits(prediction: Path, mask: str, problems: Problems) -> bool:
+def _fits(folder: Path, name: str, mask: str, problems: Problems) -> bool:
     """Whether a prediction is an index PNG of its mask's size, by the headers; notes if not."""
-    name = f"{prediction.parent.name}/{prediction.name}"
     try:
-        with Image.open(prediction, formats=("PNG",)) as image:
+        with opened_image(folder / name, "an index PNG", MASK_FORMATS) as image:
             mode, (width, height) = image.mode, image.size
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError):
-        problems.add(UNREADABLE, f"{name} (damaged, or no PNG)")
+    except (OSError, ValueError) as error:
+        if not (folder / name).is_file():
+            reason = "no regular file"
+        else:
+            reason = "too large" if isinstance(error, TooLargeError) else "damaged, or no PNG"
+        problems.add(UNREADABLE, f"{name} ({reason})")
         return False
     if mode not in ("L", "P", "1"):
         problems.add(UNREADABLE, f"{name} (mode {mode})")
         return False
     mask_size = image_size(mask)
     if (height, width) != mask_size:
-        problems.add(WRONG_SIZE, size_mismatch(prediction, (height, width), mask_size))
+        problems.add(WRONG_SIZE, size_mismatch(name, (height, width), mask_size))
         return False
     return True
 

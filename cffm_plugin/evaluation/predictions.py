@@ -16,7 +16,9 @@ from detectron2.data import MetadataCatalog
 from tqdm import tqdm
 
 from cffm_plugin.data import (
+    DEFAULT_MAX_MEGAPIXELS,
     LabelMapping,
+    check_max_megapixels,
     common_label_mapping,
     load_vspw,
     loader_of,
@@ -52,6 +54,7 @@ def score_predictions(
     partial: bool = False,
     jobs: int = 1,
     progress: bool = False,
+    max_megapixels: float = DEFAULT_MAX_MEGAPIXELS,
 ) -> DatasetScores:
     """``score_dataset_predictions`` of a split of a folder in VSPW's layout, registered or not.
 
@@ -73,6 +76,7 @@ def score_predictions(
         partial=partial,
         jobs=jobs,
         progress=progress,
+        max_megapixels=max_megapixels,
     )
 
 
@@ -85,6 +89,7 @@ def score_dataset_predictions(
     partial: bool = False,
     jobs: int = 1,
     progress: bool = False,
+    max_megapixels: float = DEFAULT_MAX_MEGAPIXELS,
 ) -> DatasetScores:
     """Score ``<predictions>/<video>/<frame>.png`` as ``VSPWEvaluator`` scores a model.
 
@@ -103,6 +108,7 @@ def score_dataset_predictions(
         jobs: processes, a video at a time. The scores do not depend on it. More than one starts
             Python anew, so a script needs ``if __name__ == "__main__":``.
         progress: show a bar if standard error is a terminal.
+        max_megapixels: larger masks and predictions are not decoded, see ``read_mask``.
 
     Raises:
         FileNotFoundError: a folder, a list, a frame or a mask is missing.
@@ -123,6 +129,7 @@ def score_dataset_predictions(
         partial=partial,
         jobs=jobs,
         progress=progress,
+        max_megapixels=max_megapixels,
     )
 
 
@@ -138,8 +145,10 @@ def _score(
     partial: bool,
     jobs: int,
     progress: bool,
+    max_megapixels: float,
 ) -> DatasetScores:
     """``records``: one per video; ``dataset``: its name; ``mapping``: of its masks."""
+    check_max_megapixels(max_megapixels)
     if jobs < 1:
         raise ValueError(f"jobs must be at least 1, got {jobs}")
     folder = Path(predictions).expanduser()
@@ -147,7 +156,7 @@ def _score(
     usable = sum(path is not None for video in videos for path in video.predictions)
     _check(problems, folder, dataset, videos, usable, partial)
 
-    score = functools.partial(_score_video, mapping, tuple(window_sizes), one_based)
+    score = functools.partial(_score_video, mapping, tuple(window_sizes), one_based, max_megapixels)
     total = _Scored(Tally.empty(mapping.num_classes))
     with (
         _map_in_processes(min(jobs, len(videos))) as map_videos,
@@ -190,7 +199,11 @@ class _Scored:
 
 
 def _score_video(
-    mapping: LabelMapping, window_sizes: Sequence[int], one_based: bool, video: PredictedVideo
+    mapping: LabelMapping,
+    window_sizes: Sequence[int],
+    one_based: bool,
+    max_megapixels: float,
+    video: PredictedVideo,
 ) -> _Scored:
     """Score one video. A prediction that turns out to be damaged is left out and noted."""
     num_classes = mapping.num_classes
@@ -201,8 +214,9 @@ def _score_video(
         if mask_file is None or prediction_file is None:
             scorer.update(None, None)
             continue
-        raw_truth = read_mask(mask_file)
-        stored = _read_prediction(prediction_file, raw_truth, scored.problems)
+        raw_truth = read_mask(mask_file, max_megapixels)
+        name = f"{video.video_id}/{prediction_file.name}"
+        stored = _read_prediction(prediction_file, name, raw_truth, scored.problems, max_megapixels)
         if stored is None:
             scorer.update(None, None)
             continue
@@ -219,15 +233,17 @@ def _score_video(
     return scored
 
 
-def _read_prediction(path: Path, mask: np.ndarray, problems: Problems) -> np.ndarray | None:
+def _read_prediction(
+    path: Path, name: str, mask: np.ndarray, problems: Problems, max_megapixels: float
+) -> np.ndarray | None:
     """(H, W) uint8, the values as stored; None, and a note, if they can't be had."""
     try:
-        stored = read_mask(path)
+        stored = read_mask(path, max_megapixels)
     except (ValueError, OSError):
-        problems.add(UNREADABLE, f"{path.parent.name}/{path.name} (damaged)")
+        problems.add(UNREADABLE, f"{name} (damaged)")
         return None
     if stored.shape != mask.shape:  # its header said otherwise
-        problems.add(WRONG_SIZE, size_mismatch(path, stored.shape, mask.shape))
+        problems.add(WRONG_SIZE, size_mismatch(name, stored.shape, mask.shape))
         return None
     return stored
 

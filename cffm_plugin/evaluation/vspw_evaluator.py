@@ -13,7 +13,13 @@ from detectron2.data import MetadataCatalog
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils import comm
 
-from cffm_plugin.data import LabelMapping, read_mask, save_label_map
+from cffm_plugin.data import (
+    DEFAULT_MAX_MEGAPIXELS,
+    LabelMapping,
+    path_below,
+    read_mask,
+    save_label_map,
+)
 
 from .results import log_scores, write_json
 from .scoring import DatasetScores, Tally, VideoScorer
@@ -46,6 +52,7 @@ class VSPWEvaluator(DatasetEvaluator):
         save_predictions: bool = False,
         distributed: bool = True,
         window_sizes: Sequence[int] = (8, 16),
+        max_megapixels: float = DEFAULT_MAX_MEGAPIXELS,
     ) -> None:
         """
         Args:
@@ -56,6 +63,7 @@ class VSPWEvaluator(DatasetEvaluator):
             distributed: gather from all processes; the main one alone returns results. If False,
                 each process evaluates what it got.
             window_sizes: the n of mVC_n.
+            max_megapixels: larger masks are an error, see ``read_mask``.
 
         Raises:
             ValueError: the metadata lack something or contradict themselves, or
@@ -67,6 +75,7 @@ class VSPWEvaluator(DatasetEvaluator):
         self._output_dir = None if output_dir is None else Path(output_dir)
         self._distributed = distributed
         self._window_sizes = tuple(window_sizes)
+        self._max_megapixels = max_megapixels
         self._class_names = list(_metadata_entry(dataset_name, "stuff_classes"))
         self._label_mapping: LabelMapping = _metadata_entry(dataset_name, "label_mapping")
         self._check_classes()
@@ -93,7 +102,7 @@ class VSPWEvaluator(DatasetEvaluator):
         Raises:
             RuntimeError: a video's frames do not come whole and in order.
             ValueError: a record lacks a key; logits or mask have the wrong size; the mask is not an
-                index mask.
+                index mask; no file may be named after a video or frame whose prediction is saved.
             FileNotFoundError: there is no such mask file.
         """
         for record, output in zip(inputs, outputs, strict=True):
@@ -166,11 +175,6 @@ class VSPWEvaluator(DatasetEvaluator):
                 f"Dataset {self._dataset_name!r} has stuff_classes of the same name; results are "
                 "named after classes, so the names must differ"
             )
-        if len(names) > 255:
-            raise ValueError(
-                f"Dataset {self._dataset_name!r} has {len(names)} classes, but 8-bit masks hold at "
-                "most 255 and void"
-            )
 
     def _read_colors(self) -> list[Sequence[int]]:
         colors = _metadata_entry(self._dataset_name, "stuff_colors")
@@ -237,7 +241,7 @@ class VSPWEvaluator(DatasetEvaluator):
         file_name = record.get("sem_seg_file_name")
         if file_name is None:
             return None
-        raw = read_mask(file_name)
+        raw = read_mask(file_name, self._max_megapixels)
         if not self._has_warned and (foreign := self._label_mapping.foreign_values(raw)):
             self._has_warned = True
             logger.warning(
@@ -252,9 +256,9 @@ class VSPWEvaluator(DatasetEvaluator):
 
     def _save(self, record: Mapping[str, Any], prediction: np.ndarray) -> None:
         assert self._colors is not None
-        folder = self._submission_dir / record["video_id"]
-        folder.mkdir(parents=True, exist_ok=True)
-        file = folder / f"{Path(record['file_name']).stem}.png"
+        name = f"{record['video_id']}/{Path(record['file_name']).stem}.png"
+        file = path_below(self._submission_dir, name)  # records come from other projects too
+        file.parent.mkdir(parents=True, exist_ok=True)
         save_label_map(file, prediction, self._colors)
 
 

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ..data import read_image
+from ..data import DEFAULT_MAX_MEGAPIXELS, check_max_megapixels, read_image
 from ..data.datasets.records import natural_order, visible_files
 from ..libraries import OptionalLibrary, import_library
 from .decoding import VIDEO_FILES, decode, expected_frames, first_time
@@ -69,13 +69,21 @@ class ImageFiles:
     Args:
         inputs: folders, globs or files.
         rate: frames per second.
+        max_megapixels: see ``read_image``.
 
     Raises:
         FileNotFoundError: there is no such file, or a folder or glob has no images.
-        ValueError: a file is no image by its suffix, or two have the same stem.
+        ValueError: a file is no image by its suffix, or two have the same stem; the limit is none.
     """
 
-    def __init__(self, inputs: Sequence[str | PathLike], rate: Fraction = DEFAULT_RATE):
+    def __init__(
+        self,
+        inputs: Sequence[str | PathLike],
+        rate: Fraction = DEFAULT_RATE,
+        max_megapixels: float = DEFAULT_MAX_MEGAPIXELS,
+    ):
+        check_max_megapixels(max_megapixels)
+        self._max_megapixels = max_megapixels
         found = {file for given in inputs for file in _find_images(Path(given).expanduser())}
         self.files = tuple(sorted(found, key=lambda file: natural_order(str(file))))
         self.rate: Fraction | None = rate
@@ -92,7 +100,8 @@ class ImageFiles:
     def __iter__(self) -> Iterator[SourceFrame]:
         assert self.rate is not None
         for index, file in enumerate(self.files):
-            yield SourceFrame(file.stem, read_image(file), float(index / self.rate))
+            image = read_image(file, self._max_megapixels)
+            yield SourceFrame(file.stem, image, float(index / self.rate))
 
 
 class VideoFile:

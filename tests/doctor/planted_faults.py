@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 from detectron2.data import DatasetCatalog, MetadataCatalog
-from PIL import Image
+from PIL import ExifTags, Image
+from raw_png import write_png
 
 from cffm_plugin.data import read_mask, register_vspw
 from cffm_plugin.doctor import Severity, check_dataset
@@ -77,6 +78,41 @@ def link_to_nothing(path):
     return path
 
 
+def loop(path):
+    path.unlink()
+    path.symlink_to(path.name)
+    return path
+
+
+def pipe(path):
+    path.unlink()
+    os.mkfifo(path)
+    return path
+
+
+def bomb(path):
+    return write_png(path, (65500, 65500))
+
+
+def turn_by_180(path, found):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 3
+    with Image.open(path) as image:
+        image.save(path, exif=exif)
+    return found
+
+
+def break_name(root):
+    mask(root).rename(mask(root).with_name("0\n2.png"))
+    return frame(root).rename(frame(root).with_name("0\n2.jpg"))
+
+
+def as_jpeg(path):
+    with Image.open(path) as image:
+        image.save(path, "JPEG")
+    return path
+
+
 def resize(path, size=(16, 12)):
     with Image.open(path) as image:
         image.resize(size, Image.Resampling.NEAREST).save(path)
@@ -111,6 +147,11 @@ def as_16_bit(path, one_value=None):
     if one_value is not None:
         raw[5, 5] = one_value
     Image.fromarray(raw).save(path)
+    return path
+
+
+def grey_of_16_bit(path):
+    Image.fromarray(np.zeros(SIZE, np.uint16)).save(path, "PNG")
     return path
 
 
@@ -158,6 +199,15 @@ FAULTS = [
     *faults("list_unreadable", LOADING, latin_1=lambda r: write(r / "val.txt", b"v0\n\xe9")),
     *faults("id_listed_twice", LOADING, id_twice=lambda r: add_line(r, "train", "t0")),
     *faults(
+        "list_name_unsafe",
+        LOADING,
+        name_that_leads_out=lambda r: add_line(r, "train", "../t0"),
+        absolute_name=lambda r: add_line(r, "train", str(r / "data" / "t0")),
+        name_written_otherwise=lambda r: add_line(r, "train", "./t0"),
+        name_with_a_line_separator=lambda r: add_line(r, "train", "t0\u2028t1"),
+    ),
+    *faults("frame_name_unsafe", LOADING, line_break_in_a_name=break_name),
+    *faults(
         "video_in_two_datasets",
         WARNING,
         in_train_and_val=lambda r: add_line(r, "train", "v0") and frame(r, "v0", 0),
@@ -201,6 +251,7 @@ FAULTS = [
         "frame_unreadable",
         LOADING,
         empty_first_frame=lambda r: write(frame(r, index=0), b""),
+        first_frame_pipe=lambda r: pipe(frame(r, index=0)),
     ),
     *faults("frame_unreadable", TRAINING, empty_frame=lambda r: write(frame(r), b"")),
     *faults("frame_unreadable", EVALUATION, empty_val_frame=lambda r: write(frame(r, "v0"), b"")),
@@ -227,7 +278,17 @@ FAULTS = [
         frame_with_zeros_at_its_end=lambda r: zero_the_end(frame(r), 50),
     ),
     *faults("frame_unreadable", TRAINING, text_frame=lambda r: write(frame(r), b"404")),
-    *faults("frame_unreadable", TRAINING, frame_link=lambda r: link_to_nothing(frame(r))),
+    *faults(
+        "frame_unreadable",
+        TRAINING,
+        frame_link=lambda r: link_to_nothing(frame(r)),
+        frame_loop=lambda r: loop(frame(r)),
+        frame_pipe=lambda r: pipe(frame(r)),
+        frame_bomb=lambda r: bomb(frame(r)),
+        frame_of_postscript=lambda r: write(frame(r), b"%!PS-Adobe-3.0 EPSF-3.0\n"),
+        frame_of_16_bit_grey=lambda r: grey_of_16_bit(frame(r)),
+    ),
+    *faults("exif_differs", WARNING, turned_frame=lambda r: turn_by_180(frame(r), found=mask(r))),
     *faults(
         "frame_sizes_differ",
         WARNING,
@@ -249,7 +310,15 @@ FAULTS = [
         mask_of_no_clip_with_zeros=lambda r: zero_the_end(mask(r, "t1", 1), 14),
     ),
     *faults("mask_unreadable", EVALUATION, text_mask=lambda r: write(mask(r, "v0"), b"404")),
-    *faults("mask_unreadable", TRAINING, mask_link=lambda r: link_to_nothing(mask(r))),
+    *faults(
+        "mask_unreadable",
+        TRAINING,
+        mask_link=lambda r: link_to_nothing(mask(r)),
+        mask_loop=lambda r: loop(mask(r)),
+        mask_pipe=lambda r: pipe(mask(r)),
+        mask_bomb=lambda r: bomb(mask(r)),
+        mask_jpeg=lambda r: as_jpeg(mask(r)),
+    ),
     *faults("mask_unreadable", TRAINING, rgb_mask=lambda r: as_colour(mask(r))),
     *faults("mask_unreadable", EVALUATION, rgba_mask=lambda r: as_colour(mask(r, "v0"), "RGBA")),
     *faults("mask_unreadable", TRAINING, mask_of_16_bits=lambda r: as_16_bit(mask(r))),

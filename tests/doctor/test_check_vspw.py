@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from planted_faults import K, as_16_bit, mask, put_value, resize, shorten, snapshot
+from planted_faults import K, as_16_bit, frame, mask, put_value, resize, shorten, snapshot
 
 ROOT = Path(__file__).parents[2]
 
@@ -65,6 +65,13 @@ def test_warnings_exit_with_1_only_when_strict_and_infos_never(root, run_tool):
     assert run_tool(*common, "--strict") == 1
 
 
+def test_names_of_files_move_no_cursor(root, run_tool, capsys):
+    frame(root).rename(frame(root).with_name("0\x1b[2J2.jpg"))
+    assert run_tool("--root", root, "--num-classes", K, "--jobs", 1) == 1
+    printed = capsys.readouterr().out
+    assert "\x1b" not in printed and r"origin/0\x1b[2J2.jpg" in printed
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -74,6 +81,7 @@ def test_warnings_exit_with_1_only_when_strict_and_infos_never(root, run_tool):
         (("--splits", "val", "val"), "none twice"),
         (("--fix", "corrected"), "never written in place"),
         (("--jobs", "0"), "at least 1"),
+        (("--max-megapixels", "0"), "above 0"),
         (("--what",), "unrecognized"),
         (("--dataset", "camvid_val"), "takes no --root"),
         (("--video-folders", "a.yaml"), "name those to check with --dataset"),

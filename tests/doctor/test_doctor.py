@@ -153,6 +153,25 @@ def test_a_missing_folder_is_named_in_the_loaders_words(tmp_path):
     assert "nowhere: there is no such folder" in finding.detail
 
 
+def test_images_above_the_limit_of_the_training_are_found(root):
+    assert check(root, max_megapixels=24 * 32 / 1e6).findings == ()
+    findings = check(root, splits=("train",), max_megapixels=(24 * 32 - 1) / 1e6).findings
+    assert {finding.kind for finding in findings} == {"frame_unreadable", "mask_unreadable"}
+    assert all("MAX_MEGAPIXELS" in finding.detail for finding in findings)
+    assert not any(finding.correctable for finding in findings)
+    with pytest.raises(ValueError, match="above 0"):
+        check(root, max_megapixels=0)
+
+
+def test_a_frame_and_a_mask_that_exif_turns_alike_are_sound(root):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 3
+    for file in (frame(root), mask(root)):
+        with Image.open(file) as image:
+            image.save(file, exif=exif)
+    assert check(root).findings == ()
+
+
 # JSON
 
 
@@ -231,7 +250,9 @@ def test_sizes_are_compared_after_exif_orientation(root, orientation):
     exif[ExifTags.Base.Orientation] = orientation
     with Image.open(frame(root)) as image:
         image.save(frame(root), exif=exif)
-    turned = orientation == 6
-    kinds = {"mask_size", "frame_sizes_differ"} if turned else set()
-    assert {f.kind for f in check(root).findings} == kinds
+    kinds = {1: set(), 3: {"exif_differs"}, 6: {"mask_size", "frame_sizes_differ"}}
+    found = {finding.kind: finding.detail for finding in check(root).findings}
+    assert set(found) == kinds[orientation]
+    if orientation == 6:
+        assert "EXIF turns them differently (orientation 1 and 6)" in found["mask_size"]
     assert image_size(frame(root)) == read_image(frame(root)).shape[:2]

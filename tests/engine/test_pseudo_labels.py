@@ -386,6 +386,14 @@ class TestBadInput:
             prepare("labels", videos=["t0", "t9"])
         assert not (tmp_path / "labels").exists()
 
+    def test_videos_that_would_be_written_elsewhere(self, prepare, tmp_path):
+        with pytest.raises(ValueError, match="the video '../t0' has the part"):
+            prepare("labels", videos=["../t0"])
+        (tmp_path / "labels" / "masks").mkdir(parents=True)
+        (tmp_path / "labels" / "masks" / "t0").symlink_to(tmp_path)
+        with pytest.raises(ValueError, match="masks/t0: is a link that leads out of"):
+            prepare("labels")
+
     def test_an_unreadable_frame_is_named_and_what_was_made_stays(
         self, label, trained, tiny_vspw, tmp_path
     ):

@@ -230,6 +230,28 @@ def test_state_does_not_grow_with_the_video(tmp_path):
 # --- Ground truth that is missing, foreign or wrong -----------------------------------------
 
 
+@pytest.mark.parametrize("video_id", ["../esc", "a/../../esc", "{outside}", "v\nw", "./v"])
+def test_predictions_of_videos_named_to_escape_are_written_nowhere(tmp_path, video_id):
+    records = write_video(tmp_path, "v", blank(1, 1))
+    record = records[0] | {"video_id": video_id.format(outside=tmp_path / "outside")}
+    evaluator = VSPWEvaluator(DATASET, output_dir=tmp_path / "out", save_predictions=True)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(ValueError, match="files are named after it"):
+        feed(evaluator, [record], blank(1))
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_predictions_are_not_written_through_a_link_out_of_their_folder(tmp_path):
+    records = write_video(tmp_path, "v", blank(1, 1))
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "out" / "result_submission").mkdir(parents=True)
+    (tmp_path / "out" / "result_submission" / "v").symlink_to(tmp_path / "elsewhere")
+    evaluator = VSPWEvaluator(DATASET, output_dir=tmp_path / "out", save_predictions=True)
+    with pytest.raises(ValueError, match=r"result_submission/v: is a link that leads out"):
+        feed(evaluator, records, blank(1))
+    assert not list((tmp_path / "elsewhere").iterdir())
+
+
 def test_without_any_ground_truth_results_are_empty_and_predictions_are_written(tmp_path, caplog):
     caplog.set_level(logging.INFO)
     records = write_video(tmp_path, "v", [None, None])

@@ -130,4 +130,4 @@ def _pattern(part: str, suffixes: tuple[str, ...], places: dict[str, str]) -> re
             open_places.add(place)
     if suffixes:
         pattern += f"(?i:{'|'.join(map(re.escape, suffixes))})"
-    return re.compile(pattern)
+    return re.compile(pattern, re.DOTALL)  # a line break in a name is seen, and refused by name

@@ -15,6 +15,7 @@ from typing import Any
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from ..images import IGNORE_LABEL, LabelMapping, image_size
+from ..names import EXPECTED_NAME, fault_of_name
 
 SPLITS = ("train", "val", "test")
 FRAME_SUFFIXES = (".jpg", ".jpeg", ".png")
@@ -242,25 +243,49 @@ def read_list(file: Path, note: Note = stop_at) -> dict[int, str]:
     """A list of videos, one per line: line number -> video. Blanks do not matter.
 
     Raises:
-        ValueError: the list can't be read, is empty, or names a video twice; unless ``note`` goes
-            on.
+        ValueError: the list can't be read, is empty, names a video twice, or holds a name that no
+            file may have (see ``fault_of_name``); unless ``note`` goes on, without such names.
     """
     try:
-        text = file.read_text(encoding="utf-8-sig")  # with or without a byte-order mark
-    except (OSError, UnicodeDecodeError) as reason:
+        text = _text_of(file)
+    except (OSError, ValueError) as reason:
         error = ValueError(
             f"{file} can't be read ({reason}). Save it as UTF-8 text that you may read."
         )
         note(Problem("list_unreadable", (file,), error))
         return {}
-    lines = {n: line.strip() for n, line in enumerate(text.splitlines(), 1) if line.strip()}
+    # Only here: `splitlines` would part names at characters that end no line.
+    every = {n: line.strip(" \t\r") for n, line in enumerate(text.split("\n"), 1)}
+    lines = {n: line for n, line in every.items() if line}
     if not lines:
         note(Problem("list_empty", (file,), ValueError(f"{file}: the list is empty.")))
+    faults = {n: fault for n, line in lines.items() if (fault := fault_of_name(line))}
+    if faults:
+        places = [f"line {n}: {lines[n]!r:.100} {fault}" for n, fault in faults.items()]
+        error = ValueError(
+            f"{file}: {some(places)}. Expected the name of a video, {EXPECTED_NAME}. Correct the "
+            "list; files are named after videos."
+        )
+        note(Problem("list_name_unsafe", (file,), error))
+        lines = {n: line for n, line in lines.items() if n not in faults}
     twice = [video for video, count in Counter(lines.values()).items() if count > 1]
     if twice:
         error = ValueError(f"{file} names a video more than once: {some(twice)}.")
         note(Problem("id_listed_twice", (file,), error))
     return lines
+
+
+def _text_of(file: Path) -> str:
+    """A text file, UTF-8 with or without a byte-order mark."""
+    if not file.is_file():  # a pipe would never end
+        raise OSError("it is no regular file")
+    content = file.read_bytes()
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        byte = content[error.start]
+        raise ValueError(f"line {line}: the byte 0x{byte:02X} is not UTF-8") from error
 
 
 def masks_of(

@@ -20,6 +20,7 @@ from detectron2.data import DatasetCatalog
 
 from ...libraries import import_library
 from ..images import IGNORE_LABEL, image_size
+from ..names import EXPECTED_NAME, fault_of_name
 from .path_format import Match, PathFormat
 from .records import (
     make_training_record,
@@ -133,7 +134,8 @@ def find_videos(folder: VideoFolder) -> tuple[list[str], Files, Files]:
     Raises:
         FileNotFoundError: the folder, the list, every frame or every mask is missing, or all
             frames of a video that is listed.
-        ValueError: two files are the same frame or the same mask.
+        ValueError: two files are the same frame or the same mask, or no file may be named as one is
+            (see ``fault_of_name``).
     """
     if not folder.root.is_dir():
         raise FileNotFoundError(
@@ -260,6 +262,11 @@ def _by_video(
     files: Files = {}
     for file, video, frame in sorted(matches):
         video = video if path_format.has_video else folder.root.absolute().name
+        if fault := fault_of_name(f"{video}/{frame}"):
+            raise ValueError(
+                f"{str(file)!r}: its name {fault}, and files are named after it. Expected "
+                f"{EXPECTED_NAME}. Rename it."
+            )
         of_video = files.setdefault(video, {})
         if frame in of_video:
             raise ValueError(

@@ -1,6 +1,7 @@
 """What a person says of a folder of videos, in Python or in YAML, checked."""
 
 import difflib
+import reprlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral
@@ -8,15 +9,18 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from ..images import IGNORE_LABEL, LabelMapping
+from ..images import IGNORE_LABEL, MOST_CLASSES, LabelMapping
+from ..names import EXPECTED_NAME, fault_of_name
 from .path_format import PathFormat
 from .records import FRAME_SUFFIXES
 from .vspw_classes import voc_colors
 
+# Values in errors: aliases in a short YAML file make lists that would fill the memory as text.
+_SHOWN = reprlib.Repr()
+_SHOWN.maxlevel, _SHOWN.maxstring, _SHOWN.maxother = 2, 200, 200
+
 DEFAULT_FRAMES = "{video}/frames/{frame}"
 DEFAULT_MASKS = "{video}/masks/{frame}"
-
-_MOST_CLASSES = 255  # what 8 bits hold beside void
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,8 @@ def check_arguments(name: str, arguments: Mapping[str, Any]) -> VideoFolder:
         ValueError: one is unknown, is missing, or is not what it should be. The error names it
             after ``name``.
     """
+    if fault := fault_of_name(name):
+        raise ValueError(f"the name of the dataset, {name!r}, {fault}; expected {EXPECTED_NAME}")
     for argument in arguments:
         if argument not in _CHECKS:
             near = difflib.get_close_matches(str(argument), _CHECKS, n=1)
@@ -87,8 +93,8 @@ def _folder(value: Any) -> Path:
 
 def _class_names(value: Any) -> tuple[str, ...]:
     _require(
-        _is_list_of(str, value) and 1 <= len(value) <= _MOST_CLASSES,
-        f"a list of 1 to {_MOST_CLASSES} names (in quotes where YAML reads something else, such as "
+        _is_list_of(str, value) and 1 <= len(value) <= MOST_CLASSES,
+        f"a list of 1 to {MOST_CLASSES} names (in quotes where YAML reads something else, such as "
         "yes)",
         value,
     )
@@ -112,6 +118,9 @@ def _videos(value: Any) -> tuple[str, ...] | Path | None:
         value,
     )
     _require(len(set(value)) == len(value), "names that differ", value)
+    for video in value:
+        if fault := fault_of_name(video):
+            raise ValueError(f"the video {video!r} {fault}; expected {EXPECTED_NAME}")
     return tuple(value)
 
 
@@ -140,8 +149,8 @@ def _mapping(value: Any) -> Mapping[int, str | int] | None:
     expected = "value in the masks: name or index of its class"
     _require(value is None or isinstance(value, Mapping), expected, value)
     for raw, to in (value or {}).items():
-        _require(_is_list_of(Integral, [raw]), expected, f"{raw!r}: {to!r}")
-        _require(_is_list_of((str, Integral), [to]), expected, f"{raw!r}: {to!r}")
+        _require(_is_list_of(Integral, [raw]), expected, f"{raw!r}: {_SHOWN.repr(to)}")
+        _require(_is_list_of((str, Integral), [to]), expected, f"{raw!r}: {_SHOWN.repr(to)}")
     return value
 
 
@@ -194,7 +203,7 @@ def _label_mapping(
 
 def _require(condition: bool, expected: str, got: Any) -> None:
     if not condition:
-        raise ValueError(f"expected {expected}; got {got!r}")
+        raise ValueError(f"expected {expected}; got {_SHOWN.repr(got)}")
 
 
 def _is_list_of(kind: type | tuple[type, ...], value: Any) -> bool:

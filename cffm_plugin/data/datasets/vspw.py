@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ..images import LabelMapping
+from ..names import EXPECTED_NAME, fault_of_name
 from .records import (
     FRAME_SUFFIXES,
     Note,
@@ -61,7 +62,8 @@ def load_vspw(
     Raises:
         FileNotFoundError: the root, the list, a video, its frames or a mask is missing.
         ValueError: the list is empty or names a video twice; two files are the same frame; the
-            first frame of a video is no image.
+            first frame of a video is no image; no file may be named as a video or a frame is (see
+            ``fault_of_name``).
     """
     root = Path(root).expanduser()
     if not root.is_dir():
@@ -158,7 +160,16 @@ def _scan_video(root: Path, video_id: str, needs_masks: bool, note: Note) -> dic
     except OSError as reason:
         note(Problem("video_unreadable", (origin.parent,), reason, video_id))
         return None
-    frames = [origin / name for name in names]
+    if unsafe := {name: fault for name in names if (fault := fault_of_name(name))}:
+        faults = [f"{name!r} {fault}" for name, fault in unsafe.items()]
+        error = ValueError(
+            f"{origin}: {some(faults)}. Files are named after frames. Expected {EXPECTED_NAME}. "
+            "Rename the frame and its mask."
+        )
+        note(Problem("frame_name_unsafe", tuple(origin / name for name in unsafe), error, video_id))
+        theirs = {f"{Path(name).stem}.png" for name in unsafe}
+        masks = [name for name in masks if name not in theirs]
+    frames = [origin / name for name in names if name not in unsafe]
     if not frames:
         no_frames = FileNotFoundError(
             f"{origin}: there are no frames ({', '.join(FRAME_SUFFIXES)}) of video {video_id}."

@@ -1,0 +1,126 @@
+"""Opening image files of strangers: nothing is decoded before it is known what it is and how large.
+
+Only regular files of a few formats are opened, and by their headers those are refused whose pixels
+would take too much memory.
+"""
+
+import os
+import stat
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from os import PathLike
+
+from PIL import Image, UnidentifiedImageError
+
+FRAME_FORMATS = ("JPEG", "PNG", "BMP", "PPM", "TIFF", "WEBP")
+MASK_FORMATS = ("PNG",)  # JPEG changes values, and PPM scales them
+DEFAULT_MAX_MEGAPIXELS = 100
+MOST_MEGAPIXELS = 178  # where Pillow's own limit begins
+
+# What Pillow's decoders and readers of metadata raise for content that is none of theirs.
+_DECODER_ERRORS = (
+    *(OSError, SyntaxError, ValueError, LookupError, TypeError, ArithmeticError),
+    struct.error,
+)
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+class TooLargeError(ValueError):
+    """An image of too many pixels."""
+
+
+def check_max_megapixels(value: float) -> None:
+    """
+    Args:
+        value: millions of pixels that an image may have.
+
+    Raises:
+        ValueError: it is not above 0, or above ``MOST_MEGAPIXELS``.
+    """
+    if not 0 < value <= MOST_MEGAPIXELS:
+        raise ValueError(
+            f"INPUT.MAX_MEGAPIXELS (--max-megapixels): expected a number above 0 and at most "
+            f"{MOST_MEGAPIXELS}, got {value}. Scale larger images down."
+        )
+
+
+@contextmanager
+def opened_image(
+    file_name: str | PathLike,
+    expected: str,
+    formats: tuple[str, ...] = FRAME_FORMATS,
+    max_megapixels: float = MOST_MEGAPIXELS,
+) -> Iterator[Image.Image]:
+    """An image file, opened and not decoded. What decoding it raises within names the file too.
+
+    Args:
+        file_name: the file.
+        expected: what it should be, for errors.
+        formats: Pillow's names of those that it may have.
+        max_megapixels: millions of pixels that it may have; see ``check_max_megapixels``.
+
+    Raises:
+        FileNotFoundError: no such file.
+        OSError: the system does not let it be read.
+        ValueError: it is no regular file, empty, of no such format, too large, or damaged.
+    """
+    _check_regular(file_name, expected)
+    try:
+        with open(file_name, "rb") as file, Image.open(file, formats=formats) as image:
+            width, height = image.size
+            if width * height > max_megapixels * 1e6:
+                raise Image.DecompressionBombError(f"{width}x{height} pixels, width x height")
+            yield image
+    except Image.DecompressionBombError as error:
+        raise TooLargeError(
+            f"{file_name}: expected {expected}, but it is too large to be decoded ({error}). "
+            f"INPUT.MAX_MEGAPIXELS (--max-megapixels) is {max_megapixels}. Scale it down, or "
+            f"raise the limit, to {MOST_MEGAPIXELS} at most."
+        ) from error
+    except UnidentifiedImageError:
+        raise ValueError(
+            f"{file_name}: expected {expected}, but the file is empty or not an image of format "
+            f"{' or '.join(formats)}. Restore it from the dataset's archive, or convert it."
+        ) from None
+    except _DECODER_ERRORS as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise _unreadable(file_name, expected, error) from error
+        raise ValueError(
+            f"{file_name}: expected {expected}, but it can't be decoded ({error}). The file is "
+            "damaged; restore it from the dataset's archive."
+        ) from error
+
+
+def _check_regular(file_name: str | PathLike, expected: str) -> None:
+    """A pipe would be waited for without end, and a device may do anything."""
+    try:
+        mode = os.stat(file_name).st_mode
+    except FileNotFoundError:
+        raise FileNotFoundError(
+            f"{file_name}: expected {expected}, but there is no such file. "
+            "Is the dataset complete? datasets/README.md shows its layout."
+        ) from None
+    except OSError as error:
+        raise _unreadable(file_name, expected, error) from error
+    except ValueError as error:
+        raise ValueError(f"{file_name!r}: expected {expected}, but this is no path.") from error
+    if not stat.S_ISREG(mode):
+        kind = _KINDS.get(stat.S_IFMT(mode), "no regular file")
+        raise ValueError(
+            f"{file_name}: expected {expected}, but this is {kind}. Only regular files are read."
+        )
+
+
+def _unreadable(file_name: str | PathLike, expected: str, error: OSError) -> OSError:
+    """The system's error (no permission, a loop of links, a broken disk) with the file's name."""
+    return OSError(
+        error.errno,
+        f"{file_name}: expected {expected}, but it can't be read ({error.strerror}).",
+    )
