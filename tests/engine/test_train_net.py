@@ -13,49 +13,21 @@ from pathlib import Path
 import golden_cases
 import pytest
 import torch
-from tiny_dataset import write_vspw_tree
+from tiny_training import CONFIG, TINY, tiny_environment, write_tiny_vspw
 
 ROOT = Path(__file__).parents[2]
-TINY = [
-    *("MODEL.MIT.NAME", "mit_tiny", "MODEL.WEIGHTS", "", "MODEL.SEM_SEG_HEAD.CONVS_DIM", "16"),
-    *("MODEL.CFFM.DEPTH", "1", "MODEL.CFFM.NUM_HEADS", "4", "SOLVER.MAX_ITER", "20"),
-    *(
-        "SOLVER.IMS_PER_BATCH",
-        "2",
-        "DATALOADER.NUM_WORKERS",
-        "0",
-        "INPUT.CLIP.FIT_SIZE",
-        "(64, 48)",
-    ),
-    *("INPUT.CROP.SIZE", "[32, 32]", "INPUT.CLIP.TEST_SIZE_DIVISIBILITY", "16"),
-]
 
 
 @pytest.fixture(scope="module")
 def datasets(tmp_path_factory):
-    """$DETECTRON2_DATASETS with a tiny dataset in VSPW's place."""
-    folder = tmp_path_factory.mktemp("datasets")
-    videos = {
-        "train": {"t0": 12, "t1": 11},
-        "val": {"v0": 18, "v1": 2, "v2": 20},
-        "test": {"v0": 18},
-    }
-    write_vspw_tree(folder / "vspw" / "VSPW_480p", videos)
-    return folder
+    return write_tiny_vspw(tmp_path_factory.mktemp("datasets"))
 
 
 def start(datasets, *arguments, launcher=(), **variables):
     """tools/train_net.py as a process, maybe started by a launcher."""
-    environment = {
-        **os.environ,
-        "DETECTRON2_DATASETS": str(datasets),
-        "CUDA_VISIBLE_DEVICES": "",
-        "OMP_NUM_THREADS": "1",
-        **variables,
-    }
     return subprocess.Popen(
         [sys.executable, *launcher, "tools/train_net.py", *map(str, arguments)],
-        env=environment,
+        env=tiny_environment(datasets) | variables,
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -73,9 +45,6 @@ def finish(process, check=True):
 
 def train_net(datasets, *arguments, check=True):
     return finish(start(datasets, *arguments), check)
-
-
-CONFIG = ("--config-file", "configs/vspw/cffm_mit_b0.yaml")
 
 
 @pytest.fixture(scope="module")
