@@ -19,7 +19,7 @@ from ..data import LabelMapping, offline_clip, read_mask, save_label_map
 from ..data.datasets.path_format import PathFormat
 from ..data.datasets.records import FRAME_SUFFIXES, natural_order
 from ..data.datasets.video_folder import find_videos
-from ..data.datasets.video_folder_arguments import check_arguments
+from ..data.datasets.video_folder_arguments import MOST_CLASSES, check_arguments
 from ..files import whole_file, write_text
 from ..inference import dataset_classes
 from ..libraries import import_library
@@ -102,6 +102,11 @@ class PseudoLabelFolder:
             ValueError: an argument is not what it should be.
         """
         classes = dataset_classes(cfg)
+        if len(classes) > MOST_CLASSES:
+            raise ValueError(
+                f"The model has {len(classes)} classes (MODEL.SEM_SEG_HEAD.NUM_CLASSES), and a PNG "
+                f"of 8 bits holds {MOST_CLASSES} at most beside void"
+            )
         mappings = (
             MetadataCatalog.get(name).get("label_mapping")
             for name in cfg.DATASETS.TRAIN

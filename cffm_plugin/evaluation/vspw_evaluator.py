@@ -95,6 +95,7 @@ class VSPWEvaluator(DatasetEvaluator):
             ValueError: a record lacks a key; logits or mask have the wrong size; the mask is not an
                 index mask.
             FileNotFoundError: there is no such mask file.
+            FloatingPointError: logits are NaN or infinite.
         """
         for record, output in zip(inputs, outputs, strict=True):
             video = self._video_of(record)
@@ -217,7 +218,13 @@ class VSPWEvaluator(DatasetEvaluator):
                 f"{_frame_name(record)}: expected logits (K, H, W) with K = {self._num_classes}, "
                 f"the classes of {self._dataset_name!r}, but the model gave {tuple(logits.shape)}"
             )
-        return logits.argmax(dim=0).to(torch.uint8).cpu().numpy()
+        largest, labels = logits.max(dim=0)  # NaN is the largest
+        if not bool(largest.isfinite().all()):
+            raise FloatingPointError(
+                f"{_frame_name(record)}: logits are NaN or infinite. Look at the weights "
+                "(MODEL.WEIGHTS) and at this file; of models in mixed precision, at its range"
+            )
+        return labels.to(torch.uint8).cpu().numpy()
 
     def _score(self, record: Mapping[str, Any], video: VideoScorer, prediction: np.ndarray) -> None:
         truth = self._read_truth(record)

@@ -42,6 +42,10 @@ class CoarseLogits:
         height, width = self.embedding_size
         return height * self.stride, width * self.stride
 
+    def is_finite(self) -> bool:
+        """Whether no logit is NaN or infinite."""
+        return all_finite(self.values)
+
     def full_resolution(self) -> Tensor:
         """Logits (K, height, width)."""
         logits = resize(self.values[None], self.embedding_size)
@@ -108,6 +112,15 @@ class Resizing:
     matrix: Tensor
     reach: int
     stripes: list[tuple[slice, slice]]
+
+
+def all_finite(*tensors: Tensor) -> bool:
+    """Whether no value is NaN or infinite: one pass over each, and one answer of the device."""
+    # Anything that is not finite makes the sum so. A sum may also overflow by itself.
+    sums = torch.stack([tensor.sum(dtype=torch.float32) for tensor in tensors])
+    if bool(sums.isfinite().all()):
+        return True
+    return all(bool(tensor.isfinite().all()) for tensor in tensors)
 
 
 def band_bytes(device: torch.device) -> int:

@@ -16,7 +16,7 @@ from .vspw_classes import voc_colors
 DEFAULT_FRAMES = "{video}/frames/{frame}"
 DEFAULT_MASKS = "{video}/masks/{frame}"
 
-_MOST_CLASSES = 255  # what 8 bits hold beside void
+MOST_CLASSES = 255  # what 8 bits hold beside void
 
 
 @dataclass(frozen=True)
@@ -87,8 +87,8 @@ def _folder(value: Any) -> Path:
 
 def _class_names(value: Any) -> tuple[str, ...]:
     _require(
-        _is_list_of(str, value) and 1 <= len(value) <= _MOST_CLASSES,
-        f"a list of 1 to {_MOST_CLASSES} names (in quotes where YAML reads something else, such as "
+        _is_list_of(str, value) and 1 <= len(value) <= MOST_CLASSES,
+        f"a list of 1 to {MOST_CLASSES} names (in quotes where YAML reads something else, such as "
         "yes)",
         value,
     )
