@@ -27,7 +27,7 @@ MAY_IMPORT = {
     "experiments": set(),
 }
 NOT_IN_CORE = {"detectron2", "fvcore", "timm", "torchvision", "cv2", "numpy"}
-FILES_FOR_ALL = {"config", "files", "foreign_parts", "libraries", "needs_detectron2"}
+FILES_FOR_ALL = {"config", "files", "foreign_parts", "libraries", "needs_detectron2", "stopping"}
 
 
 def imports_of(file):

@@ -14,6 +14,7 @@ from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils import comm
 
 from cffm_plugin.data import LabelMapping, read_mask, save_label_map
+from cffm_plugin.files import whole_file
 
 from .results import log_scores, write_json
 from .scoring import DatasetScores, Tally, VideoScorer
@@ -262,7 +263,8 @@ class VSPWEvaluator(DatasetEvaluator):
         folder = self._submission_dir / record["video_id"]
         folder.mkdir(parents=True, exist_ok=True)
         file = folder / f"{Path(record['file_name']).stem}.png"
-        save_label_map(file, prediction, self._colors)
+        with whole_file(file, durable=False) as partial:
+            save_label_map(partial, prediction, self._colors)
 
 
 def _cut_short(video: VideoScorer) -> str:
