@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs streams, training and evaluation for long, and says whether memory or open files grow.
 
-    python tools/soak.py                    # about half an hour on two cores
+    python tools/soak.py                    # six minutes on two cores; --times 10 an hour
     python tools/soak.py --quick            # seconds: that it works, not that nothing grows
 
 A tiny model on generated data. Resident memory of this process and of its workers, and open file
@@ -27,7 +27,7 @@ def main() -> int:
     limits = Limits(args.max_growth, args.max_descriptors, args.noise, args.warmup)
     rows = []
     for name in args.runs:
-        length = (QUICK if args.quick else LENGTHS)[name]
+        length = args.times * (QUICK if args.quick else LENGTHS)[name]
         start = time.monotonic()
         with soak_config(args.device) as cfg:
             samples = SOAKS[name](cfg, length)
@@ -44,6 +44,7 @@ def parse_args() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--quick", action="store_true", help="a small run")
+    parser.add_argument("--times", type=int, default=1, metavar="N", help="so much longer")
     parser.add_argument("--runs", nargs="+", choices=SOAKS, default=list(SOAKS))
     parser.add_argument("--device", default="cpu", help="(%(default)s)")
     parser.add_argument(

@@ -64,11 +64,19 @@ class Limits:
 
 @dataclass(frozen=True)
 class Growth:
-    """How one thing grew per 1000 steps, what it was at last, and whether that is flat."""
+    """How one thing grew.
+
+    Attributes:
+        run, what: which run, and a field of ``Sample``.
+        per_1000: growth per 1000 steps or frames; MiB or files.
+        first, last: what it was after the warm-up and at the end.
+        is_flat: it is within the limits.
+    """
 
     run: str
     what: str
     per_1000: float
+    first: float
     last: float
     is_flat: bool
 
@@ -109,7 +117,7 @@ def growth(run: str, samples: list[Sample], limits: Limits) -> list[Growth]:
         )
         steps = points[-1][0] - points[0][0]
         is_flat = slope <= limit or slope * steps / 1000 <= noise
-        rows.append(Growth(run, what, slope, points[-1][1], is_flat))
+        rows.append(Growth(run, what, slope, points[0][1], points[-1][1], is_flat))
     return rows
 
 
@@ -118,12 +126,12 @@ def table_of(rows: list[Growth]) -> str:
     units = {"main": "MiB", "workers": "MiB", "descriptors": "open files"}
     cells = [
         (
-            *(row.run, row.what, f"{row.last:.0f} {units[row.what]}", f"{row.per_1000:+.3f}"),
-            "flat" if row.is_flat else "GROWS",
+            *(row.run, f"{row.what}, {units[row.what]}", f"{row.first:.1f}", f"{row.last:.1f}"),
+            *(f"{row.per_1000:+.3f}", "flat" if row.is_flat else "GROWS"),
         )
         for row in rows
     ]
-    header = ("run", "what", "at the end", "per 1000", "verdict")
+    header = ("run", "what", "after the warm-up", "at the end", "per 1000", "verdict")
     return tabulate(cells, header, "pipe", disable_numparse=True)
 
 

@@ -168,7 +168,8 @@ class PseudoLabelFolder:
 
     def write(self, mask_file: str, values: np.ndarray) -> None:
         """Write the PNG of a frame, (H, W) uint8, whole or not at all."""
-        with whole_file(Path(mask_file)) as partial:
+        # After a power cut, ``count_values`` finds what did not reach the disk.
+        with whole_file(Path(mask_file), durable=False) as partial:
             save_label_map(partial, values, self._palette)
 
     def write_yaml(self, videos: Sequence[str]) -> None:

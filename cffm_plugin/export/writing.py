@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch.export import Dim, ExportedProgram
 
+from ..files import whole_file, write_text
 from ..modeling import CFFMSegmentor
 from .graphs import StreamGraph, stream_graphs
 from .manifest import MANIFEST_FILE, StreamSpec, make_manifest
@@ -50,6 +51,7 @@ def export_stream(
     Raises:
         ValueError: an unknown format, a size below 1 or an opset below 18; ``spec`` does not fit
             the model.
+        OSError: a file can't be written.
     """
     unknown = set(formats) - set(FORMATS)
     if unknown or not formats:
@@ -61,20 +63,20 @@ def export_stream(
     _check_spec(spec, model)
     graphs, logits = stream_graphs(model, size, full_resolution=full_resolution)
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     files: dict[str, dict[str, str]] = {}
     for name, graph in graphs.items():
         program = export_graph(graph)
         files[name] = {format: name + SUFFIXES[format] for format in formats}
         for format, file in files[name].items():
-            if format == "onnx":
-                _write_onnx(program, graph, folder / file, opset)
-            else:
-                torch.export.save(program, folder / file)
+            with whole_file(folder / file) as partial:
+                if format == "onnx":
+                    _write_onnx(program, graph, partial, opset)
+                else:
+                    torch.export.save(program, partial)
             logger.info("Wrote %s (%.1f MB)", folder / file, (folder / file).stat().st_size / 1e6)
     path = folder / MANIFEST_FILE
     manifest = make_manifest(spec, graphs, logits, files)
-    path.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(manifest, indent=1) + "\n")
     return path
 
 

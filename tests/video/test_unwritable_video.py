@@ -1,14 +1,13 @@
 """Videos and pictures that can't be written: an error that says so, and what was there stays."""
 
 import os
-import resource
-from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
 import pytest
 import torch
+from full_disk import files_at_most
 
 from cffm_plugin.video.reading import SourceFrame, VideoFile
 from cffm_plugin.video.video_demo import VideoDemo
@@ -18,17 +17,6 @@ av = pytest.importorskip("av")
 
 RATE = Fraction(25)
 FRAME = SourceFrame("0", np.empty(0), 0.0)
-
-
-@contextmanager
-def files_at_most(size):
-    """As on a full disk, no file grows beyond a size: the system says "File too large"."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def noise(index, size=(96, 128)):
