@@ -97,16 +97,30 @@ def export_graph(graph: StreamGraph) -> ExportedProgram:
 
 
 def load_programs(folder: str | os.PathLike) -> dict[str, Program]:
-    """The graphs of a folder, of torch.export: graph -> ``run(inputs, output_names)``."""
-    manifest = json.loads((Path(folder) / MANIFEST_FILE).read_text(encoding="utf-8"))
-    return {
-        name: _as_program(Path(folder) / graph["files"]["torch_export"])
-        for name, graph in manifest["graphs"].items()
+    """The graphs of a folder, of torch.export: graph -> ``run(inputs, output_names)``.
+
+    Loading them can run code that they hold: take them from people that you trust alone. ONNX
+    files hold none.
+
+    Raises:
+        ValueError: stream.json or a graph is damaged, or a graph's name leads out of the folder.
+        FileNotFoundError: one is not there.
+    """
+    from .onnx_runner import graph_file, read_manifest  # needs OpenCV
+
+    manifest = read_manifest(Path(folder))
+    files = {
+        name: graph_file(Path(folder), manifest, name, "torch_export")
+        for name in manifest["graphs"]
     }
+    return {name: _as_program(file) for name, file in files.items()}
 
 
 def _as_program(file: Path) -> Program:
-    module = torch.export.load(file).module()
+    try:
+        module = torch.export.load(file).module()
+    except Exception as error:  # torch raises many kinds for files that are not its own
+        raise ValueError(f"{file}: torch.export can't load it: {error}") from error
 
     @torch.no_grad()
     def run(inputs: dict[str, np.ndarray], output_names: Iterable[str]) -> dict[str, np.ndarray]:
