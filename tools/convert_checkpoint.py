@@ -73,8 +73,9 @@ def main() -> None:
         print(f"Nothing written (--check); {complete}")
         return
     try:
-        with whole_file(args.output) as partial:
-            torch.save({"model": conversion.weights, **info}, partial)
+        # To an open file: of a path, torch forgets the system's error.
+        with whole_file(args.output) as partial, partial.open("wb") as file:
+            torch.save({"model": conversion.weights, **info}, file)
     except OSError as error:
         sys.exit(str(error))
     print(f"Written to {args.output}, {complete}")

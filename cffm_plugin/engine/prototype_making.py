@@ -157,5 +157,6 @@ def _settings(cfg: CfgNode) -> dict[str, Any]:
 
 def write_prototypes(path: Path, centers: np.ndarray) -> None:
     """(P, C) float32 into a file."""
-    with whole_file(path) as partial:
-        torch.save(torch.from_numpy(centers), partial)
+    # To an open file: of a path, torch forgets the system's error.
+    with whole_file(path) as partial, partial.open("wb") as file:
+        torch.save(torch.from_numpy(centers), file)

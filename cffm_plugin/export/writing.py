@@ -1,5 +1,6 @@
 """Writing a model's graphs, and reading those of torch.export."""
 
+import io
 import json
 import logging
 import os
@@ -72,7 +73,10 @@ def export_stream(
                 if format == "onnx":
                     _write_onnx(program, graph, partial, opset)
                 else:
-                    torch.export.save(program, partial)
+                    # In memory first: where a file can't be written, torch ends the process.
+                    buffer = io.BytesIO()
+                    torch.export.save(program, buffer)
+                    partial.write_bytes(buffer.getbuffer())
             logger.info("Wrote %s (%.1f MB)", folder / file, (folder / file).stat().st_size / 1e6)
     path = folder / MANIFEST_FILE
     manifest = make_manifest(spec, graphs, logits, files)
