@@ -8,7 +8,7 @@ from detectron2.config import CfgNode, configurable
 from torch import Tensor, nn
 
 from ..data import inference_clip
-from ..modeling import CFFMSegmentor
+from ..modeling import CFFMSegmentor, all_finite
 from .finite import name_of_frame, not_finite
 from .smoothing import check_smoothing, smooth
 from .streaming import StreamingSegmentor, needed_later, stream_options
@@ -86,7 +86,7 @@ class LabelMapPredictor(nn.Module):
     def _predict_clip(self, item: dict[str, Any]) -> Tensor:
         with self.stream.precision():
             prediction = self.model.coarse_output(item)
-        if not prediction.is_finite():
+        if not all_finite(*prediction.parts()):
             image, prototypes = item["image"], item.get("prototypes")
             frames = [image] if isinstance(image, Tensor) else image
             autocast = self.stream.autocast

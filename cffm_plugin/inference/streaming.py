@@ -26,6 +26,7 @@ from ..modeling import (
     CoarseLogits,
     CoarseOutput,
     EncodedFrames,
+    all_finite,
     check_agreement,
     training_side,
 )
@@ -271,18 +272,24 @@ class StreamingSegmentor:
             logits = self.model.classify(encoded)
         after = self._with_frame(streams, encoded)
         coarse = self.model.coarse(logits, encoded, [given.output_size for given in inputs])
-        for given, stream, prediction in zip(inputs, streams, coarse):
-            if not prediction.is_finite():
-                raise not_finite(
-                    f"Stream {given.key}, frame {stream.index} (counted from 0)",
-                    self.model,
-                    [given.image],
-                    given.item.get("prototypes"),
-                    self.autocast,
-                )
+        if not all_finite(*[part for prediction in coarse for part in prediction.parts()]):
+            raise self._not_finite(inputs, streams, coarse)
         if self.smoothing:
             return [self._smooth(c, stream) for c, stream in zip(coarse, after)]
         return list(zip(coarse, after))
+
+    def _not_finite(
+        self, inputs: list[_Input], streams: list[_Stream], coarse: list[CoarseOutput]
+    ) -> FloatingPointError:
+        """The error of the first stream whose prediction is not finite."""
+        given, stream = next(
+            (given, stream)
+            for given, stream, prediction in zip(inputs, streams, coarse)
+            if not all_finite(*prediction.parts())
+        )
+        where = f"Stream {given.key}, frame {stream.index} (counted from 0)"
+        prototypes = given.item.get("prototypes")
+        return not_finite(where, self.model, [given.image], prototypes, self.autocast)
 
     def _smooth(self, coarse: CoarseOutput, stream: _Stream) -> tuple[CoarseLogits, _Stream]:
         at_stride = coarse.at_stride()

@@ -13,7 +13,7 @@ from detectron2.modeling.postprocessing import sem_seg_postprocess
 from torch import Tensor
 
 from .encoded import EncodedFrames, size_of
-from .label_maps import CoarseLogits, all_finite, resize
+from .label_maps import CoarseLogits, resize
 
 _LEAST = torch.finfo(torch.float32).tiny  # so that no logarithm is infinite
 
@@ -94,9 +94,9 @@ class CoarseMasks:
     output_size: tuple[int, int]
     resize_first: bool = False
 
-    def is_finite(self) -> bool:
-        """Whether no mask's logit and no class's probability is NaN or infinite."""
-        return all_finite(self.masks, self.classes)
+    def parts(self) -> tuple[Tensor, ...]:
+        """The tensors that everything else is made of."""
+        return self.masks, self.classes
 
     def full_resolution(self) -> Tensor:
         """The semantic map: the scores (K, height, width) of the classes, not normalised."""
