@@ -32,7 +32,7 @@ def not_finite(
         autocast: the mixed precision, if it computed in one.
     """
     cause = _cause(model, frames, prototypes, autocast)
-    return FloatingPointError(f"{where}: the prediction is NaN or infinite. {cause}")
+    return FloatingPointError(f"{where}: what the model makes of it is NaN or infinite. {cause}")
 
 
 def _cause(
