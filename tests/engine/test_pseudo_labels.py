@@ -145,6 +145,12 @@ def test_a_killed_run_goes_on_to_the_same_files(label, prepare, trained, tmp_pat
     assert all(file.stat().st_mtime_ns == done[file] for file in others)
 
 
+def test_more_classes_than_8_bits_hold_beside_void_are_an_error(cfg, tmp_path):
+    cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES = 256
+    with pytest.raises(ValueError, match="256 classes .*NUM_CLASSES.* 255 at most"):
+        PseudoLabelFolder.of_config(cfg, tmp_path / "out", tmp_path, name="pseudo")
+
+
 def test_at_sigterm_the_tools_processes_end_and_leave_whole_pngs(trained, tiny_vspw, tmp_path):
     (tmp_path / "config.yaml").write_text(trained.dump())
     masks = tmp_path / "labels" / "masks"

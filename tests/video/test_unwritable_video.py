@@ -9,6 +9,7 @@ import pytest
 import torch
 from full_disk import files_at_most
 
+from cffm_plugin.data import read_mask
 from cffm_plugin.video.reading import SourceFrame, VideoFile
 from cffm_plugin.video.video_demo import VideoDemo
 from cffm_plugin.video.writing import LabelMapFolder, PictureFolder, VideoWriter
@@ -91,3 +92,9 @@ def test_a_demo_whose_disk_fills_up_says_which_file(tmp_path):
     with files_at_most(40_000), told:
         demo.run(Source(), VideoWriter(tmp_path / "out.mp4", RATE))
     assert os.listdir(tmp_path) == []
+
+
+def test_a_png_of_256_classes_holds_every_one_of_them(tmp_path):
+    every = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    LabelMapFolder(tmp_path, [(k, 0, 255 - k) for k in range(256)]).write(FRAME, every)
+    assert np.array_equal(read_mask(tmp_path / "0.png"), every)
