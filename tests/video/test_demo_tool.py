@@ -485,7 +485,8 @@ def test_a_model_that_gives_nan_ends_in_one_line_and_the_frames_before_stay(
         error = demo("--input", frames, "--output", tmp_path / "out.mp4")
     finally:
         hook.remove()
-    assert "frame 4 (counted from 0): what the model makes of it is NaN" in error and "\n" not in error
+    assert "frame 4 (counted from 0): what the model makes of it is NaN" in error
+    assert "\n" not in error
     assert len(decoded(tmp_path / "out.mp4")[1]) == 4
 
 
