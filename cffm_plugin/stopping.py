@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+_NAMES = ("SIGTERM", "SIGUSR1")
+STOP_SIGNALS = tuple(s for s in signal.Signals if s.name in _NAMES)  # Windows has no SIGUSR1
 
 _Handler = Callable[[int, Any], Any]
 
