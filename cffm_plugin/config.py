@@ -253,6 +253,9 @@ def _add_engine_keys(cfg: CfgNode) -> None:
     # The share of the past in every frame's class probabilities, averaged over a stream: 0 for
     # none, below 1. It makes any model's video steadier, and blurs what moves.
     cfg.TEST.SMOOTHING = 0.0
+    # Videos that a StreamingSegmentor takes at a time: one more is an error, so that streams that
+    # nobody resets can't fill the memory.
+    cfg.TEST.MAX_STREAMS = 256
 
     # Prediction PNGs with the dataset's palette, and raw class indices, under
     # <output>/inference/result_submission/<video>/<frame>.png.

@@ -12,12 +12,18 @@ _LONGEST_NAME = 200  # of 255 bytes: what is hidden has a longer one
 
 
 @contextmanager
-def whole_file(path: str | os.PathLike) -> Iterator[Path]:
+def whole_file(path: str | os.PathLike, *, durable: bool = True) -> Iterator[Path]:
     """Write a file whole or not at all, also when the process is killed or the machine stops.
 
     Gives a hidden path beside it, of the same suffix, to write to. At the end what was written is
     brought to the disk and becomes ``path`` in one step: until then a file that was there is as it
     was. A killed process leaves the hidden file behind, for ``remove_leftovers``.
+
+    Args:
+        path: the file.
+        durable: wait for the disk. Without, a file is still whole when the process is killed, but
+            not for certain after a power cut: for the many small files of a run that can make them
+            again.
 
     Raises:
         OSError: it can't be written. The message says the path and how much space is free.
@@ -30,9 +36,11 @@ def whole_file(path: str | os.PathLike) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield partial
-        _bring_to_disk(partial)
+        if durable:
+            _bring_to_disk(partial)
         os.replace(partial, path)
-        _bring_to_disk(path.parent)
+        if durable:
+            _bring_to_disk(path.parent)
     except Exception as error:
         cause = _error_of_disk(error, [partial, path, *path.parents])
         if cause is None:

@@ -34,6 +34,7 @@ FILES_FOR_ALL = {
     "foreign_parts",
     "libraries",
     "needs_detectron2",
+    "stopping",
 }
 
 

@@ -51,6 +51,21 @@ def test_a_full_disk_is_told_with_path_and_free_space_and_the_old_file_stays(tmp
     assert torch.load(tmp_path / "a.pth") == [1]
 
 
+def test_files_that_need_not_outlive_a_power_cut_are_whole_and_do_not_wait(tmp_path, monkeypatch):
+    waited = []
+    monkeypatch.setattr(os, "fsync", waited.append)
+    with whole_file(tmp_path / "a.txt", durable=False) as partial:
+        partial.write_text("one")
+        assert os.listdir(tmp_path) == [partial.name]
+    with pytest.raises(ZeroDivisionError), whole_file(tmp_path / "a.txt", durable=False) as partial:
+        partial.write_text("tw")
+        raise ZeroDivisionError
+    assert os.listdir(tmp_path) == ["a.txt"] and (tmp_path / "a.txt").read_text() == "one"
+    assert waited == []
+    write_text(tmp_path / "a.txt", "two")
+    assert len(waited) == 2  # the file, and its name in the folder
+
+
 def test_a_place_where_no_file_can_be_is_told_with_its_path(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match="file/a.txt could not be written"):

@@ -14,6 +14,7 @@ a step is. --peer adds SegFormer of the library transformers in the same size, i
 import argparse
 import json
 import platform
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,8 @@ from cffm_plugin.benchmark.data_modes import (
 )
 from cffm_plugin.config import load_config
 from cffm_plugin.engine import complete_config
+from cffm_plugin.files import write_text
+from cffm_plugin.stopping import stops_raised
 
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -62,8 +65,7 @@ def main() -> None:
     print(json.dumps(result["machine"]))
     print(tables_of(result))
     if args.json:
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(json.dumps(result, indent=1) + "\n")
+        write_text(args.json, json.dumps(result, indent=1) + "\n")
 
 
 def measure_data(args: argparse.Namespace, benchmark: Benchmark) -> dict[str, Any]:
@@ -109,4 +111,8 @@ def parse_arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        with stops_raised():
+            main()
+    except OSError as error:
+        sys.exit(str(error))

@@ -41,6 +41,7 @@ from cffm_plugin.doctor import (
     check_dataset,
     write_corrected_masks,
 )
+from cffm_plugin.files import write_text
 
 SHOWN = 3  # findings of each kind
 
@@ -117,8 +118,8 @@ def main() -> int:
                 report = check_dataset(splits, root=root, **options)
         print_report(report)
         if args.json is not None:
-            args.json.parent.mkdir(parents=True, exist_ok=True)
-            args.json.write_text(json.dumps(report.as_dict(), indent=1, allow_nan=False) + "\n")
+            text = json.dumps(report.as_dict(), indent=1, allow_nan=False)
+            write_text(args.json, text + "\n")
         if args.fix is not None:
             written, left = write_corrected_masks(report, args.fix, **reading)
             print_corrections(report, args.fix, written, left)

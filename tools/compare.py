@@ -19,6 +19,8 @@ import sys
 from pathlib import Path
 
 from cffm_plugin.experiments import Comparison, Run, RunResult, read_results, run_all
+from cffm_plugin.files import write_text
+from cffm_plugin.stopping import stops_raised
 
 TRAIN_NET = Path(__file__).resolve().parent / "train_net.py"
 
@@ -54,10 +56,9 @@ def main() -> None:
         sys.exit("\nStopped. The same command goes on from here.")
     if results:
         comparison = Comparison(models, args.seeds, results)
-        (args.output / "comparison.md").write_text(comparison.markdown())
-        (args.output / "comparison.json").write_text(
-            json.dumps(comparison.as_json(), indent=1) + "\n"
-        )
+        write_text(args.output / "comparison.md", comparison.markdown())
+        as_json = json.dumps(comparison.as_json(), indent=1)
+        write_text(args.output / "comparison.json", as_json + "\n")
         print(f"\n{comparison.markdown()}\n{args.output / 'comparison.md'}")
         print(args.output / "comparison.json")
     if failed:
@@ -138,4 +139,8 @@ def read_all(
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        with stops_raised("The same command goes on from here."):
+            main()
+    except OSError as error:
+        sys.exit(str(error))

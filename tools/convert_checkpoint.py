@@ -34,6 +34,8 @@ from cffm_plugin.checkpoint import (
     verify_complete,
 )
 from cffm_plugin.config import load_config
+from cffm_plugin.files import whole_file
+from cffm_plugin.stopping import stops_raised
 
 ROOT = Path(__file__).parents[1]
 
@@ -70,8 +72,12 @@ def main() -> None:
     if args.check:
         print(f"Nothing written (--check); {complete}")
         return
-    args.output.parent.mkdir(parents=True, exist_ok=True)
-    torch.save({"model": conversion.weights, **info}, args.output)
+    try:
+        # To an open file: of a path, torch forgets the system's error.
+        with whole_file(args.output) as partial, partial.open("wb") as file:
+            torch.save({"model": conversion.weights, **info}, file)
+    except OSError as error:
+        sys.exit(str(error))
     print(f"Written to {args.output}, {complete}")
 
 
@@ -168,4 +174,5 @@ def config_hint(sizes: Sizes, num_classes: int | None) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    with stops_raised():
+        main()

@@ -5,11 +5,11 @@
         --output segmented.mp4 --opts MODEL.WEIGHTS cffm_mit_b1.pth
 
 Videos are written as H.264, in the input's size (odd sides are padded by a pixel) with a legend
-beside it, at its frame rate; frames that come at irregular times keep them. Ctrl-C leaves a
-playable file with the frames so far.
+beside it, at its frame rate; frames that come at irregular times keep them. Ctrl-C, SIGTERM and
+SIGUSR1 leave a playable file with the frames so far; what was there before stays until then.
 
 Exit codes: 0 done; 1 an error, or of several videos one failed; 2 an input was incomplete (what
-came of it is written), or the arguments are wrong; 130 Ctrl-C.
+came of it is written), or the arguments are wrong; 130 Ctrl-C; 143 SIGTERM; 138 SIGUSR1.
 """
 
 import argparse
@@ -23,6 +23,7 @@ from cffm_plugin.checkpoint import load_stored_config
 from cffm_plugin.config import load_config
 from cffm_plugin.engine import complete_config
 from cffm_plugin.inference import dataset_classes
+from cffm_plugin.stopping import stops_raised
 from cffm_plugin.video.decoding import IncompleteVideoError
 from cffm_plugin.video.jobs import VideoJob, check_overwrites, plan_jobs
 from cffm_plugin.video.painting import Legend
@@ -217,20 +218,20 @@ def run_jobs(
     for job in jobs:
         where = " and ".join(path for path in (job.output, job.masks) if path) or "the window"
         try:
-            num_frames, interrupted = demo.run(*(opened or open_job(args, job, classes)))
+            num_frames, stopped_by = demo.run(*(opened or open_job(args, job, classes)))
         except IncompleteVideoError as error:
             complaints.append(f"{error} What came is in {where}.")
             code = code or INCOMPLETE
-        except (ValueError, OSError) as error:
+        except (ValueError, OSError, FloatingPointError) as error:
             if len(jobs) == 1:
                 raise
             complaints.append(str(error))
             code = 1
         else:
-            done = "Interrupted after" if interrupted else "Done:"
+            done = "Interrupted after" if stopped_by else "Done:"
             print(f"{done} {num_frames} frames in {where}", file=sys.stderr)
-            if interrupted:
-                code = INTERRUPTED
+            if stopped_by:
+                code = 128 + stopped_by
                 break
     for complaint in complaints:
         print(complaint, file=sys.stderr)
@@ -272,9 +273,10 @@ def main(args: argparse.Namespace) -> int:
 
 if __name__ == "__main__":
     try:
-        sys.exit(main(parse_args()))
+        with stops_raised():
+            sys.exit(main(parse_args()))
     except KeyboardInterrupt:
         print("Interrupted", file=sys.stderr)
         sys.exit(INTERRUPTED)
-    except (KeyError, ValueError, OSError, ImportError) as error:
+    except (KeyError, ValueError, OSError, ImportError, FloatingPointError) as error:
         sys.exit(str(error.args[0] if isinstance(error, KeyError) else error))

@@ -29,6 +29,7 @@ from cffm_plugin.evaluation.results import (
     summary_table,
     write_json,
 )
+from cffm_plugin.stopping import stops_raised
 
 
 def parse_args() -> argparse.Namespace:
@@ -114,4 +115,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with stops_raised():
+        main()

@@ -27,6 +27,7 @@ from cffm_plugin.export import (
 )
 from cffm_plugin.export.onnx_runner import Stream, load_graphs, read_manifest
 from cffm_plugin.inference import StreamingSegmentor
+from cffm_plugin.stopping import stops_raised
 
 TOLERANCE = 1e-3
 
@@ -55,7 +56,7 @@ def main() -> None:
             opset=args.opset,
             full_resolution=args.full_resolution,
         )
-    except (KeyError, ValueError, FileNotFoundError) as error:
+    except (KeyError, ValueError, OSError) as error:
         sys.exit(str(error.args[0] if isinstance(error, KeyError) else error))
     print(f"Written to {manifest.parent}: {', '.join(file.name for file in files_of(manifest))}")
     if args.check and not check(segmentor, args):
@@ -117,4 +118,5 @@ def parse_args() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    main()
+    with stops_raised():
+        main()

@@ -14,14 +14,17 @@ from detectron2.engine import default_argument_parser
 
 from cffm_plugin.engine import launch_job, setup
 from cffm_plugin.engine.prototype_making import make_prototypes
+from cffm_plugin.stopping import stops_raised
 
 
 def main(args: argparse.Namespace) -> None:
-    make_prototypes(setup(args), args.datasets, args.output)
+    with stops_raised():  # a process of its own, where there are several
+        make_prototypes(setup(args), args.datasets, args.output)
 
 
 if __name__ == "__main__":
     parser = default_argument_parser(epilog=__doc__)
     parser.add_argument("--datasets", nargs="+", required=True, help="registered names")
     parser.add_argument("--output", required=True, help="the folder to write")
-    launch_job(main, parser.parse_args())
+    with stops_raised("The same command goes on from here."):
+        launch_job(main, parser.parse_args())

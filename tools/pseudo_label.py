@@ -29,6 +29,7 @@ from cffm_plugin.engine.pseudo_labels import (
     prepare_pseudo_labels,
     training_command,
 )
+from cffm_plugin.stopping import stops_raised
 
 
 def parse_args() -> argparse.Namespace:
@@ -89,7 +90,8 @@ def label(args: argparse.Namespace, folder: PseudoLabelFolder) -> None:
     for name in ("fvcore", "cffm_plugin"):
         setup_logger(name=name, distributed_rank=comm.get_rank())
     cfg = read_config(args)
-    counts = make_pseudo_labels(cfg, folder, args.min_confidence)
+    with stops_raised():  # a process of its own, where there are several
+        counts = make_pseudo_labels(cfg, folder, args.min_confidence)
     if comm.is_main_process():
         print(f"\n{describe(folder, counts)}\n\nTo train a video segmentor on them:\n")
         print(f"{training_command(cfg, folder, args.config_file)}\n")
@@ -108,8 +110,9 @@ def main(args: argparse.Namespace) -> None:
 
 if __name__ == "__main__":
     try:
-        main(parse_args())
+        with stops_raised("The same command goes on from here."):
+            main(parse_args())
     except KeyboardInterrupt:
         sys.exit("\nStopped. The same command goes on from here.")
-    except (KeyError, ValueError, OSError, ImportError) as error:
+    except (KeyError, ValueError, OSError, ImportError, FloatingPointError) as error:
         sys.exit(str(error.args[0] if isinstance(error, KeyError) else error))

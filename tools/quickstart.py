@@ -27,6 +27,8 @@ from tabulate import tabulate
 import cffm_plugin.synthetic  # noqa: F401  (registers the dataset)
 from cffm_plugin.data import read_image, read_mask
 from cffm_plugin.experiments import Run, read_results, run_all
+from cffm_plugin.files import whole_file, write_text
+from cffm_plugin.stopping import stops_raised
 from cffm_plugin.video.painting import colorize, comparison_sheet
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -49,8 +51,9 @@ def main() -> None:
     if run_all(runs):
         sys.exit(1)
     metrics = {name: measure(run) for name, run in zip(row_titles(), runs[1:], strict=True)}
-    (output / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
-    preview(output).save(output / "preview.png")
+    write_text(output / "metrics.json", json.dumps(metrics, indent=1) + "\n")
+    with whole_file(output / "preview.png") as partial:
+        preview(output).save(partial)
     print(f"\n{table(metrics)}\n")
     print(f"{output / 'metrics.json'}\n{output / 'preview.png'}")
     print(f"Done in {time.perf_counter() - started:.0f} s")
@@ -178,4 +181,8 @@ def preview(output: Path):
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        with stops_raised():
+            main()
+    except OSError as error:
+        sys.exit(str(error))

@@ -47,7 +47,8 @@ class PrototypeFolder:
 
         Raises:
             FileNotFoundError: there are none for this video.
-            ValueError: a file is no tensor of prototypes, or none may be named after the video.
+            ValueError: a file is no tensor of prototypes, they are not finite, or none may be named
+                after the video.
         """
         if video_id in self._kept:
             self._kept.move_to_end(video_id)
@@ -95,4 +96,12 @@ def _read(file: Path) -> Tensor:
     if not isinstance(prototypes, Tensor) or prototypes.dim() != 2 or not len(prototypes):
         found = tuple(prototypes.shape) if isinstance(prototypes, Tensor) else type(prototypes)
         raise ValueError(f"{file}: expected prototypes, (P, C) or (1, P, C), got {found}")
-    return prototypes.float()
+    prototypes = prototypes.float()
+    if not bool(prototypes.isfinite().all()):
+        bad = int((~prototypes.isfinite()).any(dim=1).sum())
+        raise ValueError(
+            f"{file}: {bad} of {len(prototypes)} prototypes hold values that are NaN or infinite. "
+            "Delete it and make it again with tools/make_prototypes.py, from a model whose weights "
+            "are sound."
+        )
+    return prototypes

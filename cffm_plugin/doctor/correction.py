@@ -1,6 +1,5 @@
 """Writing corrected copies of masks into another folder, never into the dataset itself."""
 
-import os
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from io import BytesIO
@@ -13,6 +12,7 @@ from tqdm import tqdm
 
 from ..data import DEFAULT_MAX_MEGAPIXELS, IGNORE_LABEL, LabelMapping, path_below
 from ..data.image_files import read_mask_of_any_format
+from ..files import whole_file
 from .findings import Report
 
 
@@ -78,10 +78,8 @@ def _write_corrected(
     image.save(content, "PNG")
     path = path_below(folder, name)
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_name(f".{path.name}.part")
-        unfinished.write_bytes(content.getvalue())
-        os.replace(unfinished, path)
+        with whole_file(path, durable=False) as partial:
+            partial.write_bytes(content.getvalue())
     elif path.read_bytes() != content.getvalue():
         raise FileExistsError(
             f"{path} is there already and is not what would be written. Nothing is overwritten: "

@@ -19,6 +19,7 @@ from detectron2.utils import comm
 from torch import distributed
 
 from ..config import load_config
+from ..stopping import Stopped
 from .lost_processes import LostProcessError, ProcessWatch
 from .placement import Placement, local_url, placement_by_launcher, time_limits
 from .preemption import SIGNALS, STOPPED
@@ -40,7 +41,7 @@ def launch_job(job: Callable[..., Any], args: argparse.Namespace, *more: Any) ->
     Raises:
         ConnectionError: the processes do not all meet within DISTRIBUTED.TIMEOUT.
         LostProcessError: another process is gone, or failed.
-        SystemExit: with STOPPED, when training was asked to stop.
+        SystemExit: with STOPPED, when training was asked to stop; with 143 where another job was.
     """
     placement = placement_by_launcher(args)
     if placement is not None:
@@ -61,18 +62,23 @@ def launch_job(job: Callable[..., Any], args: argparse.Namespace, *more: Any) ->
         join=False,
     )
     try:
-        with _signals_passed_on():
+        with _signals_passed_on() as passed_on:
             while not context.join(**_time_to_leave(context)):
                 pass
     except torch.multiprocessing.ProcessExitedException as error:
         if error.exit_code == STOPPED:
             sys.exit(STOPPED)
+        for number in passed_on:
+            if error.exit_code in (-number, 128 + number):
+                raise Stopped(number) from None
         rank = args.machine_rank * args.num_gpus + error.error_index
         world_size = args.num_machines * args.num_gpus
         raise LostProcessError(
             f"Process {rank} of {world_size} (rank {rank}) is gone: {error}. "
             "It may have been killed for its memory. --resume goes on from the last checkpoint."
         ) from error
+    if signal.SIGINT in passed_on:  # torch's processes end at it without a word
+        raise KeyboardInterrupt
     return None
 
 
@@ -88,17 +94,19 @@ def _timeout(args: argparse.Namespace) -> float:
 
 
 @contextmanager
-def _signals_passed_on() -> Iterator[None]:
-    """Those that ask training to stop go to the processes that were started here."""
+def _signals_passed_on() -> Iterator[list[int]]:
+    """Those that ask a job to stop go to the processes that were started here. Gives which came."""
+    came: list[int] = []
 
     def pass_on(number: int, frame: FrameType | None) -> None:
+        came.append(number)
         for process in multiprocessing.active_children():
             with suppress(ProcessLookupError):
                 os.kill(process.pid or 0, number)
 
     before = {number: signal.signal(number, pass_on) for number in SIGNALS}
     try:
-        yield
+        yield came
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -17,8 +17,9 @@ from ..checkpoint import SegmentorCheckpointer
 from ..core import prototype_frames
 from ..data import ClipMapper, PrototypeFolder, check_registered
 from ..files import remove_leftovers, whole_file
+from ..inference import name_of_frame, not_finite
 from ..libraries import import_library
-from ..modeling import CFFMSegmentor
+from ..modeling import CFFMSegmentor, all_finite
 from .restartable import claim_folder, weights_digest
 from .trainer import CFFMTrainer
 
@@ -44,6 +45,7 @@ def make_prototypes(cfg: CfgNode, dataset_names: Sequence[str], output: str | os
     Raises:
         KeyError: a name is not registered.
         ValueError: the folder holds prototypes of other weights or settings.
+        FloatingPointError: an embedding is NaN or infinite.
         ModuleNotFoundError: scikit-learn is not installed.
     """
     _import_kmeans()  # before the number of its threads is limited below
@@ -121,7 +123,10 @@ def _embeddings(
     vectors = []
     for index in prototype_frames(len(frames), cfg.MODEL.TEMPORAL.PROTOTYPES.NUM_FRAMES):
         record = frames[index] | {"reference_file_names": []}
-        embedding = model.encode(mapper(record)["image"]).cells  # (1, C, h, w)
+        image = mapper(record)["image"]
+        embedding = model.encode(image).cells  # (1, C, h, w)
+        if not all_finite(embedding):
+            raise not_finite(name_of_frame(record), model, image)
         vectors.append(embedding[0].flatten(1).t().float().cpu().numpy())
     return np.concatenate(vectors)
 
@@ -157,5 +162,6 @@ def _settings(cfg: CfgNode) -> dict[str, Any]:
 
 def write_prototypes(path: Path, centers: np.ndarray) -> None:
     """(P, C) float32 into a file."""
-    with whole_file(path) as partial:
-        torch.save(torch.from_numpy(centers), partial)
+    # To an open file: of a path, torch forgets the system's error.
+    with whole_file(path) as partial, partial.open("wb") as file:
+        torch.save(torch.from_numpy(centers), file)

@@ -20,6 +20,7 @@ from ..data.datasets.path_format import PathFormat
 from ..data.datasets.records import FRAME_SUFFIXES, natural_order
 from ..data.datasets.video_folder import find_videos
 from ..data.datasets.video_folder_arguments import check_arguments
+from ..data.images import MOST_CLASSES
 from ..data.names import path_below
 from ..files import whole_file, write_text
 from ..inference import dataset_classes
@@ -103,6 +104,11 @@ class PseudoLabelFolder:
             ValueError: an argument is not what it should be.
         """
         classes = dataset_classes(cfg)
+        if len(classes) > MOST_CLASSES:
+            raise ValueError(
+                f"The model has {len(classes)} classes (MODEL.SEM_SEG_HEAD.NUM_CLASSES), and a PNG "
+                f"of 8 bits holds {MOST_CLASSES} at most beside void"
+            )
         mappings = (
             MetadataCatalog.get(name).get("label_mapping")
             for name in cfg.DATASETS.TRAIN
@@ -164,7 +170,8 @@ class PseudoLabelFolder:
 
     def write(self, mask_file: str, values: np.ndarray) -> None:
         """Write the PNG of a frame, (H, W) uint8, whole or not at all."""
-        with whole_file(Path(mask_file)) as partial:
+        # After a power cut, ``count_values`` finds what did not reach the disk.
+        with whole_file(Path(mask_file), durable=False) as partial:
             save_label_map(partial, values, self._palette)
 
     def write_yaml(self, videos: Sequence[str]) -> None:

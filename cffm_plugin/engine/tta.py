@@ -10,7 +10,8 @@ from detectron2.data import transforms as T
 from torch import Tensor, nn
 
 from ..data import build_test_augmentations
-from ..modeling import normalise_scores
+from ..inference import name_of_frame, not_finite
+from ..modeling import all_finite, normalise_scores
 
 
 class ClipSegmentorWithTTA(nn.Module):
@@ -57,6 +58,9 @@ class ClipSegmentorWithTTA(nn.Module):
 
         Returns:
             a list of ``{"sem_seg": (K, height, width)}`` class probabilities, which sum to 1.
+
+        Raises:
+            FloatingPointError: a prediction is NaN or infinite.
         """
         return [{"sem_seg": self._average(item)} for item in batched_inputs]
 
@@ -71,6 +75,8 @@ class ClipSegmentorWithTTA(nn.Module):
             for flip in self.flips:
                 total = total + self._probabilities(item, frames, flip)
         assert isinstance(total, Tensor)
+        if not all_finite(total[:1]):  # what is not finite makes all classes of a pixel so
+            raise not_finite(name_of_frame(item), self.model, clip, item.get("prototypes"))
         return total / (len(self.resizes) * len(self.flips))
 
     def _probabilities(self, item: dict[str, Any], frames: list[Tensor], flip: bool) -> Tensor:

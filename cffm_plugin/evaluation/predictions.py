@@ -332,4 +332,8 @@ def _map_in_processes(jobs: int) -> Iterator[Callable]:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
     with ProcessPoolExecutor(jobs, context) as pool:
-        yield pool.map
+        try:
+            yield pool.map
+        except BaseException:
+            pool.shutdown(cancel_futures=True)  # or the rest would be scored first
+            raise

@@ -20,6 +20,7 @@ from cffm_plugin.data import (
     read_mask,
     save_label_map,
 )
+from cffm_plugin.files import whole_file
 
 from .results import log_scores, write_json
 from .scoring import DatasetScores, Tally, VideoScorer
@@ -104,6 +105,7 @@ class VSPWEvaluator(DatasetEvaluator):
             ValueError: a record lacks a key; logits or mask have the wrong size; the mask is not an
                 index mask; no file may be named after a video or frame whose prediction is saved.
             FileNotFoundError: there is no such mask file.
+            FloatingPointError: logits are NaN or infinite.
         """
         for record, output in zip(inputs, outputs, strict=True):
             video = self._video_of(record)
@@ -221,7 +223,13 @@ class VSPWEvaluator(DatasetEvaluator):
                 f"{_frame_name(record)}: expected logits (K, H, W) with K = {self._num_classes}, "
                 f"the classes of {self._dataset_name!r}, but the model gave {tuple(logits.shape)}"
             )
-        return logits.argmax(dim=0).to(torch.uint8).cpu().numpy()
+        largest, labels = logits.max(dim=0)  # NaN is the largest
+        if not bool(largest.isfinite().all()):
+            raise FloatingPointError(
+                f"{_frame_name(record)}: logits are NaN or infinite. Look at the weights "
+                "(MODEL.WEIGHTS) and at this file; of models in mixed precision, at its range"
+            )
+        return labels.to(torch.uint8).cpu().numpy()
 
     def _score(self, record: Mapping[str, Any], video: VideoScorer, prediction: np.ndarray) -> None:
         truth = self._read_truth(record)
@@ -259,7 +267,8 @@ class VSPWEvaluator(DatasetEvaluator):
         name = f"{record['video_id']}/{Path(record['file_name']).stem}.png"
         file = path_below(self._submission_dir, name)  # records come from other projects too
         file.parent.mkdir(parents=True, exist_ok=True)
-        save_label_map(file, prediction, self._colors)
+        with whole_file(file, durable=False) as partial:
+            save_label_map(partial, prediction, self._colors)
 
 
 def _cut_short(video: VideoScorer) -> str:

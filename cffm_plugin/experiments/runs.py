@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..config import flat_values, load_config
+from ..files import write_text
 from .progress import Progress, print_line
 
 _POLL_SECONDS = 0.3
@@ -85,12 +86,8 @@ class Run:
 
     def write_record(self, seconds: float | None) -> None:
         """Note the config, and how long the run took once it has finished."""
-        self.folder.mkdir(parents=True, exist_ok=True)
         record = {"command": self.command(), "config": self.config(), "seconds": seconds}
-        file = self.folder / RECORD
-        part = file.with_suffix(".part")
-        part.write_text(json.dumps(record, indent=1) + "\n")
-        part.replace(file)  # whole or not at all
+        write_text(self.folder / RECORD, json.dumps(record, indent=1) + "\n")
 
     def _record(self) -> dict[str, Any] | None:
         file = self.folder / RECORD

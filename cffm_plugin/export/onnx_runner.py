@@ -8,6 +8,7 @@ file and the folder to where they are to run. Writes a PNG per frame with the cl
 
 import argparse
 import json
+import os
 import re
 import sys
 import time
@@ -17,9 +18,13 @@ from typing import Any
 
 import cv2
 import numpy as np
-import onnxruntime
 
 FORMAT_VERSION = 1
+# What a stream.json may ask for: more is a damaged or a hostile file.
+MOST_BYTES = 1 << 24  # of itself
+MOST_PIXELS = 1 << 26  # of a frame
+MOST_CLASSES = 1 << 16  # what a PNG holds
+MOST_FRAMES = 10_000  # that a reference may lie back
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 
 Graph = Callable[[dict[str, np.ndarray], Sequence[str]], dict[str, np.ndarray]]
@@ -36,11 +41,7 @@ class Stream:
     """
 
     def __init__(self, manifest: Mapping[str, Any], graphs: Mapping[str, Graph]):
-        if manifest["format_version"] != FORMAT_VERSION:
-            raise ValueError(
-                f"stream.json has format version {manifest['format_version']}, this runner reads "
-                f"{FORMAT_VERSION}: take the runner of the version that exported the model"
-            )
+        check_version(manifest)
         self.manifest = manifest
         self.graphs = graphs
         self.size = (manifest["frame"]["height"], manifest["frame"]["width"])
@@ -67,6 +68,10 @@ class Stream:
 
         Returns:
             the class of every pixel, (height, width) uint8 (int64 for more than 256 classes).
+
+        Raises:
+            ValueError: the frame is of another kind, or prototypes are missing.
+            FloatingPointError: the logits are NaN or infinite. The stream is as it was before.
         """
         image = self.prepare(frame)
         if not self.has_labels:
@@ -111,7 +116,13 @@ class Stream:
             inputs |= of_video
             for name, reference in self.reference_of.items():
                 inputs[name] = self.kept[references[reference], name]
-        results = self.graphs[graph](inputs, outputs)
+        results = self.graphs[graph](inputs, [*dict.fromkeys(["logits", *outputs])])
+        if not np.isfinite(results["logits"]).all():
+            raise FloatingPointError(
+                f"Frame {self.index} of the stream (counted from 0): logits are NaN or infinite. "
+                "Look at the frame, at the prototypes where it takes some, and at the checkpoint "
+                "that was exported"
+            )
         self.kept.update({(self.index, name): encoded[name] for name in tokens})
         self.kept = {key: value for key, value in self.kept.items() if key in needed}
         self.index += 1
@@ -141,7 +152,7 @@ class Stream:
         Resized as the model's own evaluation does where that gives the graphs' size, otherwise
         straight to it.
         """
-        if frame.ndim != 3 or frame.shape[2] != 3:
+        if frame.ndim != 3 or frame.shape[2] != 3 or 0 in frame.shape:
             raise ValueError(f"a frame is (height, width, 3), blue-green-red, got {frame.shape}")
         sizes = self.evaluation_sizes(frame.shape[:2])
         for height, width in sizes if sizes[-1] == self.size else [self.size]:
@@ -188,28 +199,252 @@ def resize(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """The content of a folder's stream.json."""
+    """The content of a folder's stream.json.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: it is damaged. The message names the file and the key.
+    """
     file = folder / "stream.json"
     if not file.is_file():
         raise FileNotFoundError(
             f"{file}: there is no such file. --model is a folder that tools/export_model.py wrote"
         )
-    return json.loads(file.read_text(encoding="utf-8"))
+    size = file.stat().st_size
+    if size > MOST_BYTES:
+        raise ValueError(f"{file}: {size} bytes; a stream.json has {MOST_BYTES} at most")
+    try:
+        manifest = json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{file} is no JSON: {error}. {_EXPORT_AGAIN}") from error
+    check_manifest(manifest, file)
+    return manifest
+
+
+_EXPORT_AGAIN = "Export the model again with tools/export_model.py"
+
+
+def check_version(manifest: Mapping[str, Any]) -> None:
+    """
+    Raises:
+        ValueError: the format is another version's.
+    """
+    if manifest["format_version"] != FORMAT_VERSION:
+        raise ValueError(
+            f"stream.json has format version {manifest['format_version']}, this runner reads "
+            f"{FORMAT_VERSION}: take the runner of the version that exported the model"
+        )
+
+
+class Entry:
+    """A value of a JSON file, and where it stands, so that errors can say so."""
+
+    def __init__(self, value: Any, file: Path, key: str = ""):
+        self.value, self.file, self.key = value, file, key
+
+    def error(self, expected: str) -> ValueError:
+        found = repr(self.value)
+        found = found if len(found) <= 80 else f"{found[:80]}..."
+        key = self.key or "the whole"
+        return ValueError(f"{self.file}: {key}: expected {expected}, got {found}. {_EXPORT_AGAIN}")
+
+    def __getitem__(self, name: str) -> "Entry":
+        """An entry that must be there."""
+        key = f"{self.key}.{name}" if self.key else name
+        if name not in self.entries():
+            raise ValueError(f"{self.file}: there is no {key}. {_EXPORT_AGAIN}")
+        return Entry(self.value[name], self.file, key)
+
+    def entries(self) -> dict[str, Any]:
+        if not isinstance(self.value, dict):
+            raise self.error("an object")
+        return self.value
+
+    def items(self, least: int = 0, most: int = MOST_FRAMES) -> list["Entry"]:
+        if not isinstance(self.value, list) or not least <= len(self.value) <= most:
+            number = str(least) if least == most else f"{least} to {most}"
+            raise self.error(f"a list of {number}")
+        return [Entry(v, self.file, f"{self.key}[{i}]") for i, v in enumerate(self.value)]
+
+    def text(self, *choices: str) -> str:
+        if not isinstance(self.value, str) or (choices and self.value not in choices):
+            raise self.error(" or ".join(choices) if choices else "a text")
+        return self.value
+
+    def integer(self, least: int, most: int) -> int:
+        is_integer = isinstance(self.value, int) and not isinstance(self.value, bool)
+        if not is_integer or not least <= self.value <= most:
+            raise self.error(f"an integer from {least} to {most}")
+        return self.value
+
+    def size(self) -> tuple[int, int]:
+        """A height and a width."""
+        height, width = (side.integer(1, MOST_PIXELS) for side in self.items(2, 2))
+        if height * width > MOST_PIXELS:
+            raise self.error(f"a height and a width of {MOST_PIXELS} pixels at most")
+        return height, width
+
+
+def check_manifest(manifest: Any, file: Path) -> None:
+    """
+    Args:
+        manifest: what stands in a stream.json.
+        file: for the message.
+
+    Raises:
+        ValueError: it lacks a key, or a value is not what it should be.
+    """
+    root = Entry(manifest, file)
+    root["format_version"].integer(0, 1 << 30)
+    check_version(manifest)
+    frame = root["frame"]
+    Entry([frame["height"].value, frame["width"].value], file, "frame height and width").size()
+    frame["image_format"].text("RGB", "BGR")
+    frame["size_divisibility"].integer(1, MOST_PIXELS)
+    if frame["fit_size"].value is not None:
+        frame["fit_size"].size()
+    _check_references(root["references"])
+    *_, (height, width) = [size.size() for size in root["logits"]["resize_to"].items(1, 8)]
+    crop = root["logits"]["crop_to"].size()
+    if crop[0] > height or crop[1] > width:
+        raise root["logits"]["crop_to"].error(f"no more than {height} and {width}")
+    num_classes = root["num_classes"].integer(1, MOST_CLASSES)
+    names = [name.text() for name in root["class_names"].items(0, MOST_CLASSES)]
+    if len(names) not in (0, num_classes):
+        raise root["class_names"].error(f"{num_classes} names or none")
+    _check_graphs(root["graphs"], len(manifest["references"]["offsets"]))
+
+
+def _check_references(references: Entry) -> None:
+    offsets = [offset.integer(-MOST_FRAMES, -1) for offset in references["offsets"].items()]
+    if offsets != sorted(set(offsets)):
+        raise references["offsets"].error("negative integers, increasing")
+    until = -min(offsets, default=0)
+    for target, of_target in enumerate(references["first_frames"].items(until, until)):
+        for reference in of_target.items(0, len(offsets)):
+            reference.integer(0, target - 1)
+        if len(of_target.value) not in (0, len(offsets)):
+            raise of_target.error(f"{len(offsets)} references or none")
+
+
+def _check_graphs(graphs: Entry, num_references: int) -> None:
+    second = ["classify", "refine"] if num_references else ["classify"]
+    needed = ["encode", *second]
+    if graphs.entries().keys() != set(needed):
+        raise graphs.error(f"the graphs {', '.join(needed)}")
+    outputs = {}
+    for name in needed:
+        for format in graphs[name]["files"].entries():
+            graphs[name]["files"][format].text()
+        given = [output["name"].text() for output in graphs[name]["outputs"].items()]
+        outputs[name] = set(given)
+    for name in second:
+        if "logits" not in outputs[name]:
+            raise graphs[name]["outputs"].error("logits among them")
+        if ("labels" in outputs[name]) != ("labels" in outputs["classify"]):
+            raise graphs[name]["outputs"].error("labels, as those of classify or as they without")
+        for item in graphs[name]["inputs"].items():
+            input_name = item["name"].text()
+            if "reference" in item.entries():
+                item["reference"].integer(0, num_references - 1)
+            if "from" in item.entries():
+                item["from"].text("encode")
+                item["name"].text(*sorted(outputs["encode"]))
+            elif input_name != "prototypes" or name != "refine":
+                raise item.error("an input that comes from encode, or prototypes of refine")
+    inputs = [item["name"].text() for item in graphs["encode"]["inputs"].items()]
+    if inputs != ["frame"]:
+        raise graphs["encode"]["inputs"].error("one, frame")
+
+
+def graph_file(folder: Path, manifest: Mapping[str, Any], graph: str, format: str) -> Path:
+    """A file of a folder that stream.json names.
+
+    Raises:
+        ValueError: the graph was not exported in this format, or its name leads out of the folder.
+        FileNotFoundError: it is not there.
+    """
+    name = manifest["graphs"][graph]["files"].get(format)
+    if name is None:
+        raise ValueError(f"{folder} was exported without --format {format}")
+    file = folder / name
+    is_name = name not in ("", ".", "..") and not set(name) & set("/\\:\0")
+    if not is_name or file.resolve().parent != folder.resolve():
+        raise ValueError(
+            f"{folder / 'stream.json'}: graphs.{graph}.files.{format}: {name!r} is no file of this "
+            "folder itself. Nothing outside is read: name a file in it, and copy what links lead to"
+        )
+    if not file.is_file():
+        raise FileNotFoundError(f"{file}: there is no such file. {_EXPORT_AGAIN}")
+    return file
 
 
 def load_graphs(
     folder: Path, manifest: Mapping[str, Any], provider: str = "CPUExecutionProvider"
 ) -> dict[str, Graph]:
-    """The ONNX graphs of a folder, for ``Stream``."""
-    without = [name for name, graph in manifest["graphs"].items() if "onnx" not in graph["files"]]
-    if without:
-        raise ValueError(f"{folder} was exported without --format onnx")
+    """The ONNX graphs of a folder, for ``Stream``.
 
-    def load(file: str) -> Graph:
-        session = onnxruntime.InferenceSession(str(folder / file), providers=[provider])
-        return lambda inputs, outputs: dict(zip(outputs, session.run(list(outputs), inputs)))
+    Raises:
+        ValueError: a graph is damaged, is not what stream.json says, or leads out of the folder:
+            by its name, by a link or by the data that it refers to.
+        FileNotFoundError: a graph is not there.
+    """
+    names = manifest["graphs"]
+    return {
+        name: _load_graph(graph_file(folder, manifest, name, "onnx"), names[name], provider)
+        for name in names
+    }
 
-    return {name: load(graph["files"]["onnx"]) for name, graph in manifest["graphs"].items()}
+
+def _load_graph(file: Path, described: Mapping[str, Any], provider: str) -> Graph:
+    import onnxruntime  # here: stream.json and torch.export's graphs are read without it
+
+    try:
+        session = onnxruntime.InferenceSession(str(file), providers=[provider])
+    except Exception as error:  # onnxruntime's own kinds; it also refuses data outside the folder
+        raise ValueError(f"{file}: onnxruntime can't load it: {error}") from error
+    for what, found in (("inputs", session.get_inputs()), ("outputs", session.get_outputs())):
+        expected = {item["name"] for item in described[what]}
+        if expected != {value.name for value in found}:
+            raise ValueError(
+                f"{file}: stream.json says that its {what} are {', '.join(sorted(expected))}, but "
+                f"they are {', '.join(sorted(value.name for value in found))}. {_EXPORT_AGAIN}"
+            )
+
+    def run(inputs: dict[str, np.ndarray], outputs: Sequence[str]) -> dict[str, np.ndarray]:
+        try:
+            return dict(zip(outputs, session.run(list(outputs), inputs)))
+        except Exception as error:  # onnxruntime's own kinds
+            raise ValueError(f"{file}: onnxruntime can't run it: {error}") from error
+
+    return run
+
+
+def read_prototypes(file: Path) -> np.ndarray:
+    """The prototypes of a video, (P, dim) float32.
+
+    Raises:
+        ValueError: the file holds something else, or values that are not finite.
+    """
+    try:
+        prototypes = np.load(file)
+    except (ValueError, EOFError) as error:
+        raise ValueError(f"{file}: expected prototypes, a .npy (P, dim): {error}") from error
+    is_table = isinstance(prototypes, np.ndarray) and prototypes.ndim == 2
+    if not is_table or prototypes.dtype.kind != "f" or not np.isfinite(prototypes).all():
+        raise ValueError(f"{file}: expected prototypes, a .npy (P, dim) of finite numbers")
+    return prototypes.astype(np.float32)
+
+
+def write_png(file: Path, values: np.ndarray) -> None:
+    """Write a PNG whole or not at all."""
+    encoded = cv2.imencode(".png", values)[1]
+    partial = file.with_name(f".{file.stem}.{os.getpid()}.partial.png")
+    try:
+        partial.write_bytes(encoded.data)
+        os.replace(partial, file)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def read_frames(path: Path) -> Iterator[tuple[str, np.ndarray]]:
@@ -257,8 +492,7 @@ def main() -> None:
     try:
         manifest = read_manifest(args.model)
         stream = Stream(manifest, load_graphs(args.model, manifest, args.provider))
-        file = args.prototypes
-        prototypes = None if file is None else np.load(file).astype(np.float32)
+        prototypes = None if args.prototypes is None else read_prototypes(args.prototypes)
         args.output.mkdir(parents=True, exist_ok=True)
         seconds = []
         for name, frame in read_frames(args.input):
@@ -266,11 +500,10 @@ def main() -> None:
             labels = stream.step(frame, prototypes)
             seconds.append(time.perf_counter() - start)
             png = labels if labels.dtype == np.uint8 else labels.astype(np.uint16)
-            if not cv2.imwrite(str(args.output / f"{name}.png"), png):
-                raise OSError(f"{args.output / name}.png can't be written")
+            write_png(args.output / f"{name}.png", png)
         if not seconds:
             raise ValueError(f"{args.input}: no frame could be read")
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, FloatingPointError) as error:
         sys.exit(str(error))
     print(
         f"{len(seconds)} frames, {1000 * np.median(seconds):.0f} ms each (median); "

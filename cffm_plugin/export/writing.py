@@ -1,5 +1,6 @@
 """Writing a model's graphs, and reading those of torch.export."""
 
+import io
 import json
 import logging
 import os
@@ -10,6 +11,7 @@ import numpy as np
 import torch
 from torch.export import Dim, ExportedProgram
 
+from ..files import whole_file, write_text
 from ..modeling import CFFMSegmentor
 from .graphs import StreamGraph, stream_graphs
 from .manifest import MANIFEST_FILE, StreamSpec, make_manifest
@@ -50,6 +52,7 @@ def export_stream(
     Raises:
         ValueError: an unknown format, a size below 1 or an opset below 18; ``spec`` does not fit
             the model.
+        OSError: a file can't be written.
     """
     unknown = set(formats) - set(FORMATS)
     if unknown or not formats:
@@ -61,20 +64,23 @@ def export_stream(
     _check_spec(spec, model)
     graphs, logits = stream_graphs(model, size, full_resolution=full_resolution)
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     files: dict[str, dict[str, str]] = {}
     for name, graph in graphs.items():
         program = export_graph(graph)
         files[name] = {format: name + SUFFIXES[format] for format in formats}
         for format, file in files[name].items():
-            if format == "onnx":
-                _write_onnx(program, graph, folder / file, opset)
-            else:
-                torch.export.save(program, folder / file)
+            with whole_file(folder / file) as partial:
+                if format == "onnx":
+                    _write_onnx(program, graph, partial, opset)
+                else:
+                    # In memory first: where a file can't be written, torch ends the process.
+                    buffer = io.BytesIO()
+                    torch.export.save(program, buffer)
+                    partial.write_bytes(buffer.getbuffer())
             logger.info("Wrote %s (%.1f MB)", folder / file, (folder / file).stat().st_size / 1e6)
     path = folder / MANIFEST_FILE
     manifest = make_manifest(spec, graphs, logits, files)
-    path.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(manifest, indent=1) + "\n")
     return path
 
 
@@ -95,16 +101,30 @@ def export_graph(graph: StreamGraph) -> ExportedProgram:
 
 
 def load_programs(folder: str | os.PathLike) -> dict[str, Program]:
-    """The graphs of a folder, of torch.export: graph -> ``run(inputs, output_names)``."""
-    manifest = json.loads((Path(folder) / MANIFEST_FILE).read_text(encoding="utf-8"))
-    return {
-        name: _as_program(Path(folder) / graph["files"]["torch_export"])
-        for name, graph in manifest["graphs"].items()
+    """The graphs of a folder, of torch.export: graph -> ``run(inputs, output_names)``.
+
+    Loading them can run code that they hold: take them from people that you trust alone. ONNX
+    files hold none.
+
+    Raises:
+        ValueError: stream.json or a graph is damaged, or a graph's name leads out of the folder.
+        FileNotFoundError: one is not there.
+    """
+    from .onnx_runner import graph_file, read_manifest  # needs OpenCV
+
+    manifest = read_manifest(Path(folder))
+    files = {
+        name: graph_file(Path(folder), manifest, name, "torch_export")
+        for name in manifest["graphs"]
     }
+    return {name: _as_program(file) for name, file in files.items()}
 
 
 def _as_program(file: Path) -> Program:
-    module = torch.export.load(file).module()
+    try:
+        module = torch.export.load(file).module()
+    except Exception as error:  # torch raises many kinds for files that are not its own
+        raise ValueError(f"{file}: torch.export can't load it: {error}") from error
 
     @torch.no_grad()
     def run(inputs: dict[str, np.ndarray], output_names: Iterable[str]) -> dict[str, np.ndarray]:

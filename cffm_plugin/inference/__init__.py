@@ -3,6 +3,7 @@
 from .. import needs_detectron2  # noqa: F401  (says how to get it)
 from .classes import dataset_classes, known_classes
 from .evaluating import ClipsOfFrames, LabelMapPredictor
+from .finite import name_of_frame, not_finite
 from .smoothing import check_smoothing
 from .streaming import StreamingSegmentor, compile_segmentor
 
@@ -14,4 +15,6 @@ __all__ = [
     "compile_segmentor",
     "dataset_classes",
     "known_classes",
+    "name_of_frame",
+    "not_finite",
 ]

@@ -8,7 +8,8 @@ from detectron2.config import CfgNode, configurable
 from torch import Tensor, nn
 
 from ..data import inference_clip
-from ..modeling import CFFMSegmentor
+from ..modeling import CFFMSegmentor, all_finite
+from .finite import name_of_frame, not_finite
 from .smoothing import check_smoothing, smooth
 from .streaming import StreamingSegmentor, needed_later, stream_options
 
@@ -62,14 +63,15 @@ class LabelMapPredictor(nn.Module):
 
         Returns:
             a list of ``{"label_map": (height, width) uint8}``.
+
+        Raises:
+            FloatingPointError: a prediction is NaN or infinite.
         """
         return [{"label_map": self._predict(item)} for item in batched_inputs]
 
     def _predict(self, item: dict[str, Any]) -> Tensor:
         if not self.streaming:
-            with self.stream.precision():
-                logits = self.model.coarse_output(item)
-            return logits.label_map()
+            return self._predict_clip(item)
         if item["frame_index"] == 0:
             self.stream.reset()
         image = item["image"]
@@ -78,7 +80,18 @@ class LabelMapPredictor(nn.Module):
             frame,
             output_size=(item["height"], item["width"]),
             prototypes=item.get("prototypes"),
+            stream=f"video {item.get('video_id', 'unknown')}",
         )
+
+    def _predict_clip(self, item: dict[str, Any]) -> Tensor:
+        with self.stream.precision():
+            prediction = self.model.coarse_output(item)
+        if not all_finite(*prediction.parts()):
+            image, prototypes = item["image"], item.get("prototypes")
+            frames = [image] if isinstance(image, Tensor) else image
+            autocast = self.stream.autocast
+            raise not_finite(name_of_frame(item), self.model, frames, prototypes, autocast)
+        return prediction.label_map()
 
 
 class ClipsOfFrames(nn.Module):

@@ -6,11 +6,11 @@ once, and the result is that of the clip to the bit.
 """
 
 import logging
-from collections.abc import Hashable, Mapping, Sequence
+import threading
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
-import numpy as np
 import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.data import transforms as T
@@ -26,21 +26,33 @@ from ..modeling import (
     CoarseLogits,
     CoarseOutput,
     EncodedFrames,
+    all_finite,
     check_agreement,
     training_side,
 )
+from .finite import not_finite
+from .frames import Frame, check_frame, check_output_size, size_of_frame
 from .smoothing import check_smoothing, smooth
 
-Frame = np.ndarray | Tensor
 Output = Literal["labels", "probabilities", "logits"]
 OUTPUTS = ("labels", "probabilities", "logits")
+DEFAULT_MAX_STREAMS = 256
 
 logger = logging.getLogger(__name__)
 
 
-@dataclass
+class _Input(NamedTuple):
+    """The next frame of a stream: its image, (3, H, W), and what else goes into its prediction."""
+
+    key: Hashable
+    image: Tensor
+    output_size: tuple[int, int]
+    item: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class _Stream:
-    """One video under way.
+    """One video under way, as it is between two frames.
 
     Attributes:
         size: height and width of its frames, as they are encoded.
@@ -67,7 +79,11 @@ class StreamingSegmentor:
     length of the video.
 
     Several videos at once are told apart by a key of the caller's; ``step_all`` takes a frame of
-    each, and encodes those of one size together.
+    each, and encodes those of one size together. A frame that ends in an error leaves all streams
+    as they were before it, so that they can go on with their next.
+
+    Several threads may share one: their calls wait for one another. Frames of one video must come
+    from one thread at a time, or nobody knows their order.
 
     Args:
         model: a CFFMSegmentor, with or without a temporal module. It is put in evaluation mode.
@@ -80,9 +96,12 @@ class StreamingSegmentor:
             frames.
         smoothing: share of the past in every frame's class probabilities, which are averaged at the
             head's stride, see ``smooth``; 0 for none.
+        max_streams: how many may be under way at a time, so that forgotten ones can't fill the
+            memory.
 
     Raises:
-        ValueError: ``frame_offsets`` do not fit the model, or ``smoothing`` is no share below 1.
+        ValueError: ``frame_offsets`` do not fit the model, ``smoothing`` is no share below 1, or
+            ``max_streams`` is less than 1.
     """
 
     @configurable
@@ -96,8 +115,11 @@ class StreamingSegmentor:
         autocast: torch.dtype | None = None,
         compiled: bool = False,
         smoothing: float = 0.0,
+        max_streams: int = DEFAULT_MAX_STREAMS,
     ):
         check_smoothing(smoothing)
+        if max_streams < 1:
+            raise ValueError(f"TEST.MAX_STREAMS (max_streams) is at least 1, got {max_streams}")
         if image_format not in ("RGB", "BGR"):
             raise ValueError(f'image_format is "RGB" or "BGR", got "{image_format}"')
         check_offsets(frame_offsets)
@@ -112,9 +134,11 @@ class StreamingSegmentor:
         self.image_format = image_format
         self.autocast = autocast
         self.smoothing = smoothing
+        self.max_streams = max_streams
         if compiled:
             compile_segmentor(model)
         self._streams: dict[Hashable, _Stream] = {}
+        self._lock = threading.RLock()
 
     @classmethod
     def from_config(cls, cfg: CfgNode, model: CFFMSegmentor | None = None) -> dict[str, Any]:
@@ -133,15 +157,17 @@ class StreamingSegmentor:
             "frame_offsets": cfg.MODEL.TEMPORAL.FRAME_OFFSETS,
             "augmentations": build_test_augmentations(cfg),
             "image_format": cfg.INPUT.FORMAT,
+            "max_streams": cfg.TEST.MAX_STREAMS,
             **stream_options(cfg),
         }
 
     def reset(self, stream: Hashable | None = None) -> None:
         """Forget a stream, or by default all: the next frame is the first of a video."""
-        if stream is None:
-            self._streams.clear()
-        else:
-            self._streams.pop(stream, None)
+        with self._lock:
+            if stream is None:
+                self._streams.clear()
+            else:
+                self._streams.pop(stream, None)
 
     def step(
         self,
@@ -164,11 +190,14 @@ class StreamingSegmentor:
             stream: which video.
 
         Returns:
-            the class of every pixel, (height, width) uint8; or (K, height, width) float. On the
-            model's device.
+            the class of every pixel, (height, width) uint8 (int64 for more than 256 classes); or
+            (K, height, width) float. On the model's device.
 
         Raises:
-            ValueError: the frame has another shape or kind of values, or prototypes are missing.
+            ValueError: the frame is empty, or has another shape or kind of values; prototypes are
+                missing; or ``output_size`` is no size.
+            FloatingPointError: the prediction is NaN or infinite.
+            RuntimeError: there would be more than ``max_streams``.
         """
         sizes = None if output_size is None else {stream: output_size}
         of_stream = None if prototypes is None else {stream: prototypes}
@@ -186,77 +215,114 @@ class StreamingSegmentor:
         output_sizes: Mapping[Hashable, tuple[int, int]] | None = None,
         prototypes: Mapping[Hashable, Tensor] | None = None,
     ) -> dict[Hashable, Tensor]:
-        """Segment the next frame of several videos; see ``step``. Streams may come and go."""
+        """Segment the next frame of several videos; see ``step``. Streams may come and go.
+
+        All of them go on or, where one has an error, none.
+        """
         if output not in OUTPUTS:
             raise ValueError(f"output is one of {', '.join(OUTPUTS)}; got {output!r}")
+        for key, frame in frames.items():
+            check_frame(frame, key)
         prototypes = prototypes or {}
         images = {key: self._to_image(frame) for key, frame in frames.items()}
-        sizes = {key: _size_of(frame) for key, frame in frames.items()} | dict(output_sizes or {})
-        groups: dict[tuple[tuple[int, int], bool], list[Hashable]] = {}
-        for key, image in images.items():
-            stream = self._stream_for(key, (image.shape[1], image.shape[2]))
-            has_past = bool(self._references_of(stream))
-            groups.setdefault((stream.size, has_past), []).append(key)
+        sizes = {key: size_of_frame(frames[key]) for key in frames} | dict(output_sizes or {})
+        for key, size in sizes.items():
+            check_output_size(size, key)
         results: dict[Hashable, Tensor] = {}
-        for keys in groups.values():
-            with self.precision():
-                coarse = self._step_group(
-                    {key: images[key] for key in keys},
-                    [sizes[key] for key in keys],
-                    [{"prototypes": prototypes[key]} if key in prototypes else {} for key in keys],
-                )
-            results.update((key, _finish(logits, output)) for key, logits in zip(keys, coarse))
+        with self._lock:
+            self._check_number(frames)
+            streams = {key: self._stream_of(key, size_of_frame(images[key])) for key in images}
+            groups: dict[tuple[tuple[int, int], bool], list[Hashable]] = {}
+            for key, stream in streams.items():
+                has_past = bool(self._references_of(stream))
+                groups.setdefault((stream.size, has_past), []).append(key)
+            for keys in groups.values():
+                inputs = [
+                    _Input(
+                        key,
+                        images[key],
+                        sizes[key],
+                        {"prototypes": prototypes[key]} if key in prototypes else {},
+                    )
+                    for key in keys
+                ]
+                with self.precision():
+                    group = self._step_group(inputs, [streams[key] for key in keys])
+                for key, (coarse, after) in zip(keys, group):
+                    results[key] = _finish(coarse, output)
+                    streams[key] = after
+            self._streams.update(streams)  # all at once, when nothing can fail any more
         return {key: results[key] for key in frames}
 
     def _step_group(
-        self,
-        images: Mapping[Hashable, Tensor],
-        output_sizes: list[tuple[int, int]],
-        items: list[dict[str, Any]],
-    ) -> list[CoarseOutput]:
-        """The next frame of streams of one size, all with or all without references."""
-        streams = [self._streams[key] for key in images]
-        encoded = self.model.encode(list(images.values()))
+        self, inputs: list[_Input], streams: list[_Stream]
+    ) -> list[tuple[CoarseOutput, _Stream]]:
+        """The next frame of streams of one size, all with or all without references.
+
+        Returns:
+            of each, the prediction and the stream after it.
+        """
+        encoded = self.model.encode([given.image for given in inputs])
         references = [self._references_of(stream) for stream in streams]
         if references[0]:
             batch = [type(frames[0]).cat(frames) for frames in zip(*references, strict=True)]
+            items = [given.item for given in inputs]
             logits = self.model.output(encoded, self.model.mine(encoded, batch), items)
         else:
             logits = self.model.classify(encoded)
-        self._remember(streams, encoded)
-        coarse = self.model.coarse(logits, encoded, output_sizes)
+        after = self._with_frame(streams, encoded)
+        coarse = self.model.coarse(logits, encoded, [given.output_size for given in inputs])
+        if not all_finite(*[part for prediction in coarse for part in prediction.parts()]):
+            raise self._not_finite(inputs, streams, coarse)
         if self.smoothing:
-            return [self._smooth(stream, c) for stream, c in zip(streams, coarse)]
-        return coarse
+            return [self._smooth(c, stream) for c, stream in zip(coarse, after)]
+        return list(zip(coarse, after))
 
-    def _smooth(self, stream: _Stream, coarse: CoarseOutput) -> CoarseLogits:
+    def _not_finite(
+        self, inputs: list[_Input], streams: list[_Stream], coarse: list[CoarseOutput]
+    ) -> FloatingPointError:
+        """The error of the first stream whose prediction is not finite."""
+        given, stream = next(
+            (given, stream)
+            for given, stream, prediction in zip(inputs, streams, coarse)
+            if not all_finite(*prediction.parts())
+        )
+        where = f"Stream {given.key}, frame {stream.index} (counted from 0)"
+        prototypes = given.item.get("prototypes")
+        return not_finite(where, self.model, [given.image], prototypes, self.autocast)
+
+    def _smooth(self, coarse: CoarseOutput, stream: _Stream) -> tuple[CoarseLogits, _Stream]:
         at_stride = coarse.at_stride()
-        logits, stream.average = smooth(at_stride.values, stream.average, self.smoothing)
-        return replace(at_stride, values=logits)
+        logits, average = smooth(at_stride.values, stream.average, self.smoothing)
+        return replace(at_stride, values=logits), replace(stream, average=average)
 
     def _references_of(self, stream: _Stream) -> list[Any]:
         """What a stream's next frame looks at, oldest first; [] where it has no past."""
         *references, _ = inference_clip(stream.index, self.frame_offsets)
         return [stream.kept[index] for index in references]
 
-    def _remember(self, streams: list[_Stream], encoded: EncodedFrames) -> None:
-        """Keep what later frames need of the frames just seen, and drop what they do not."""
+    def _with_frame(self, streams: list[_Stream], encoded: EncodedFrames) -> list[_Stream]:
+        """The streams after a frame, with what later ones need of it and of those before."""
         if not self.frame_offsets:
-            return
+            return [replace(stream, index=stream.index + 1) for stream in streams]
+        after = []
         tokens = self.model.assemble(encoded).unbind()
         for stream, of_frame in zip(streams, tokens, strict=True):
-            stream.kept[stream.index] = of_frame
-            stream.index += 1
-            needed = needed_later(stream.index, self.frame_offsets)
-            stream.kept = {
+            needed = needed_later(stream.index + 1, self.frame_offsets)
+            kept = {
                 index: kept.only(needed[index])
-                for index, kept in stream.kept.items()
+                for index, kept in {**stream.kept, stream.index: of_frame}.items()
                 if index in needed
             }
+            after.append(replace(stream, index=stream.index + 1, kept=kept))
+        return after
 
-    def _stream_for(self, key: Hashable, size: tuple[int, int]) -> _Stream:
+    def _stream_of(self, key: Hashable, size: tuple[int, int]) -> _Stream:
+        """A stream under way, or one that begins."""
         stream = self._streams.get(key)
-        if stream is not None and stream.size != size:
+        if stream is not None and stream.size == size:
+            return stream
+        if stream is not None:
             logger.warning(
                 "Stream %s: frames were encoded at %dx%d and are now %dx%d (height x width). "
                 "A new video begins: the past is forgotten.",
@@ -264,21 +330,20 @@ class StreamingSegmentor:
                 *stream.size,
                 *size,
             )
-            stream = None
-        if stream is None:
-            stream = self._streams[key] = _Stream(size)
-        return stream
+        return _Stream(size)
+
+    def _check_number(self, keys: Iterable[Hashable]) -> None:
+        number = len(self._streams.keys() | set(keys))
+        if number > self.max_streams:
+            raise RuntimeError(
+                f"There would be {number} streams under way, and TEST.MAX_STREAMS (max_streams) is "
+                f"{self.max_streams}. Forget videos that have ended by reset(stream), or raise it."
+            )
 
     def _to_image(self, frame: Frame) -> Tensor:
         """A frame as the model takes it, (3, H, W)."""
         if isinstance(frame, Tensor):
-            if frame.dim() != 3 or frame.shape[0] != 3:
-                raise ValueError(f"a frame tensor is (3, H, W), got {tuple(frame.shape)}")
             return frame
-        if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:
-            raise ValueError(
-                f"a frame array is (H, W, 3) uint8, blue-green-red, got {frame.shape} {frame.dtype}"
-            )
         resized = T.AugInput(frame)
         self.augmentations(resized)
         return image_to_tensor(resized.image, self.image_format)
@@ -310,11 +375,6 @@ def compile_segmentor(model: CFFMSegmentor) -> None:
     model.backbone.compile()
     if model.temporal is not None:
         model.temporal.module.compile()
-
-
-def _size_of(frame: Frame) -> tuple[int, int]:
-    height, width = frame.shape[1:] if isinstance(frame, Tensor) else frame.shape[:2]
-    return height, width
 
 
 def needed_later(index: int, offsets: Sequence[int]) -> dict[int, set[int]]:

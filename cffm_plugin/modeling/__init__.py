@@ -11,7 +11,7 @@ from .heads import (
     training_side,
 )
 from .huggingface import build_hf_segmenter
-from .label_maps import CoarseLogits
+from .label_maps import CoarseLogits, all_finite
 from .mask_prediction import CoarseMasks, CoarseOutput, MaskPrediction, normalise_scores
 from .normalization import resolve_normalization
 from .temporal import (
@@ -40,6 +40,7 @@ __all__ = [
     "TemporalModule",
     "TimmBackbone",
     "TimmPyramid",
+    "all_finite",
     "build_hf_segmenter",
     "check_agreement",
     "embedding_of",

@@ -5,6 +5,7 @@ two or three times. ``full_resolution`` does that step by step, as it is done el
 ``label_map`` gives the same classes and holds no map of K classes at full resolution.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -41,6 +42,10 @@ class CoarseLogits:
         """Rows and columns before the crop: of the padded image, or a little more."""
         height, width = self.embedding_size
         return height * self.stride, width * self.stride
+
+    def parts(self) -> tuple[Tensor, ...]:
+        """The tensors that everything else is made of."""
+        return (self.values,)
 
     def full_resolution(self) -> Tensor:
         """Logits (K, height, width)."""
@@ -108,6 +113,16 @@ class Resizing:
     matrix: Tensor
     reach: int
     stripes: list[tuple[slice, slice]]
+
+
+def all_finite(*tensors: Tensor) -> bool:
+    """Whether no value is NaN or infinite: one pass over each, and one answer of the device."""
+    # Anything that is not finite makes the sum so. A sum may also overflow by itself.
+    sums = [tensor.sum(dtype=torch.float32) for tensor in tensors]
+    total = sums[0] if len(sums) == 1 else torch.stack(sums).sum()
+    if math.isfinite(total.item()):
+        return True
+    return all(bool(tensor.isfinite().all()) for tensor in tensors)
 
 
 def band_bytes(device: torch.device) -> int:

@@ -94,6 +94,10 @@ class CoarseMasks:
     output_size: tuple[int, int]
     resize_first: bool = False
 
+    def parts(self) -> tuple[Tensor, ...]:
+        """The tensors that everything else is made of."""
+        return self.masks, self.classes
+
     def full_resolution(self) -> Tensor:
         """The semantic map: the scores (K, height, width) of the classes, not normalised."""
         masks = self.masks[None]

@@ -2,12 +2,9 @@
 
 import logging
 import signal
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from detectron2.config import CfgNode
@@ -19,6 +16,7 @@ from ..data import PrototypeFolder
 from ..inference import StreamingSegmentor
 from ..libraries import OptionalLibrary
 from ..modeling import CFFMSegmentor
+from ..stopping import stops_noted
 from .decoding import IncompleteVideoError
 from .painting import Legend, add_legend, classes_present, legend_column, overlay
 from .reading import FrameSource
@@ -34,11 +32,11 @@ class DemoRun(NamedTuple):
 
     Attributes:
         num_frames: frames that were segmented and written.
-        interrupted: Ctrl-C ended it.
+        stopped_by: the signal that ended it, SIGINT for Ctrl-C; None where none did.
     """
 
     num_frames: int
-    interrupted: bool
+    stopped_by: signal.Signals | None
 
 
 class VideoDemo:
@@ -83,10 +81,11 @@ class VideoDemo:
         pictures: PictureSink | None = None,
         label_maps: LabelMapFolder | None = None,
     ) -> DemoRun:
-        """Segment a video from its first frame to its last, or until Ctrl-C or a closed window.
+        """Segment a video from its first frame to its last, or until it is stopped: by Ctrl-C,
+        SIGTERM or SIGUSR1, or a closed window.
 
         However it ends, also with an error, what was written is complete and playable. A second
-        Ctrl-C does not wait for the frame under way.
+        signal does not wait for the frame under way.
 
         Args:
             source: the video.
@@ -95,7 +94,7 @@ class VideoDemo:
         """
         self.segmentor.reset()
         num_frames = 0
-        with _interrupts_noted() as interrupted:
+        with stops_noted() as stopped_by:
             try:
                 with tqdm(source, total=source.num_frames, unit="frame") as frames:
                     for frame in frames:
@@ -105,17 +104,17 @@ class VideoDemo:
                         if pictures is not None:
                             pictures.write(frame, self.paint(frame.image, labels, shown))
                         num_frames += 1
-                        if interrupted():
+                        if stopped_by():
                             break
             except WindowClosedError:
                 pass
             except IncompleteVideoError:
-                if not interrupted():  # Ctrl-C may have been waiting for a stream
+                if not stopped_by():  # the signal may have been waiting for a stream
                     raise
             finally:
                 if pictures is not None:
                     pictures.close()
-            return DemoRun(num_frames, interrupted())
+            return DemoRun(num_frames, stopped_by())
 
     def segment(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         """The next frame, (H, W, 3) uint8, blue-green-red.
@@ -208,26 +207,3 @@ def load_prototypes(cfg: CfgNode, file: str | None) -> Tensor | None:
             "makes them."
         )
     return PrototypeFolder(path.parent).load(path.stem)
-
-
-@contextmanager
-def _interrupts_noted() -> Iterator[Callable[[], bool]]:
-    """The first Ctrl-C is only noted, a second one raises KeyboardInterrupt as usual.
-
-    Gives a function that says whether there was one. Outside the main thread, which alone gets
-    signals, there is none.
-    """
-    noted = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield noted.is_set
-        return
-
-    def note(signal_number: int, stack_frame: Any) -> None:
-        noted.set()
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    before = signal.signal(signal.SIGINT, note)
-    try:
-        yield noted.is_set
-    finally:
-        signal.signal(signal.SIGINT, before)

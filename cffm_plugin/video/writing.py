@@ -4,6 +4,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from fractions import Fraction
 from os import PathLike
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from ..data import save_label_map
+from ..files import whole_file
 from ..libraries import OptionalLibrary, import_library
 from .decoding import VIDEO_FILES
 from .reading import SourceFrame, VideoFile
@@ -77,12 +79,12 @@ def open_output(
 class VideoWriter:
     """H.264 (yuv420p, BT.709) in MP4 or Matroska.
 
-    The file is made with the first picture, and plays once ``close`` was called, however many
-    pictures there were. H.264 in yuv420p has even sides: an odd one is padded by repeating the last
-    column or row.
+    The file is there, and plays, once ``close`` was called after one picture or more. Until then it
+    has a hidden name beside it, and a file that was there is as it was. H.264 in yuv420p has even
+    sides: an odd one is padded by repeating the last column or row.
 
     Args:
-        path: the file; what is there is overwritten.
+        path: the file; what is there is replaced.
         rate: pictures per second; None to show each from its frame's ``seconds`` on.
         sound: what is heard, until the last picture's end. Gaps between frames then stay, for
             pictures and sound to keep together.
@@ -100,6 +102,7 @@ class VideoWriter:
         self.path, self.rate, self.sound = path, rate, sound
         self._container: Any = None
         self._stream: Any = None
+        self._file = ExitStack()  # makes the hidden file that of the path
         self._size = (0, 0)
         self._end = 0.0  # of the last picture, in seconds
         self._next = 0  # earliest time stamp of the next picture
@@ -136,18 +139,23 @@ class VideoWriter:
             self.sound.copy_until(float(encoded.pts * encoded.time_base))
 
     def close(self) -> None:
-        """Make the file playable."""
+        """Make the file playable.
+
+        Raises:
+            OSError: the file can't be written.
+        """
         if self._container is None:
             return
         container, self._container = self._container, None
-        try:
-            container.mux(self._stream.encode(None))
-            if self.sound is not None:
-                self.sound.copy_until(self._end)
-        finally:
-            container.close()
-            if self.sound is not None:
-                self.sound.end()
+        with self._file:
+            try:
+                container.mux(self._stream.encode(None))
+                if self.sound is not None:
+                    self.sound.copy_until(self._end)
+            finally:
+                container.close()
+                if self.sound is not None:
+                    self.sound.end()
 
     def _open(self, size: tuple[int, int]) -> None:
         self._size = size
@@ -158,22 +166,28 @@ class VideoWriter:
                 self.path,
                 *(size[1], size[0], width, height),
             )
-        self._container = self._av.open(self.path, "w")
+        with ExitStack() as file:  # what goes wrong here leaves no file
+            container = self._av.open(file.enter_context(whole_file(self.path)), "w")
+            stream = self._add_stream(container, (height, width))
+            self._file = file.pop_all()
+        self._container, self._stream = container, stream
+        if self.sound is not None:
+            self.sound.begin(self._container)
+
+    def _add_stream(self, container: Any, size: tuple[int, int]) -> Any:
         try:
-            stream = self._container.add_stream("libx264", self.rate or 30, options=_QUALITY)
+            stream = container.add_stream("libx264", self.rate or 30, options=_QUALITY)
         except self._av.codec.codec.UnknownCodecError:
-            self._container = None
             raise ValueError(
                 "This build of PyAV has no H.264 encoder (libx264). The one of pip install av has."
             ) from None
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        stream.height, stream.width = size
+        stream.pix_fmt = "yuv420p"
         stream.color_range, stream.colorspace = _LIMITED_RANGE, _BT709
         stream.color_primaries = stream.color_trc = _BT709
         if self.rate is None:
             stream.codec_context.time_base = _MILLISECOND
-        self._stream = stream
-        if self.sound is not None:
-            self.sound.begin(self._container)
+        return stream
 
 
 class PictureFolder:
@@ -196,7 +210,8 @@ class PictureFolder:
         self.path.mkdir(parents=True, exist_ok=True)
 
     def write(self, frame: SourceFrame, picture: np.ndarray) -> None:
-        Image.fromarray(picture).save(self.path / f"{frame.name}.png")
+        with whole_file(self.path / f"{frame.name}.png", durable=False) as partial:
+            Image.fromarray(picture).save(partial)
 
     def close(self) -> None:
         pass
@@ -220,7 +235,8 @@ class LabelMapFolder(PictureFolder):
 
     def write(self, frame: SourceFrame, labels: np.ndarray) -> None:
         """The next label map, (H, W) uint8."""
-        save_label_map(self.path / f"{frame.name}.png", labels, self.colors)
+        with whole_file(self.path / f"{frame.name}.png", durable=False) as partial:
+            save_label_map(partial, labels, self.colors)
 
 
 class Window:

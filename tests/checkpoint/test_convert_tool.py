@@ -1,6 +1,7 @@
 """tools/convert_checkpoint.py, run in this process."""
 
 import importlib.util
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ import golden_cases
 import pytest
 import torch
 from detectron2.modeling import build_model
+from full_disk import files_at_most
 
 from cffm_plugin.checkpoint import SegmentorCheckpointer, Sizes, config_for, overrides_for
 from cffm_plugin.config import load_config
@@ -123,6 +125,15 @@ def test_mistakes_end_in_one_line(run, tmp_path, capsys):
     with pytest.raises(SystemExit):
         run(tmp_path / "nowhere.pth")
     assert "--check to only look" in capsys.readouterr().err
+
+
+def test_a_full_disk_is_told_with_the_path_and_the_old_checkpoint_stays(run, official, tmp_path):
+    output = tmp_path / "converted" / "old.pth"
+    output.parent.mkdir()
+    output.write_bytes(b"old")
+    with files_at_most(10_000), pytest.raises(SystemExit, match="old.pth could not be written"):
+        run(official, output)
+    assert os.listdir(output.parent) == ["old.pth"] and output.read_bytes() == b"old"
 
 
 @pytest.mark.parametrize("variant", [f"mit_b{i}" for i in range(6)])

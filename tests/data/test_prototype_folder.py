@@ -44,3 +44,12 @@ def test_a_damaged_file_is_an_error_that_names_it(tmp_path):
     (tmp_path / "v.pt").write_bytes(b"not a tensor")
     with pytest.raises(ValueError, match=r"v\.pt.*make it again"):
         PrototypeFolder(tmp_path).load("v")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_prototypes_that_are_not_finite_are_an_error_that_names_the_file(tmp_path, value):
+    prototypes = torch.randn(5, 8)
+    prototypes[3, 2] = value
+    torch.save(prototypes, tmp_path / "v.pt")
+    with pytest.raises(ValueError, match=r"v\.pt: 1 of 5 prototypes.*make_prototypes"):
+        PrototypeFolder(tmp_path).load("v")

@@ -118,3 +118,12 @@ def test_clusters_are_the_centres_of_well_separated_groups():
 def test_fewer_vectors_than_clusters_give_a_cluster_each():
     vectors = np.array([[0.0, 1.0], [2.0, 3.0], [0.0, 1.0]], dtype=np.float32)
     assert sorted(cluster(vectors, 100, iterations=10).tolist()) == [[0.0, 1.0], [2.0, 3.0]]
+
+
+def test_embeddings_that_are_not_finite_are_an_error_that_names_the_frame(
+    trained, tiny_vspw, tmp_path
+):
+    trained.MODEL.PIXEL_STD = [0.0, 1.0, 1.0]
+    with pytest.raises(FloatingPointError, match=r"Video v0, .*v0/origin/\d+.jpg.*NaN"):
+        make_prototypes(trained, [tiny_vspw.val], tmp_path / "p")
+    assert list((tmp_path / "p").glob("*.pt")) == []

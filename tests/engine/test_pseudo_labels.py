@@ -4,6 +4,8 @@ import importlib.util
 import os
 import shlex
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -141,6 +143,45 @@ def test_a_killed_run_goes_on_to_the_same_files(label, prepare, trained, tmp_pat
     assert again.counts.num_made == 24 - len(others)
     assert files(again) == expected  # and nothing else
     assert all(file.stat().st_mtime_ns == done[file] for file in others)
+
+
+def test_more_classes_than_8_bits_hold_beside_void_are_an_error(cfg, tmp_path):
+    cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES = 256
+    with pytest.raises(ValueError, match="256 classes .*NUM_CLASSES.* 255 at most"):
+        PseudoLabelFolder.of_config(cfg, tmp_path / "out", tmp_path, name="pseudo")
+
+
+def test_at_sigterm_the_tools_processes_end_and_leave_whole_pngs(trained, tiny_vspw, tmp_path):
+    (tmp_path / "config.yaml").write_text(trained.dump())
+    masks = tmp_path / "labels" / "masks"
+    command = [
+        *(sys.executable, TOOL, "--num-gpus", "2", "--config-file", tmp_path / "config.yaml"),
+        *("--input", tiny_vspw.root, "--frames", VSPW_FRAMES, "--output", tmp_path / "labels"),
+        *("--scales", *["1"] * 40),  # so that it takes a while
+    ]
+    process = subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 90
+    while process.poll() is None and time.monotonic() < deadline:
+        if len(list(masks.rglob("[!.]*.png"))) >= 3:
+            break
+        time.sleep(0.02)
+    children = take_children(process.pid)
+    process.terminate()
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 143, errors[-2000:]
+    assert "Stopped by SIGTERM. The same command goes on from here." in errors
+    assert len(children) >= 2
+    deadline = time.monotonic() + 20
+    while any(Path(f"/proc/{child}").exists() for child in children):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    made = list(masks.rglob("*.png"))
+    assert len(made) >= 3 and not any(file.name.startswith(".") for file in made)
+    assert all(read_mask(file).shape == (48, 64) for file in made)
+
+
+def take_children(process):
+    return Path(f"/proc/{process}/task/{process}/children").read_text().split()
 
 
 @pytest.mark.parametrize(

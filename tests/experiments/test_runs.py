@@ -1,11 +1,16 @@
 """Runs: in order, a few at a time, resumed where they were stopped, and told."""
 
 import json
+import os
+import signal
 import sys
+import threading
+import time
 
 import pytest
 
 from cffm_plugin.experiments import Run, run_all
+from cffm_plugin.stopping import Stopped, stops_raised
 
 # In place of train_net.py: writes what a training writes, notes when it ran, and fails if asked.
 SCRIPT = """
@@ -54,6 +59,19 @@ def test_runs_wait_for_those_that_they_need_and_no_more_than_asked_run_at_once(m
         running += 1 if note.startswith("start") else -1
         most = max(most, running)
     assert most == 2 and len(notes()) == 8
+
+
+def test_a_signal_stops_what_is_running_and_the_next_call_goes_on(make_run, notes):
+    runs = [make_run("a"), make_run("b")]
+    send = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGTERM))
+    send.start()
+    with pytest.raises(Stopped), stops_raised():
+        run_all(runs, jobs=2)
+    send.join()
+    time.sleep(1)
+    assert not any(note.startswith("end") for note in notes())
+    assert run_all(runs, jobs=2) == []
+    assert sorted(note for note in notes() if note.startswith("end")) == ["end out/a", "end out/b"]
 
 
 def test_what_is_finished_is_not_done_again(make_run, notes, capsys):

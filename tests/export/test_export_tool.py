@@ -2,12 +2,14 @@
 
 import importlib.util
 import json
+import os
 import sys
 from pathlib import Path
 
 import pytest
 import torch
 from detectron2.modeling import build_model
+from full_disk import files_at_most
 
 from cffm_plugin.checkpoint import INFO_KEY, ModelInfo
 from cffm_plugin.config import load_config
@@ -63,6 +65,22 @@ def test_it_exports_what_a_config_says_and_checks_it(run, weights, tmp_path):
         "fit_size": [224, 168],
         "size_divisibility": 8,
     }
+
+
+@pytest.mark.parametrize("format", ["onnx", "torch_export"])
+def test_a_full_disk_is_told_with_the_path_and_the_old_graphs_stay(run, weights, tmp_path, format):
+    folder = tmp_path / "exported"
+    folder.mkdir()
+    names = [f"encode{suffix}" for suffix in (".onnx", ".pt2")]
+    for name in names:
+        (folder / name).write_bytes(b"old")
+    with files_at_most(5_000), pytest.raises(SystemExit, match=r"encode\.\w+ could not be written"):
+        run(
+            *("--format", format, "--config-file", CONFIG, "--output", folder),
+            *("--size", "32", "48", *OVERRIDES, "MODEL.WEIGHTS", weights),
+        )
+    assert sorted(os.listdir(folder)) == names
+    assert all((folder / name).read_bytes() == b"old" for name in names)
 
 
 def test_the_class_names_of_the_checkpoint_go_before_the_datasets(run, weights, tmp_path):

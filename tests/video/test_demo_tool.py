@@ -154,7 +154,10 @@ def test_cffm_plus_takes_the_prototypes_of_the_video(demo, cfg, frames, tmp_path
         assert np.array_equal(expected.numpy(), labels)
 
 
-def test_ctrl_c_leaves_a_playable_file_and_says_how_many_frames_it_has(cfg, frames, tmp_path):
+@pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_leaves_a_playable_file_and_says_how_many_frames_it_has(
+    cfg, frames, tmp_path, number, code
+):
     many = tmp_path / "many"
     many.mkdir()
     for index in range(3000):
@@ -170,15 +173,34 @@ def test_ctrl_c_leaves_a_playable_file_and_says_how_many_frames_it_has(cfg, fram
     deadline = time.monotonic() + 90
     while process.poll() is None and time.monotonic() < deadline:
         if masks.is_dir() and len(list(masks.iterdir())) >= 5:
-            process.send_signal(signal.SIGINT)
+            process.send_signal(number)
             break
         time.sleep(0.05)
     _, errors = process.communicate(timeout=60)
     num_frames = len(label_maps(masks))
-    assert process.returncode == 130, errors[-2000:]
+    assert process.returncode == code, errors[-2000:]
     assert 5 <= num_frames < 3000
     assert errors.splitlines()[-1].startswith(f"Interrupted after {num_frames} frames in {out}")
     assert len(decoded(out)[1]) == num_frames
+    assert [file.name for file in tmp_path.glob(".*")] == []
+
+
+def test_a_killed_demo_leaves_the_video_that_was_there(cfg, frames, tmp_path):
+    out = write_video(tmp_path / "out.mp4", frames)
+    before = out.read_bytes()
+    many = tmp_path / "many"
+    many.mkdir()
+    for index in range(3000):
+        os.link(frames / "00000003.jpg", many / f"{index}.jpg")
+    command = [sys.executable, TOOL, "--config-file", tmp_path / "config.yaml", "--input", many]
+    process = subprocess.Popen([*map(str, command), "--output", out], stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 90
+    while not list(tmp_path.glob(".out.*")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.kill()
+    process.wait(timeout=60)
+    assert len(list(tmp_path.glob(".out.*"))) == 1  # it was under way
+    assert out.read_bytes() == before
 
 
 @pytest.mark.parametrize(
@@ -446,6 +468,26 @@ def test_a_checkpoint_that_carries_its_config_needs_no_config_file(
         cfg.MODEL.WEIGHTS,
     )
     assert "weights.pth carries no config" in error
+
+
+def test_a_model_that_gives_nan_ends_in_one_line_and_the_frames_before_stay(
+    demo, cfg, frames, tmp_path, monkeypatch
+):
+    seen = []
+
+    def spoil(module, args, output):
+        seen.append(1)
+        return {k: v * (float("nan") if len(seen) == 5 else 1) for k, v in output.items()}
+
+    forward_hook = torch.nn.modules.module.register_module_forward_hook
+    hook = forward_hook(lambda m, a, o: spoil(m, a, o) if type(m).__name__ == "MiT" else None)
+    try:
+        error = demo("--input", frames, "--output", tmp_path / "out.mp4")
+    finally:
+        hook.remove()
+    assert "frame 4 (counted from 0): what the model makes of it is NaN" in error
+    assert "\n" not in error
+    assert len(decoded(tmp_path / "out.mp4")[1]) == 4
 
 
 def test_classes_of_an_unregistered_dataset_have_numbers_and_colours(cfg):

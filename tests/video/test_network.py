@@ -132,5 +132,5 @@ def test_ctrl_c_ends_an_endless_stream_and_leaves_a_playable_file(tmp_path):
         run = VideoDemo(FakeSegmentor(), CLASSES).run(
             stream, CtrlCAfter60(tmp_path / "o.mp4", None)
         )
-    assert run == (60, True)
+    assert run == (60, signal.SIGINT)
     assert len(list(VideoFile(tmp_path / "o.mp4"))) == 60

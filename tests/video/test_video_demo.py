@@ -99,5 +99,5 @@ def test_a_closed_window_ends_the_run_without_an_error():
             self.pictures = 0
 
     window = ClosedAfterTwo()
-    assert VideoDemo(FakeSegmentor(), CLASSES).run(FakeSource(5), window) == (2, False)
+    assert VideoDemo(FakeSegmentor(), CLASSES).run(FakeSource(5), window) == (2, None)
     assert window.pictures == 0
