@@ -107,7 +107,7 @@ def _iteration(file: Path) -> int:
     if numbered:
         return int(numbered[1])
     try:
-        found: Any = load_file(file)["iteration"]
+        found: Any = torch.load(file, map_location="cpu", weights_only=True, mmap=True)["iteration"]
     except Exception:  # damaged: the reason is told when it is its turn
         return -1
     return found if isinstance(found, int) else -1

@@ -56,7 +56,7 @@ def load_stored_config(overrides: Sequence[str]) -> CfgNode:
         _leave_out_code(stored, path)
         cfg.merge_from_other_cfg(CfgNode(stored))
         cfg.merge_from_other_cfg(CfgNode(_OF_THE_TRAINING))
-    except (KeyError, ValueError, AssertionError, yaml.YAMLError) as error:
+    except (KeyError, ValueError, AssertionError, RecursionError, yaml.YAMLError) as error:
         said = error.args[0] if isinstance(error, KeyError) else error
         raise ValueError(
             f"The config that {path} carries can't be used here ({said}). Name the config file "

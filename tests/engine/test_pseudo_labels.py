@@ -234,6 +234,7 @@ def test_the_yaml_file_trains_alone_and_with_real_labels(label, trained, tiny_vs
             [
                 *("--config-file", str(tmp_path / "config.yaml")),
                 *("DATASETS.VIDEO_FOLDERS", str(folder.yaml_file), "DATASETS.TRAIN", str(names)),
+                *("OUTPUT_DIR", str(tmp_path / f"trained_on_{len(names)}")),
             ]
         )
         targets.clear()
