@@ -5,8 +5,8 @@
     python tools/train_net.py --eval-only --config-file ... MODEL.WEIGHTS model_final.pth
 
 Without a GPU, --num-gpus N starts N processes on the CPU. torchrun and srun start it too, without
---num-gpus (docs/clusters.md). At SIGTERM, SIGUSR1 or Ctrl-C training writes a checkpoint and ends with
-the exit code 75; --resume goes on.
+--num-gpus (docs/clusters.md). At SIGTERM, SIGUSR1 or Ctrl-C training writes a checkpoint and ends
+with the exit code 75; --resume goes on.
 """
 
 from detectron2.engine import default_argument_parser
