@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "doctor": {"data", "evaluation"},
     "video": {"data", "modeling", "inference"},
     "export": {"modeling", "data", "inference"},
-    "benchmark": {"modeling", "data", "inference", "engine", "synthetic"},
+    "benchmark": {"modeling", "data", "checkpoint", "inference", "engine", "synthetic"},
     "experiments": set(),
 }
 NOT_IN_CORE = {"detectron2", "fvcore", "timm", "torchvision", "cv2", "numpy"}

@@ -4,6 +4,7 @@ import functools
 import itertools
 from collections.abc import Callable
 from functools import cached_property
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -13,12 +14,16 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from ..checkpoint import SegmentorCheckpointer
 from ..data.images import image_to_tensor
+from ..engine.preemption import LeaveWhenAsked, StopSignals
+from ..engine.train_loop import seed_step
 from ..inference import StreamingSegmentor, compile_segmentor
+from ..modeling import all_finite
 from ..synthetic import SyntheticConfig, render_video
 from .peer import build_peer, peer_backbone_step, peer_step
 
-MODEL_MODES = ("stream", "clip", "image", "backbone", "train")
+MODEL_MODES = ("stream", "clip", "image", "backbone", "train", "stream_guards", "train_guards")
 DATA_MODES = ("dataloader", "evaluate")
 MODES = (*MODEL_MODES, *DATA_MODES)
 NUM_FRAMES = 12  # rendered, then repeated
@@ -34,7 +39,9 @@ class Benchmark:
         clip: a clip -> the target's full logits, as detectron2's users call the model -> argmax;
         image: a frame -> the image segmentor's label map;
         backbone: a normalised frame -> feature maps;
-        train: forward and backward of one clip of crops.
+        train: forward and backward of one clip of crops;
+        stream_guards: looking whether a frame's prediction is finite;
+        train_guards: what a training step's seed, and its asking whether to leave, take.
 
     Args:
         cfg: the config; ``MODEL.WEIGHTS`` is not read.
@@ -143,6 +150,26 @@ class Benchmark:
             sum(losses.values()).backward()
             self.model.zero_grad(set_to_none=True)
             self.model.eval()
+
+        return step
+
+    @torch.no_grad()
+    def _stream_guards(self) -> Step:
+        (coarse,) = self.model.coarse(
+            self.model.classify(encoded := self.model.encode(self.frames[:1])),
+            encoded,
+            [self.frames[0].shape[-2:]],
+        )
+        return lambda: all_finite(*coarse.parts())
+
+    def _train_guards(self) -> Step:
+        hook = LeaveWhenAsked(StopSignals(), SegmentorCheckpointer(self.model), 1 << 30, 0)
+        hook.trainer = SimpleNamespace(iter=0, max_iter=1 << 30)
+
+        def step() -> None:
+            hook.before_step()
+            seed_step(0, 0)
+            hook.after_step()
 
         return step
 

@@ -12,6 +12,8 @@ RATIOS = {
     "clip/stream": ("clip", "stream"),
     "backbone/peer_backbone": ("backbone", "peer_backbone"),
     "train/plain_backbone_clip": ("train", "plain_backbone_clip"),
+    "stream_guards/stream": ("stream_guards", "stream"),
+    "train_guards/train": ("train_guards", "train"),
 }
 
 
@@ -39,7 +41,10 @@ def tables_of(result: Mapping[str, Any]) -> str:
         if name in result["modes"]:
             parts.append(f"{name}\n{tabulate(result['modes'][name].items(), (), 'plain')}")
     if result["ratios"]:
-        rows = [[name, f"{value:.2f}"] for name, value in result["ratios"].items()]
+        rows = [
+            [name, f"{value:.2f}" if value >= 0.1 else f"{value:.6f}"]
+            for name, value in result["ratios"].items()
+        ]
         parts.append(tabulate(rows, ["ratio", ""], "pipe", disable_numparse=True))
     model = [["parameters", f"{result['model']['parameters'] / 1e6:.2f} M"]]
     flops = result["model"]["flops"].items()

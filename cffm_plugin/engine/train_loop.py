@@ -5,10 +5,18 @@ from collections.abc import Iterable
 from contextlib import nullcontext
 from typing import Any
 
+import numpy as np
 import torch
 from detectron2.engine import SimpleTrainer
+from detectron2.utils import comm
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
+
+
+def seed_step(seed: int, iteration: int) -> None:
+    """Make what a step draws (dropout, stochastic depth) a function of seed, step and process."""
+    entropy = (seed, iteration, comm.get_rank())
+    torch.manual_seed(int(np.random.SeedSequence(entropy).generate_state(1)[0]))
 
 
 class AccumulatingTrainer(SimpleTrainer):

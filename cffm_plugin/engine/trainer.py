@@ -6,7 +6,6 @@ import weakref
 from contextlib import nullcontext
 from typing import Any
 
-import numpy as np
 import torch
 from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
@@ -30,7 +29,7 @@ from ..modeling import CFFMSegmentor, check_agreement, training_side
 from .loss_guard import stop_at_bad_loss
 from .optimizer import build_optimizer
 from .preemption import LeaveWhenAsked, StopSignals
-from .train_loop import AccumulatingTrainer
+from .train_loop import AccumulatingTrainer, seed_step
 from .tta import ClipSegmentorWithTTA
 
 logger = logging.getLogger(__name__)
@@ -114,8 +113,7 @@ class CFFMTrainer(DefaultTrainer):
     def run_step(self) -> None:
         """As in detectron2; with SEED, what a step draws is a function of it and of the step."""
         if self.cfg.SEED >= 0:  # so that a resumed run drops out what the other would have
-            entropy = (self.cfg.SEED, self.iter, comm.get_rank())
-            torch.manual_seed(int(np.random.SeedSequence(entropy).generate_state(1)[0]))
+            seed_step(self.cfg.SEED, self.iter)
         super().run_step()
 
     def after_train(self) -> None:
