@@ -1,5 +1,7 @@
 """Reading prototypes: our files, the authors' folders, and what is wrong with others."""
 
+import os
+
 import pytest
 import torch
 
@@ -38,6 +40,17 @@ def test_a_file_that_holds_something_else_is_an_error_that_names_it(tmp_path, co
     torch.save(content, tmp_path / "v.pt")
     with pytest.raises(ValueError, match=r"v\.pt: expected prototypes"):
         PrototypeFolder(tmp_path).load("v")
+
+
+def test_code_in_a_file_of_prototypes_is_not_run(tmp_path):
+    class Payload:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "made"),)
+
+    torch.save(Payload(), tmp_path / "v.pt")
+    with pytest.raises(ValueError, match=r"v\.pt: expected a tensor of prototypes"):
+        PrototypeFolder(tmp_path).load("v")
+    assert not (tmp_path / "made").exists()
 
 
 def test_a_damaged_file_is_an_error_that_names_it(tmp_path):
