@@ -41,7 +41,7 @@ WHAT_NEEDS = {
         import numpy as np
         from cffm_plugin.data import read_image
         from cffm_plugin.data.augmentation import inference_augmentations, training_augmentations
-        from cffm_plugin.data.loaders import limit_threads
+        from cffm_plugin.data.loaders import start_worker
         from cffm_plugin.synthetic import write_synthetic_vspw
         from cffm_plugin.video.painting import overlay
         from cffm_plugin.video.reading import Webcam
@@ -57,7 +57,7 @@ WHAT_NEEDS = {
             raises(read_image, f"{folder}/frame.png"),
             raises(augmentations, T.AugInput(frame)),
             raises(training_augmentations),
-            raises(limit_threads, 0),
+            raises(start_worker, 0),
             raises(write_synthetic_vspw, f"{folder}/synthetic"),
             raises(overlay, frame, frame[..., 0], [(1, 2, 3)]),
             raises(Webcam),

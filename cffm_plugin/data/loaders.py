@@ -9,6 +9,7 @@ import contextlib
 import itertools
 import logging
 import random
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -28,6 +29,8 @@ from .registered import check_registered
 from .samplers import VideoInferenceSampler, VideoTrainingSampler
 
 Mapper = Callable[[Record], Record]
+
+_SECONDS_TO_LIVE = 30  # of a worker after SIGTERM, where its training does not end it before
 
 logger = logging.getLogger(__name__)
 
@@ -206,7 +209,7 @@ def _worker_arguments(num_workers: int) -> dict[str, Any]:
     return {
         "num_workers": num_workers,
         "collate_fn": _keep_as_list,
-        "worker_init_fn": limit_threads,
+        "worker_init_fn": start_worker,
         "pin_memory": torch.cuda.is_available(),
         "generator": torch.Generator(),  # DataLoader would draw from torch's global one
     }
@@ -216,11 +219,16 @@ def _keep_as_list(batch: list[Record]) -> list[Record]:
     return batch
 
 
-def limit_threads(worker_id: int) -> None:
-    """One thread per worker: the workers are the parallelism."""
+def start_worker(worker_id: int) -> None:
+    """One thread per worker, since the workers are the parallelism; and a while to live at SIGTERM.
+
+    Clusters send it to all processes of a job, and the step that is under way needs its clips.
+    """
     torch.set_num_threads(1)
     cv2 = import_library("cv2", "Reading clips")
     cv2.setNumThreads(0)
+    if hasattr(signal, "alarm"):  # not on Windows
+        signal.signal(signal.SIGTERM, lambda number, frame: signal.alarm(_SECONDS_TO_LIVE))
 
 
 def _check_batch_size(total_batch_size: int, world_size: int) -> None:

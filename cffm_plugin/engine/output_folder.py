@@ -1,12 +1,14 @@
 """A folder that one training has for itself."""
 
-import fcntl
 import logging
 import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
+
+import portalocker
 
 from ..checkpoint import saved_checkpoints
 from ..files import remove_leftovers
@@ -34,7 +36,7 @@ def claimed_for_training(folder: str, *, resume: bool) -> Iterator[None]:
     path = Path(folder)
     path.mkdir(parents=True, exist_ok=True)
     with open(path / _LOCK, "a+", encoding="utf-8") as lock:
-        _lock(lock.fileno(), path)
+        _lock(lock, path)
         lock.truncate(0)
         lock.write(f"process {os.getpid()} on {socket.gethostname()}\n")
         lock.flush()
@@ -49,14 +51,14 @@ def claimed_for_training(folder: str, *, resume: bool) -> Iterator[None]:
         yield
 
 
-def _lock(file: int, folder: Path) -> None:
+def _lock(file: TextIO, folder: Path) -> None:
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+        portalocker.lock(file, portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING)
+    except portalocker.AlreadyLocked:
         owner = (folder / _LOCK).read_text(encoding="utf-8").strip() or "another process"
         raise FileExistsError(
             f"Another training runs in OUTPUT_DIR {folder}: {owner}. Wait until it has ended, end "
             "it, or name another OUTPUT_DIR."
         ) from None
-    except OSError as error:  # some network file systems have no locks
+    except (portalocker.LockException, OSError) as error:  # network file systems without locks
         logger.warning("%s can't be locked (%s): see to it that no other uses it", folder, error)

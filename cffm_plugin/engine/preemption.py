@@ -16,9 +16,10 @@ from detectron2.engine import HookBase
 from detectron2.utils import comm
 
 from ..checkpoint import SegmentorCheckpointer
+from ..stopping import STOP_SIGNALS
 
-STOPPED = os.EX_TEMPFAIL  # 75: it did not fail, and goes on when it is started again
-SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+STOPPED = 75  # EX_TEMPFAIL: it did not fail, and goes on when it is started again
+SIGNALS = (*STOP_SIGNALS, signal.SIGINT)
 _SECOND_CTRL_C = 1.0  # seconds; a terminal and a launcher may both pass on the first one
 
 logger = logging.getLogger(__name__)
@@ -50,7 +51,7 @@ class StopSignals:
         try:
             self._before = {number: signal.signal(number, self._note) for number in SIGNALS}
         except ValueError:  # signals reach the main thread alone
-            logger.warning("Training in a thread does not leave at %s", SIGNALS[0].name)
+            logger.warning("Training in a thread does not leave at signals")
         return self
 
     def __exit__(

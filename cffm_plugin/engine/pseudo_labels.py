@@ -17,7 +17,7 @@ from tqdm import tqdm
 from ..checkpoint import ModelInfo, SegmentorCheckpointer
 from ..config import flat_values
 from ..data import ClipMapper
-from ..data.loaders import limit_threads
+from ..data.loaders import start_worker
 from ..files import remove_leftovers
 from .pseudo_label_folder import PseudoLabelFolder, count_values
 from .restartable import claim_folder, weights_digest
@@ -192,7 +192,7 @@ def _loader_of(frames: list[dict[str, Any]], cfg: CfgNode) -> DataLoader:
         MapDataset(frames, ClipMapper(cfg, is_train=False)),
         batch_size=None,
         num_workers=cfg.DATALOADER.NUM_WORKERS,
-        worker_init_fn=limit_threads,
+        worker_init_fn=start_worker,
     )
 
 

@@ -167,6 +167,8 @@ def test_workers_that_load_data_outlive_a_signal_to_all_and_the_step_is_finished
                 assert len(multiprocessing.active_children()) == 2
                 for worker in multiprocessing.active_children():
                     os.kill(worker.pid, signal.SIGTERM)
+                time.sleep(0.5)
+                assert len(multiprocessing.active_children()) == 2
             super().before_step()
 
     stopped(build(recipe, ToWorkersToo(2, signal.SIGTERM)))
