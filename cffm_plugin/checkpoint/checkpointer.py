@@ -106,7 +106,8 @@ class SegmentorCheckpointer(DetectionCheckpointer):
         Raises:
             FileNotFoundError, ValueError: as ``load``; or there are checkpoints, and none is sound.
         """
-        if resume and self.has_checkpoint():
+        # The main process decides: another may not see its folder, which is then an error there.
+        if comm.all_gather(resume and self.has_checkpoint())[0]:
             return self.load(self._newest_sound())
         return self.load(path, checkpointables=[])
 

@@ -100,9 +100,10 @@ def _signals_passed_on() -> Iterator[list[int]]:
 
     def pass_on(number: int, frame: FrameType | None) -> None:
         came.append(number)
-        for process in multiprocessing.active_children():
-            with suppress(ProcessLookupError):
-                os.kill(process.pid or 0, number)
+        for pid in [process.pid for process in multiprocessing.active_children()]:
+            if pid is not None:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, number)
 
     before = {number: signal.signal(number, pass_on) for number in SIGNALS}
     try:
