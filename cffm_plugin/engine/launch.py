@@ -19,6 +19,7 @@ from ..data import check_registered, names_and_colors, register_video_folder_fro
 from ..foreign_parts import log_foreign_parts
 from ..modeling import resolve_normalization
 from .output_folder import claimed_for_training
+from .preemption import StopSignals
 from .trainer import CFFMTrainer
 
 # Models of detectron2's that take images one by one and have no use for clips. The second is what
@@ -104,7 +105,8 @@ def main(args: argparse.Namespace, trainer: type[CFFMTrainer] = CFFMTrainer) -> 
     claimed: AbstractContextManager[None] = nullcontext()
     if comm.is_main_process():
         claimed = claimed_for_training(absolute_path(cfg.OUTPUT_DIR), resume=args.resume)
-    with claimed:
+    # While all is set up, nothing is lost by leaving at once; ``train`` has signals of its own.
+    with claimed, StopSignals(at_once=True):
         cfg = _set_up(cfg, args)
         check_registered(cfg.DATASETS.TRAIN, "DATASETS.TRAIN")
         check_registered(cfg.DATASETS.TEST, "DATASETS.TEST")

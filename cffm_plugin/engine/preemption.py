@@ -35,13 +35,16 @@ class TrainingStopped(SystemExit):
 class StopSignals:
     """While it is entered, the signals are noted; a second Ctrl-C still ends the process.
 
+    Args:
+        at_once: a signal does not wait, see the property.
+
     Attributes:
         received: the name of the first signal, or "".
     """
 
-    def __init__(self) -> None:
+    def __init__(self, at_once: bool = False) -> None:
         self.received = ""
-        self._at_once = False
+        self._at_once = at_once
         self._since = 0.0
         self._before: dict[signal.Signals, Any] = {}
         self._pid = 0

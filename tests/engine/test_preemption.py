@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from detectron2.engine import HookBase
+from detectron2.engine import HookBase, default_argument_parser
 
-from cffm_plugin.engine import STOPPED, CFFMTrainer
+from cffm_plugin.engine import STOPPED, CFFMTrainer, main
 
 SIGNALS = [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT]
 
@@ -173,3 +173,21 @@ def test_workers_that_load_data_outlive_a_signal_to_all_and_the_step_is_finished
 
     stopped(build(recipe, ToWorkersToo(2, signal.SIGTERM)))
     assert saved_in(recipe) == ["model_0000002.pth"]
+
+
+def test_a_signal_while_training_is_set_up_ends_it_at_once_with_the_same_code(cfg, tmp_path):
+    (tmp_path / "config.yaml").write_text(cfg.dump())
+
+    class Asked(CFFMTrainer):
+        @classmethod
+        def build_model(cls, cfg):
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(60)
+
+    parse_args = default_argument_parser().parse_args
+    before = signal.getsignal(signal.SIGTERM)
+    start = time.monotonic()
+    with pytest.raises(SystemExit) as stop:
+        main(parse_args(["--config-file", str(tmp_path / "config.yaml")]), Asked)
+    assert stop.value.code == STOPPED and time.monotonic() - start < 30
+    assert signal.getsignal(signal.SIGTERM) is before

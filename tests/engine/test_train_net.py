@@ -126,7 +126,8 @@ def test_a_signal_to_one_of_two_machines_stops_the_training_of_both_with_one_che
         )
         for rank in (0, 1)
     ]
-    while not (tmp_path / "metrics.json").exists():  # written after 20 steps
+    metrics = tmp_path / "metrics.json"
+    while not (metrics.exists() and metrics.stat().st_size):  # written after 20 steps
         assert all(machine.poll() is None for machine in machines)
         time.sleep(0.1)
     asked = time.monotonic()
