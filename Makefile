@@ -34,7 +34,7 @@ quickstart: setup
 	$(RUN) tools/quickstart.py --output output/quickstart
 
 test: setup
-	OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(TEST_JOBS) --dist loadfile
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(TEST_JOBS) --dist loadfile --no-loadscope-reorder
 
 lint: setup
 	$(VENV)/bin/ruff check .
