@@ -53,6 +53,15 @@ setup(
         "export": ["onnx", "onnxscript", "onnxruntime"],
         # Segmentors of the Hugging Face hub, build_hf_segmenter; scipy for mask classification.
         "huggingface": ["transformers>=5", "safetensors", "scipy"],
-        "dev": ["pytest", "pytest-xdist", "ruff", "mypy", "transformers", "safetensors"],
+        # Reports of evaluations, tools/report.py: pages from templates, H.264 and WebP players.
+        "report": ["jinja2", "av"],
+        # Weights by hf://owner/repository/file, publishing.
+        "hub": ["huggingface-hub", "safetensors"],
+        # The web page, tools/web_demo.py.
+        "web": ["gradio", "av"],
+        "dev": [
+            *("pytest", "pytest-xdist", "ruff", "mypy", "transformers", "safetensors"),
+            *("build", "playwright"),
+        ],
     },
 )

@@ -27,7 +27,8 @@ OPTIONS = shlex.split(
 FILES: dict[str, list[str]] = {
     "uv": [],
     "build": [],
-    "torch": ["--constraints", "requirements/build.txt"],
+    # What lock.in says of a version holds for what torch brings too.
+    "torch": [*("--constraints", "requirements/build.txt"), *("--constraints", "requirements/lock.in")],
     "lock": [
         *("--constraints", "requirements/build.txt", "--constraints", "requirements/torch.txt"),
         *("--excludes", "requirements/torch.in"),
