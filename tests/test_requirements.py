@@ -5,6 +5,7 @@ import hashlib
 import importlib.metadata
 import subprocess
 import sys
+import sysconfig
 import zipfile
 from pathlib import Path
 
@@ -64,8 +65,10 @@ def test_what_the_package_asks_for_is_locked_in_a_version_that_it_takes():
 
 
 def test_the_environment_holds_what_the_files_name_and_nothing_else():
+    # The environment's alone: setuptools, once imported, puts packages of its own on sys.path.
+    installed = importlib.metadata.distributions(path=[sysconfig.get_path("purelib")])
+    found = {canonicalize_name(d.name): d.version for d in installed}
     # detectron2 may be a person's own; pip comes with Python.
-    found = {canonicalize_name(d.name): d.version for d in importlib.metadata.distributions()}
     for own in ("pip", "cffm-plugin", "detectron2", "sal-detectron2"):
         found.pop(own, None)
     locked = locked_versions()

@@ -6,7 +6,7 @@ from .conversion import FORMATS, Conversion, convert, find_rule, is_classifier, 
 from .huggingface import HUGGING_FACE, hub_info
 from .model_info import INFO_KEY, ModelInfo, read_model_info
 from .reading import read_state_dict
-from .saved import newest_sound_checkpoint, saved_checkpoints
+from .saved import FINAL, newest_sound_checkpoint, saved_checkpoints
 from .sizes import Sizes, config_for, overrides_for, sizes_of
 from .stored_config import load_stored_config
 from .verify import verify_complete
@@ -14,6 +14,7 @@ from .verify import verify_complete
 __all__ = [
     "FORMATS",
     "HUGGING_FACE",
+    "FINAL",
     "INFO_KEY",
     "Conversion",
     "ModelInfo",

@@ -50,6 +50,9 @@ class SegmentorCheckpointer(DetectionCheckpointer):
             something else, a warning names both.
         keep: how many numbered checkpoints stay, the newest; 0 for all.
         **checkpointables: as in detectron2.
+
+    Attributes:
+        path: what was loaded last; "" for nothing.
     """
 
     def __init__(
@@ -68,7 +71,7 @@ class SegmentorCheckpointer(DetectionCheckpointer):
         if keep < 0:
             raise ValueError(f"SOLVER.KEEP_CHECKPOINTS is {keep}: expected 0, for all, or more")
         self.keep = keep
-        self._path = ""
+        self.path = ""
         self._by_heuristics = False
 
     def save(self, name: str, **kwargs: Any) -> None:
@@ -141,7 +144,7 @@ class SegmentorCheckpointer(DetectionCheckpointer):
                 "MODEL.WEIGHTS is empty, so there is nothing to evaluate. Name a checkpoint: "
                 "MODEL.WEIGHTS path/to/model_final.pth, or --resume for the last one of OUTPUT_DIR."
             )
-        self._path = path
+        self.path = path
         try:
             loaded = super().load(path, checkpointables)
         except (AssertionError, FileNotFoundError) as error:
@@ -185,7 +188,7 @@ class SegmentorCheckpointer(DetectionCheckpointer):
     def _read(self, filename: str) -> dict[str, Any]:
         loaded = load_file(filename)
         if not isinstance(loaded, dict) or not all(isinstance(key, str) for key in loaded):
-            raise ValueError(f"{self._path} holds no weights by their names, but {type(loaded)}")
+            raise ValueError(f"{self.path} holds no weights by their names, but {type(loaded)}")
         return loaded
 
     def _torch_load(self, f: str) -> dict[str, Any]:
@@ -196,9 +199,9 @@ class SegmentorCheckpointer(DetectionCheckpointer):
         except ValueError:
             return loaded
         raise ValueError(
-            f"{self._path} is a checkpoint in another format ({source}; known: "
+            f"{self.path} is a checkpoint in another format ({source}; known: "
             f"{', '.join(known.name for known in FORMATS)}). Convert it first: "
-            f"python tools/convert_checkpoint.py {self._path} converted.pth"
+            f"python tools/convert_checkpoint.py {self.path} converted.pth"
         )
 
     def _load_model(self, checkpoint: Any) -> Any:
@@ -242,7 +245,7 @@ class SegmentorCheckpointer(DetectionCheckpointer):
             listed = "\n  ".join(problems[:6])
             more = f"\n  ... and {len(problems) - 6} more" if len(problems) > 6 else ""
             raise ValueError(
-                f"{self._path} is a checkpoint of another architecture than the config's:\n  "
+                f"{self.path} is a checkpoint of another architecture than the config's:\n  "
                 f"{listed}{more}\nUse the config that it was trained with (config.yaml in its "
                 "output folder), or another checkpoint in MODEL.WEIGHTS."
             )
@@ -250,7 +253,7 @@ class SegmentorCheckpointer(DetectionCheckpointer):
         if new_classifiers:
             logger.warning(
                 "%s holds no classifier of this number of classes; these start anew: %s",
-                self._path,
+                self.path,
                 ", ".join(sorted(new_classifiers)),
             )
 

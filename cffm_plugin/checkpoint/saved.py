@@ -13,7 +13,7 @@ from .reading import load_file
 
 LAST = "last_checkpoint"  # the file that names the last one
 _NUMBERED = re.compile(r"model_(\d{7,})\.pth")
-_FINAL = "model_final.pth"
+FINAL = "model_final.pth"
 
 logger = logging.getLogger(__name__)
 
@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 def saved_checkpoints(folder: Path) -> list[Path]:
     """The checkpoints of a training in ``folder``: that which is named as last, then the newest."""
     found = [file for file in folder.glob("model_*.pth") if _NUMBERED.fullmatch(file.name)]
-    found += [file for file in (folder / _FINAL,) if file.is_file()]
+    found += [file for file in (folder / FINAL,) if file.is_file()]
     found.sort(key=_iteration, reverse=True)
     named = _last(folder)
     if named is not None:

@@ -4,6 +4,7 @@ import logging
 import os
 import weakref
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ from detectron2.projects.deeplab import build_lr_scheduler
 from detectron2.utils import comm
 from torch import nn
 
-from ..checkpoint import ModelInfo, SegmentorCheckpointer
+from ..checkpoint import FINAL, ModelInfo, SegmentorCheckpointer
 from ..data import (
     VideoTrainingSampler,
     build_clip_test_loader,
@@ -108,7 +109,15 @@ class CFFMTrainer(DefaultTrainer):
         # Without the hook, as a subclass may have it, signals do what they always did.
         leaves = any(isinstance(hook, LeaveWhenAsked) for hook in self._hooks)
         with self._signals if leaves else nullcontext():
+            self._save_final_if_it_was_killed_before()
             return super().train()
+
+    def _save_final_if_it_was_killed_before(self) -> None:
+        """A run killed after its last numbered checkpoint has no step left that would write it."""
+        resumed_from = Path(self.checkpointer.path).name
+        if self.start_iter >= self.max_iter > 0 and resumed_from != FINAL:
+            logger.info("%s is of the last iteration: it becomes %s", resumed_from, FINAL)
+            self.checkpointer.save(Path(FINAL).stem, iteration=self.start_iter - 1)
 
     def run_step(self) -> None:
         """As in detectron2; with SEED, what a step draws is a function of it and of the step."""

@@ -13,6 +13,7 @@ from tiny_dataset import TINY_COLORS
 
 from cffm_plugin.checkpoint import INFO_KEY, SegmentorCheckpointer, read_model_info
 from cffm_plugin.engine import CFFMTrainer, main
+from cffm_plugin.experiments import first_difference
 from cffm_plugin.inference import StreamingSegmentor
 
 
@@ -68,6 +69,34 @@ def test_two_runs_give_the_same_weights_and_a_resumed_run_too(cfg, tmp_path):
     for name, tensor in weights[0].items():
         assert torch.equal(weights[1][name], tensor), name
         assert torch.equal(weights[2][name], tensor), name
+
+
+def test_a_run_killed_between_its_last_two_checkpoints_writes_the_final_one_when_resumed(cfg):
+    cfg.SOLVER.MAX_ITER = 4
+    cfg.SOLVER.CHECKPOINT_PERIOD = 2
+    build_trainer(cfg).train()
+    final = Path(cfg.OUTPUT_DIR, "model_final.pth")
+    results = Path(cfg.OUTPUT_DIR, "inference", "vspw_results.json")
+    whole = torch.load(final, weights_only=True)
+    final.unlink()
+    results.unlink()
+    Path(cfg.OUTPUT_DIR, "last_checkpoint").write_text("model_0000003.pth")
+
+    resumed = CFFMTrainer(cfg)
+    resumed.resume_or_load(resume=True)
+    assert resumed.start_iter == cfg.SOLVER.MAX_ITER
+    resumed.train()
+
+    for part in ("model", "trainer", "iteration"):
+        assert first_difference(torch.load(final, weights_only=True)[part], whole[part]) == ""
+    assert results.exists()
+
+    # One that has ended is left as it is.
+    written = final.stat().st_mtime_ns
+    ended = CFFMTrainer(cfg)
+    ended.resume_or_load(resume=True)
+    ended.train()
+    assert final.stat().st_mtime_ns == written
 
 
 def test_checkpoints_say_what_the_model_is(cfg, caplog):
