@@ -59,6 +59,8 @@ setup(
         "hub": ["huggingface-hub", "safetensors"],
         # The web page, tools/web_demo.py.
         "web": ["gradio", "av"],
+        # The documentation site, `make docs`.
+        "docs": ["mkdocs-material", "mkdocstrings-python"],
         "dev": [
             *("pytest", "pytest-xdist", "ruff", "mypy", "transformers", "safetensors"),
             *("build", "playwright"),
