@@ -3,6 +3,7 @@
 #   make setup        .venv with everything in it; a second call takes seconds, a broken one is repaired
 #   make quickstart   a small dataset, training, evaluation and pictures in output/quickstart
 #   make test         the tests                 make lint     ruff and mypy
+#   make docs         the documentation site in output/site; a broken link is an error
 #   make lock         requirements/*.txt anew, from requirements/*.in
 #   make clean        remove .venv, caches and output/
 #
@@ -25,7 +26,7 @@ RUN := $(VENV)/bin/python
 # detectron2 and timm use torch.jit.script, which newer torch warns of at every start.
 export PYTHONWARNINGS := ignore::FutureWarning:torch.jit._script
 
-.PHONY: setup quickstart test lint format lock clean
+.PHONY: setup quickstart test lint format docs lock clean
 
 setup:
 	@$(PYTHON) tools/setup_environment.py --venv $(VENV) --torch="$(TORCH)" --detectron2 "$(DETECTRON2)" --pip-args="$(PIP_ARGS)"
@@ -44,6 +45,9 @@ lint: setup
 format: setup
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
+
+docs: setup
+	$(RUN) tools/build_docs.py --output output/site
 
 lock:
 	@$(PYTHON) tools/lock_requirements.py --pip-args="$(PIP_ARGS)" $(LOCK_ARGS)
