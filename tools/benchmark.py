@@ -57,7 +57,7 @@ def main() -> None:
         "options": {
             name: getattr(args, name) for name in ("size", "autocast", "channels_last", "compile")
         },
-        "model": {"parameters": benchmark.parameters(), "flops": benchmark.flops()},
+        "model": {"parameters": benchmark.parameters(), "flops": benchmark.flops},
         "modes": {n: s for n, s in summaries.items() if not n.startswith("peer")},
         "peer": {n: s for n, s in summaries.items() if n.startswith("peer")},
         "ratios": ratios_of(summaries),

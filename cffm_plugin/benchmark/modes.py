@@ -49,6 +49,9 @@ class Benchmark:
         autocast: dtype of the mixed precision of all modes; None for float32.
         channels_last: memory format of the model.
         compiled: the backbone and the temporal module go through ``torch.compile``.
+
+    Attributes:
+        flops: multiply-adds of the backbone, the image segmentor and a stream's step.
     """
 
     def __init__(
@@ -67,10 +70,11 @@ class Benchmark:
         self.model: Any = build_model(cfg).eval()
         if channels_last:
             self.model.to(memory_format=torch.channels_last)
-        if compiled:
-            compile_segmentor(self.model)
         self.frames = [frame.to(self.device) for frame in _render(size)]
         self.image = (self.frames[0] - self.model.pixel_mean) / self.model.pixel_std
+        self.flops = self._count_flops()
+        if compiled:  # after the counting, which sees the operations one by one
+            compile_segmentor(self.model)
 
     def steps(self, modes: list[str], with_peer: bool = False) -> dict[str, Step]:
         """A step for every mode of ``MODEL_MODES`` asked for, and the peer's after them."""
@@ -91,8 +95,7 @@ class Benchmark:
         return sum(parameter.numel() for parameter in self.model.parameters())
 
     @torch.no_grad()
-    def flops(self) -> dict[str, float]:
-        """Multiply-adds of the backbone, the image segmentor and a stream's step."""
+    def _count_flops(self) -> dict[str, float]:
         model, frame = self.model, self.frames[:1]
         encoded = model.encode(frame)
         encode = _multiply_adds(lambda: model.encode(frame))

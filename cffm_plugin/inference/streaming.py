@@ -371,10 +371,15 @@ def stream_options(cfg: CfgNode) -> dict[str, Any]:
 
 
 def compile_segmentor(model: CFFMSegmentor) -> None:
-    """Put the backbone and the temporal module through ``torch.compile``, in place."""
-    model.backbone.compile()
+    """Put the backbone and the temporal module through ``torch.compile``, in place.
+
+    Each size of frames is compiled by itself, which is faster than one program for all and which
+    all versions of torch can do; after eight sizes (``torch._dynamo.config.recompile_limit``)
+    further ones run uncompiled.
+    """
+    model.backbone.compile(dynamic=False)
     if model.temporal is not None:
-        model.temporal.module.compile()
+        model.temporal.module.compile(dynamic=False)
 
 
 def needed_later(index: int, offsets: Sequence[int]) -> dict[int, set[int]]:

@@ -69,7 +69,7 @@ def test_ratios_are_those_whose_sides_were_measured(benchmark):
 
 
 def test_arithmetic_is_counted_of_all_parts(benchmark):
-    flops = benchmark.flops()
+    flops = benchmark.flops
     assert 0 < flops["backbone"] < flops["image"]
     assert flops["backbone"] < flops["stream"] and all(map(math.isfinite, flops.values()))
 
