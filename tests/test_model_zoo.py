@@ -76,8 +76,11 @@ def test_a_model_by_name_is_the_configs_and_trained_it_has_the_published_weights
     torch.save({"model": model.state_dict()}, path)
     monkeypatch.setitem(model_zoo.CHECKPOINTS, NAME, str(path))
 
-    assert model_zoo.get_config(f"{NAME}.yaml", trained=True).MODEL.WEIGHTS == str(path)
+    assert str(path) == model_zoo.get_config(f"{NAME}.yaml", trained=True).MODEL.WEIGHTS
     trained = model_zoo.get(f"{NAME}.yaml", trained=True, device="cpu")
-    assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), trained.state_dict().values()))
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(model.state_dict().values(), trained.state_dict().values())
+    )
     other = model_zoo.get(NAME, device="cpu").state_dict()
     assert not all(torch.equal(other[k], v) for k, v in model.state_dict().items())

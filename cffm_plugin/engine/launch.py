@@ -39,7 +39,9 @@ def setup(args: argparse.Namespace) -> CfgNode:
 
 def _set_up(cfg: CfgNode, args: argparse.Namespace) -> CfgNode:
     if args.config_file:  # detectron2 logs the file, which may be given by its name
-        args = argparse.Namespace(**vars(args) | {"config_file": find_config_file(args.config_file)})
+        args = argparse.Namespace(
+            **vars(args) | {"config_file": find_config_file(args.config_file)}
+        )
     output_dir = absolute_path(cfg.OUTPUT_DIR)  # as it will be: one file has one handler
     setup_logger(output_dir, distributed_rank=comm.get_rank(), name="cffm_plugin")
     complete_config(cfg)

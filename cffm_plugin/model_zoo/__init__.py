@@ -1,8 +1,8 @@
 """Configs and models by name, with the functions of detectron2's ``model_zoo``.
 
-    from cffm_plugin import model_zoo
+from cffm_plugin import model_zoo
 
-    model = model_zoo.get("vspw/cffm_mit_b1")
+model = model_zoo.get("vspw/cffm_mit_b1")
 """
 
 from .. import needs_detectron2  # noqa: F401  (says how to get it)
