@@ -173,8 +173,6 @@ def register_hub_paths() -> None:
 
 
 def _is_of_the_network(error: BaseException) -> bool:
-    """Errors of connections, which are those of httpx or requests, by huggingface_hub's version."""
-    module = type(error).__module__.partition(".")[0]
-    return isinstance(error, ConnectionError | TimeoutError) or module.startswith(
-        ("httpx", "requests")
-    )
+    """Of connections: those of httpx or of requests, by the version of huggingface_hub."""
+    of_python = isinstance(error, ConnectionError | TimeoutError)
+    return of_python or type(error).__module__.startswith(("httpx", "requests"))

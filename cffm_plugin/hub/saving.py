@@ -132,7 +132,7 @@ def _published(cfg: CfgNode) -> tuple[CfgNode, list[str]]:
     if os.path.isabs(cfg.MODEL.HF.NAME):
         raise ValueError(
             f"MODEL.HF.NAME is {cfg.MODEL.HF.NAME}, a folder of this machine, from whose "
-            "config.json the model is built: others don't have it. Name the model as it is on the hub."
+            "config.json the model is built: others don't have it. Name it as on the hub."
         )
     published = cfg.clone()
     model = published.MODEL
