@@ -40,7 +40,14 @@ setup(
     py_modules=["cffm_command"],
     cmdclass={"build_py": BuildWithConfigs},
     entry_points={"console_scripts": ["cffm = cffm_command:main"]},
-    package_data={"cffm_plugin": ["py.typed"]},
+    # Whatever a part of the package reads beside its code, in whichever folder.
+    package_data={
+        "cffm_plugin": [
+            "py.typed",
+            *(f"**/*.{kind}" for kind in ("html", "j2", "css", "js", "json", "md", "txt")),
+            *(f"**/*.{kind}" for kind in ("svg", "png", "jpg", "safetensors", "yaml")),
+        ]
+    },
     python_requires=">=3.10",
     # detectron2 is not listed: PyPI does not carry it under its own name, and CFFM alone does not
     # need it. Importing what does need it says how to get it.

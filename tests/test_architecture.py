@@ -39,6 +39,7 @@ FILES_FOR_ALL = {
     "config_files",
     "files",
     "foreign_parts",
+    "hub_files",
     "libraries",
     "needs_detectron2",
     "shipped_configs",

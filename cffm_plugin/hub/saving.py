@@ -24,6 +24,7 @@ from .card import model_card, read_scores
 from .loading import CONFIG, from_pretrained
 
 CARD = "README.md"
+_NAMES_OF_CODE = ("IMPORTS", "CONFIG_ADDERS")
 
 logger = logging.getLogger(__name__)
 
@@ -41,26 +42,19 @@ def save_pretrained(
 ) -> Path:
     """Write model.safetensors, config.yaml and a model card, README.md, for ``from_pretrained``.
 
-    The weights are loaded strictly before, and what was written is loaded again after. Names and
-    colours of the classes stand in the header of model.safetensors, as does the config: that file
-    alone suffices for MODEL.WEIGHTS of the demo.
+    What was written is loaded again. Names and colours of the classes stand in the header of
+    model.safetensors, as does the config: that file alone suffices for MODEL.WEIGHTS of the demo.
 
     Args:
         model: a model, or its checkpoint as in MODEL.WEIGHTS.
         cfg: its config; None for that which a checkpoint carries. What in it is of this machine,
             files and folders, is left out.
         folder: what to write.
-        name: of the model, in the card; "owner/repository" if it goes to the hub. By default the
-            folder's.
+        name: of the model, "owner/repository" if it goes to the hub; by default the folder's.
         half: write float16, half the size; loading casts.
-        results: files vspw_results.json of evaluations, for the card. Without, it says that nothing
-            was measured.
-        licence: of the weights, as the hub abbreviates it, such as "apache-2.0". Without, the card
-            says that none was stated.
+        results: files vspw_results.json of evaluations, for the card.
+        licence: of the weights, as the hub abbreviates it, such as "apache-2.0".
         overwrite: write over a model that is there.
-
-    Returns:
-        the folder.
 
     Raises:
         FileExistsError: the folder holds a model, and not ``overwrite``.
@@ -73,29 +67,30 @@ def save_pretrained(
     _check_folder(folder, overwrite)
     scores = [read_scores(file) for file in results]
     cfg, module = _loaded(model, cfg)
-    published, code = _published(cfg)
-    classes = known_classes(cfg)
-    names, colors = [name for name, _ in classes], [color for _, color in classes]
-    info = ModelInfo.of_config(published, names, colors)
+    published = _published(cfg)
+    info = _info(cfg, published)
     write = write_half_precision if half else write_safetensors
     write(module.state_dict(), folder / WEIGHTS, info.as_metadata())
     write_text(folder / CONFIG, info.config)
-    from_pretrained(folder, code)
-    parameters = sum(parameter.numel() for parameter in module.parameters())
-    write_text(
-        folder / CARD,
-        model_card(
-            published,
-            info,
-            name=name or folder.resolve().name,
-            parameters=parameters,
-            scores=scores,
-            licence=licence,
-            half=half,
-            code=[os.path.basename(entry) for key, entry in _entries_of_code(cfg)],
-        ),
+    from_pretrained(folder, _overrides_of_code(cfg))
+    card = model_card(
+        published,
+        info,
+        name=name or folder.resolve().name,
+        parameters=sum(parameter.numel() for parameter in module.parameters()),
+        scores=scores,
+        licence=licence,
+        half=half,
+        code=_names_of_code(cfg),
     )
+    write_text(folder / CARD, card)
     return folder
+
+
+def _info(cfg: CfgNode, published: CfgNode) -> ModelInfo:
+    classes = known_classes(cfg)
+    names, colors = [name for name, _ in classes], [color for _, color in classes]
+    return ModelInfo.of_config(published, names, colors)
 
 
 def _check_folder(folder: Path, overwrite: bool) -> None:
@@ -127,8 +122,8 @@ def _loaded(model: nn.Module | str | Path, cfg: CfgNode | None) -> tuple[CfgNode
     return cfg, module
 
 
-def _published(cfg: CfgNode) -> tuple[CfgNode, list[str]]:
-    """The config without what is of this machine; and overrides that name the code it needs."""
+def _published(cfg: CfgNode) -> CfgNode:
+    """The config without what is of this machine."""
     if os.path.isabs(cfg.MODEL.HF.NAME):
         raise ValueError(
             f"MODEL.HF.NAME is {cfg.MODEL.HF.NAME}, a folder of this machine, from whose "
@@ -139,19 +134,20 @@ def _published(cfg: CfgNode) -> tuple[CfgNode, list[str]]:
     model.WEIGHTS, model.TIMM.CHECKPOINT, model.TEMPORAL.PROTOTYPES.FOLDER = "", "", ""
     model.TIMM.PRETRAINED = model.HF.PRETRAINED = False
     model.DEVICE = "cuda"  # detectron2's default: the CPU where there is none
-    model.IMPORTS, model.CONFIG_ADDERS = [], []
+    for key in _NAMES_OF_CODE:
+        if model[key]:
+            logger.warning("A published config names no code, and this one does: %s", model[key])
+        model[key] = []
     published.DATASETS.VIDEO_FOLDERS = ()
     published.OUTPUT_DIR = "./output"
-    code = [str(word) for key in ("IMPORTS", "CONFIG_ADDERS") for word in _override(cfg, key)]
-    if code:
-        logger.warning("The model needs code that a published config does not name: %s", code)
-    return published, code
+    return published
 
 
-def _override(cfg: CfgNode, key: str) -> tuple[str, ...]:
-    entries = list(cfg.MODEL[key])
-    return (f"MODEL.{key}", repr(entries)) if entries else ()
+def _names_of_code(cfg: CfgNode) -> list[str]:
+    return [os.path.basename(entry) for key in _NAMES_OF_CODE for entry in cfg.MODEL[key]]
 
 
-def _entries_of_code(cfg: CfgNode) -> list[tuple[str, str]]:
-    return [(key, entry) for key in ("IMPORTS", "CONFIG_ADDERS") for entry in cfg.MODEL[key]]
+def _overrides_of_code(cfg: CfgNode) -> list[str]:
+    """What a published config leaves out, as overrides."""
+    lists = {key: list(cfg.MODEL[key]) for key in _NAMES_OF_CODE}
+    return [word for key, names in lists.items() if names for word in (f"MODEL.{key}", repr(names))]
