@@ -48,7 +48,7 @@ setup(
             *(f"**/*.{kind}" for kind in ("svg", "png", "jpg", "safetensors", "yaml")),
         ]
     },
-    python_requires=">=3.10",
+    python_requires=">=3.11",
     # detectron2 is not listed: PyPI does not carry it under its own name, and CFFM alone does not
     # need it. Importing what does need it says how to get it.
     install_requires=["torch>=2.1", "numpy"],

@@ -98,13 +98,6 @@ def test_without_huggingface_hub_the_error_names_the_command_that_installs_it():
     assert "not installed: pip install huggingface" in result.stderr
 
 
-def test_importing_the_package_imports_no_huggingface_hub():
-    result = run_without(
-        [], "import cffm_plugin, sys; assert 'huggingface_hub.file_download' not in sys.modules"
-    )
-    assert result.returncode == 0, result.stderr
-
-
 @pytest.mark.parametrize("revision", ["", "@v2"])
 def test_weights_of_the_hub_load_as_the_files_do_and_halves_are_cast(
     tiny_cffm_cfg,

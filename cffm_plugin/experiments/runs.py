@@ -15,10 +15,9 @@ from ..files import write_text
 from .progress import Progress, print_line
 
 # Python's arguments for the commands that runs are made of, also where there is no tools/. Not the
-# working directory but the installed package is what they import (-P, which 3.10 does not know).
-_PYTHON = ("-P", "-m") if sys.version_info >= (3, 11) else ("-m",)
-TRAIN = (*_PYTHON, "cffm_plugin.cli.train")
-SYNTHETIC = (*_PYTHON, "cffm_plugin.cli.synthetic")
+# working directory but the installed package is what they import (-P).
+TRAIN = ("-P", "-m", "cffm_plugin.cli.train")
+SYNTHETIC = ("-P", "-m", "cffm_plugin.cli.synthetic")
 
 _POLL_SECONDS = 0.3
 _LINES_OF_A_FAILURE = 15

@@ -72,7 +72,7 @@ def save_pretrained(
     write = write_half_precision if half else write_safetensors
     write(module.state_dict(), folder / WEIGHTS, info.as_metadata())
     write_text(folder / CONFIG, info.config)
-    from_pretrained(folder, _overrides_of_code(cfg))
+    from_pretrained(folder, ["MODEL.DEVICE", "cpu", *_overrides_of_code(cfg)])  # as others will
     card = model_card(
         published,
         info,
