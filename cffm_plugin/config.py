@@ -104,12 +104,12 @@ def _add_temporal_keys(cfg: CfgNode) -> None:
     # CFFM++: a branch that looks at the prototypes of the whole video. Training trains it alone.
     cfg.MODEL.TEMPORAL.PROTOTYPES = CfgNode()
     cfg.MODEL.TEMPORAL.PROTOTYPES.ENABLED = False
-    # Folder with the prototypes of every video, of tools/make_prototypes.py (<video>.pt) or of
+    # Folder with the prototypes of every video, of cffm prototypes (<video>.pt) or of
     # the authors (<video>/centers.pt).
     cfg.MODEL.TEMPORAL.PROTOTYPES.FOLDER = ""
     # Weight of the branch's logits, which are added to the video logits.
     cfg.MODEL.TEMPORAL.PROTOTYPES.LOGIT_WEIGHT = 0.5
-    # How tools/make_prototypes.py makes them: frames of a video, clusters, k-means iterations.
+    # How cffm prototypes makes them: frames of a video, clusters, k-means iterations.
     cfg.MODEL.TEMPORAL.PROTOTYPES.NUM_FRAMES = 10
     cfg.MODEL.TEMPORAL.PROTOTYPES.NUM_PROTOTYPES = 100
     cfg.MODEL.TEMPORAL.PROTOTYPES.ITERATIONS = 10

@@ -1,5 +1,6 @@
 """Configs and models by name, as detectron2's model_zoo gives its own."""
 
+import re
 import shutil
 
 import pytest
@@ -35,6 +36,15 @@ def test_a_name_is_a_config_file_for_every_command_from_every_folder(
     monkeypatch.chdir(tmp_path)
     assert model_zoo.get_config_file(written) == str(ROOT / "configs" / f"{NAME}.yaml")
     assert load_config(written) == model_zoo.get_config(NAME)
+
+
+def test_the_example_of_the_page_runs_from_every_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    page = (ROOT / "docs" / "publishing.md").read_text()
+    (example,) = re.findall(r"```python\n(from cffm_plugin import model_zoo\n.*?)```", page, re.S)
+    names = {}
+    exec(example, names)
+    assert names["model"].sem_seg_head.predictor.out_channels == 124
 
 
 def test_a_file_of_that_path_goes_before_a_name(tmp_path, monkeypatch):

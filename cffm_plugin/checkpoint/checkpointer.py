@@ -202,7 +202,7 @@ class SegmentorCheckpointer(DetectionCheckpointer):
         raise ValueError(
             f"{self._path} is a checkpoint in another format ({source}; known: "
             f"{', '.join(known.name for known in FORMATS)}). Convert it first: "
-            f"python tools/convert_checkpoint.py {self._path} converted.pth"
+            f"cffm convert {self._path} converted.pth"
         )
 
     def _load_model(self, checkpoint: Any) -> Any:

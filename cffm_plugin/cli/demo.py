@@ -131,7 +131,7 @@ def add_model_and_inputs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--prototypes",
         metavar="FILE",
-        help="for CFFM++: those of the video, <video>.pt, of tools/make_prototypes.py",
+        help="for CFFM++: those of the video, <video>.pt, of cffm prototypes",
     )
     parser.add_argument(
         "--opts",

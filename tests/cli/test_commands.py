@@ -80,6 +80,14 @@ def test_every_script_is_the_command_that_the_table_says_and_nothing_more():
         assert len(tree.body) == 4  # docstring, sys, main, the call
 
 
+def test_the_page_for_starters_has_a_row_for_every_command_and_names_its_script():
+    page = (ROOT / "GETTING_STARTED.md").read_text()
+    for name, (_, script, _) in COMMANDS.items():
+        rows = [line for line in page.splitlines() if line.startswith("| ") and f"`{name}`" in line]
+        assert len(rows) == 1, name
+        assert f"tools/{script or ''}" in rows[0]
+
+
 def test_every_module_of_commands_is_in_the_table():
     modules = {f"cffm_plugin.cli.{file.stem}" for file in (ROOT / "cffm_plugin/cli").glob("*.py")}
     modules.discard("cffm_plugin.cli.__init__")

@@ -2,6 +2,8 @@
 
 import json
 import logging
+import re
+import shlex
 import shutil
 from types import SimpleNamespace
 
@@ -10,11 +12,13 @@ import pytest
 import torch
 import yaml
 from detectron2.modeling import build_model
+from fresh_process import ROOT
 from huggingface_hub import errors
 from stub_hub import http_error, stub_hub  # noqa: F401  (a fixture)
 
 from cffm_plugin.checkpoint import ModelInfo, SegmentorCheckpointer, read_model_info
 from cffm_plugin.cli.publish import main as publish
+from cffm_plugin.cli.publish import parse_args
 from cffm_plugin.hub import from_pretrained, pretrained_config, push_to_hub, save_pretrained
 from cffm_plugin.hub_files import HubFileError
 from cffm_plugin.inference import StreamingSegmentor, dataset_classes
@@ -136,6 +140,38 @@ def test_a_config_that_names_code_runs_none_and_says_so(checkpoint, tmp_path, ca
     with caplog.at_level(logging.WARNING, logger="cffm_plugin"):
         from_pretrained(folder)
     assert "MODEL.IMPORTS" in caplog.text and "left out" in caplog.text
+
+
+def test_a_model_that_needs_code_is_published_without_it_and_the_card_names_it(
+    checkpoint, cfg, tmp_path
+):
+    code = tmp_path / "elsewhere" / "my_code.py"
+    code.parent.mkdir()
+    code.write_text("LOADED = True\n")
+    cfg.MODEL.IMPORTS = [str(code)]
+    model = build_model(cfg)
+    folder = save_pretrained(model, cfg, tmp_path / "saved")
+    assert "IMPORTS: []" in (folder / "config.yaml").read_text()
+    _, text = head_and_text(folder / "README.md")
+    assert "needs code that is not part of it: my_code.py" in text and "elsewhere" not in text
+    with_code = pretrained_config(folder, ["MODEL.IMPORTS", str(code)])
+    assert list(with_code.MODEL.IMPORTS) == [str(code)]
+
+
+def test_a_hugging_face_model_of_this_machine_is_refused(cfg, tmp_path):
+    model = build_model(cfg)
+    (tmp_path / "hf").mkdir()
+    cfg.MODEL.HF.NAME = str(tmp_path / "hf")
+    with pytest.raises(ValueError, match="MODEL.HF.NAME is .*hf, a folder of this machine"):
+        save_pretrained(model, cfg, tmp_path / "saved")
+
+
+def test_the_commands_of_the_page_are_commands():
+    page = (ROOT / "docs" / "publishing.md").read_text().replace("\\\n", " ")
+    found = re.findall(r"^cffm publish (.+)", page, re.M)
+    assert len(found) == 2
+    for words in found:
+        assert parse_args(shlex.split(words)).folder.name == "published"
 
 
 # The card
