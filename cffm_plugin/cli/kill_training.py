@@ -19,7 +19,13 @@ from ..experiments import TRAIN, Training, kill_and_resume, kills_table
 
 def run(args: argparse.Namespace) -> int:
     """Returns the exit code."""
-    command = (*TRAIN, "--config-file", args.config_file, "--num-gpus", str(args.num_gpus))
+    command: tuple[str, ...] = (
+        *TRAIN,
+        "--config-file",
+        args.config_file,
+        "--num-gpus",
+        str(args.num_gpus),
+    )
     command += ("--dist-url", "auto", "--resume", *args.opts)
     reference = Training(command, args.output / "left_alone")
     if any(args.output.glob("*")):

@@ -16,8 +16,8 @@ from .progress import Progress, print_line
 
 # Python's arguments for the commands that runs are made of, also where there is no tools/. Not the
 # working directory but the installed package is what they import (-P).
-TRAIN = ("-P", "-m", "cffm_plugin.cli.train")
-SYNTHETIC = ("-P", "-m", "cffm_plugin.cli.synthetic")
+TRAIN: tuple[str, ...] = ("-P", "-m", "cffm_plugin.cli.train")
+SYNTHETIC: tuple[str, ...] = ("-P", "-m", "cffm_plugin.cli.synthetic")
 
 _POLL_SECONDS = 0.3
 _LINES_OF_A_FAILURE = 15
