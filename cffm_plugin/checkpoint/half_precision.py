@@ -60,8 +60,8 @@ def write_safetensors(
     library = import_library("safetensors.torch", "A .safetensors file")
     # Of their own memory: safetensors refuses tensors that share it.
     own = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in weights.items()}
-    with whole_file(path) as partial:
-        library.save_file(own, partial, metadata={"format": "pt", **metadata})
+    with whole_file(path) as partial:  # as bytes: save_file's files are for their owner alone
+        partial.write_bytes(library.save(own, metadata={"format": "pt", **metadata}))
 
 
 def _half(tensor: Tensor) -> Tensor:

@@ -117,7 +117,7 @@ def _what_it_is(cfg: CfgNode, parameters: int, half: bool) -> str:
     temporal = "none: an image segmentor, frame by frame"
     if model.TEMPORAL.ENABLED:
         offsets = ", ".join(map(str, model.TEMPORAL.FRAME_OFFSETS))
-        temporal = f"{model.TEMPORAL.NAME}, frames {offsets} before the target"
+        temporal = f"{model.TEMPORAL.NAME}, reference frames {offsets}, relative to the target"
     rows = {
         "image segmentor": f"{image}, {head}",
         "temporal module": temporal,

@@ -31,6 +31,13 @@ def test_floats_become_float16_and_all_else_stays_as_it_is(tmp_path):
         assert loaded[name].dtype == expected.dtype and torch.equal(loaded[name], expected)
 
 
+def test_others_may_read_the_file_as_any_other_that_is_written(tmp_path):
+    write_half_precision(WEIGHTS, tmp_path / "w.safetensors", {})
+    (tmp_path / "plain.txt").write_text("")
+    modes = {file.stat().st_mode for file in tmp_path.iterdir()}
+    assert len(modes) == 1
+
+
 def test_half_precision_takes_half_the_bytes_of_full(tmp_path):
     weights = {"weight": torch.randn(1000, 100)}
     write_half_precision(weights, tmp_path / "half.safetensors", {})
