@@ -1,3 +1,4 @@
+<<<<<<< HEAD
 # The whole project from a clean clone: `make quickstart`, then `make test`.
 #
 #   make setup        .venv with everything in it; a second call takes seconds, a broken one is repaired
@@ -6,6 +7,10 @@
 #   make docs         the documentation site in output/site; a broken link is an error
 #   make lock         requirements/*.txt anew, from requirements/*.in
 #   make clean        remove .venv, caches and output/
+=======
+# The whole project from a clean clone: `make quickstart`, then `make test`. `make` alone lists what
+# there is, from the comments after ## below.
+>>>>>>> hp
 #
 # PYTHON=python3.12          another interpreter for .venv (3.11 or later)
 # DETECTRON2=official        detectron2 from its own Git repository instead of PyPI's copy of it;
@@ -26,32 +31,50 @@ RUN := $(VENV)/bin/python
 # detectron2 and timm use torch.jit.script, which newer torch warns of at every start.
 export PYTHONWARNINGS := ignore::FutureWarning:torch.jit._script
 
+<<<<<<< HEAD
 .PHONY: setup quickstart test lint format docs lock clean
+=======
+.DEFAULT_GOAL := help
+.PHONY: help setup quickstart test lint format build lock clean
+>>>>>>> hp
 
-setup:
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo
+	@echo "Variables, such as make setup PYTHON=python3.12, stand at the top of the Makefile."
+
+setup:  ## .venv with everything in it; a second call takes seconds, a broken one is repaired
 	@$(PYTHON) tools/setup_environment.py --venv $(VENV) --torch="$(TORCH)" --detectron2 "$(DETECTRON2)" --pip-args="$(PIP_ARGS)"
 
-quickstart: setup
+quickstart: setup  ## a small dataset, training, evaluation and pictures in output/quickstart
 	$(RUN) tools/quickstart.py --output output/quickstart
 
-test: setup
+test: setup  ## the tests
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(TEST_JOBS) --dist loadfile --no-loadscope-reorder
 
-lint: setup
+lint: setup  ## ruff and mypy
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
-format: setup
+format: setup  ## mend what ruff can mend
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 
+<<<<<<< HEAD
 docs: setup
 	$(RUN) tools/build_docs.py --output output/site
 
 lock:
+=======
+build: setup  ## an sdist and a wheel in dist/
+	rm -rf build dist
+	$(RUN) -m build --no-isolation
+
+lock:  ## requirements/*.txt anew, from requirements/*.in
+>>>>>>> hp
 	@$(PYTHON) tools/lock_requirements.py --pip-args="$(PIP_ARGS)" $(LOCK_ARGS)
 
-clean:
-	rm -rf $(VENV) output build *.egg-info .pytest_cache .ruff_cache .mypy_cache
+clean:  ## remove .venv, caches, build/, dist/ and output/
+	rm -rf $(VENV) output build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,14 +1,33 @@
 """Packaging. `make setup` makes a complete environment; see INSTALL.md for other ways."""
 
 import re
+import shutil
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).parent
 VERSION = re.search(
     r'^__version__ = "(.+)"$', (ROOT / "cffm_plugin/__init__.py").read_text(), re.M
 ).group(1)
+
+
+class BuildWithConfigs(build_py):
+    """A wheel has configs/ inside the package; an editable installation finds the folder itself."""
+
+    def run(self) -> None:
+        super().run()
+        if self.editable_mode:
+            return
+        inside = Path(self.build_lib) / "cffm_plugin" / "configs"
+        shutil.rmtree(inside, ignore_errors=True)  # of an earlier build
+        shutil.copytree(ROOT / "configs", inside, ignore=lambda _, names: _not_yaml(names))
+
+
+def _not_yaml(names: list[str]) -> set[str]:
+    return {name for name in names if "." in name and not name.endswith(".yaml")}
+
 
 setup(
     name="cffm-plugin",
@@ -18,8 +37,18 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=find_packages(include=["cffm_plugin", "cffm_plugin.*"]),
-    package_data={"cffm_plugin": ["py.typed"]},
-    python_requires=">=3.10",
+    py_modules=["cffm_command"],
+    cmdclass={"build_py": BuildWithConfigs},
+    entry_points={"console_scripts": ["cffm = cffm_command:main"]},
+    # Whatever a part of the package reads beside its code, in whichever folder.
+    package_data={
+        "cffm_plugin": [
+            "py.typed",
+            *(f"**/*.{kind}" for kind in ("html", "j2", "css", "js", "json", "md", "txt")),
+            *(f"**/*.{kind}" for kind in ("svg", "png", "jpg", "safetensors", "yaml")),
+        ]
+    },
+    python_requires=">=3.11",
     # detectron2 is not listed: PyPI does not carry it under its own name, and CFFM alone does not
     # need it. Importing what does need it says how to get it.
     install_requires=["torch>=2.1", "numpy"],

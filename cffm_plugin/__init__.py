@@ -15,8 +15,8 @@ __version__ = "0.1.0"
 __all__ = ["CFFM", "__version__", "add_cffm_config"]
 
 _NEED_DETECTRON2 = (
-    *("add_cffm_config", "checkpoint", "config", "data", "doctor", "engine", "evaluation"),
-    *("export", "inference", "modeling", "synthetic"),
+    *("add_cffm_config", "checkpoint", "cli", "config", "data", "doctor", "engine", "evaluation"),
+    *("export", "hub", "inference", "model_zoo", "modeling", "synthetic"),
 )
 
 try:
@@ -31,3 +31,6 @@ except ImportError:
 else:
     from . import data, evaluation, modeling, synthetic  # noqa: F401  (they fill registries)
     from .config import add_cffm_config
+    from .hub_files import register_hub_paths
+
+    register_hub_paths()

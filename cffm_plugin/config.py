@@ -13,10 +13,10 @@ from . import needs_detectron2  # noqa: F401  (says how to get it)
 # isort: split
 from detectron2.config import CfgNode, get_cfg
 from detectron2.projects.deeplab import add_deeplab_config
-from detectron2.utils.file_io import PathManager
 
 from .config_files import read_safely
 from .foreign_parts import add_foreign_parts, list_of_texts
+from .shipped_configs import find_config_file
 
 # Keys that are lists of names, of which one may be written without brackets.
 _LISTS_OF_NAMES = {
@@ -104,12 +104,12 @@ def _add_temporal_keys(cfg: CfgNode) -> None:
     # CFFM++: a branch that looks at the prototypes of the whole video. Training trains it alone.
     cfg.MODEL.TEMPORAL.PROTOTYPES = CfgNode()
     cfg.MODEL.TEMPORAL.PROTOTYPES.ENABLED = False
-    # Folder with the prototypes of every video, of tools/make_prototypes.py (<video>.pt) or of
+    # Folder with the prototypes of every video, of cffm prototypes (<video>.pt) or of
     # the authors (<video>/centers.pt).
     cfg.MODEL.TEMPORAL.PROTOTYPES.FOLDER = ""
     # Weight of the branch's logits, which are added to the video logits.
     cfg.MODEL.TEMPORAL.PROTOTYPES.LOGIT_WEIGHT = 0.5
-    # How tools/make_prototypes.py makes them: frames of a video, clusters, k-means iterations.
+    # How cffm prototypes makes them: frames of a video, clusters, k-means iterations.
     cfg.MODEL.TEMPORAL.PROTOTYPES.NUM_FRAMES = 10
     cfg.MODEL.TEMPORAL.PROTOTYPES.NUM_PROTOTYPES = 100
     cfg.MODEL.TEMPORAL.PROTOTYPES.ITERATIONS = 10
@@ -303,11 +303,12 @@ def load_config(config_file: str = "", overrides: Sequence[str] = ()) -> CfgNode
     imported and called before, and stands there with absolute paths afterwards.
 
     Args:
-        config_file: a YAML file; "" for the defaults alone.
+        config_file: a YAML file, or the name of one that this package ships, such as
+            "vspw/cffm_mit_b1"; "" for the defaults alone.
         overrides: a flat sequence ``["KEY", "VALUE", ...]``.
 
     Raises:
-        FileNotFoundError: there is no such config file.
+        FileNotFoundError: there is no such config file, nor one of that name.
         KeyError: a key that does not exist, with the nearest ones that do.
         ValueError: overrides that are not pairs, a value of the wrong type, or a module or function
             of another project that can't be imported.
@@ -320,8 +321,8 @@ def load_config(config_file: str = "", overrides: Sequence[str] = ()) -> CfgNode
 
 def merge_config(cfg: CfgNode, config_file: str = "", overrides: Sequence[str] = ()) -> None:
     """Merge a file and overrides into ``cfg``; see ``load_config`` for what it raises."""
-    if config_file and not PathManager.isfile(config_file):
-        raise FileNotFoundError(f"There is no config file {config_file}")
+    if config_file:
+        config_file = find_config_file(config_file)
     if len(overrides) % 2:
         raise ValueError(
             f"Overrides come in pairs, KEY VALUE, but these are {len(overrides)} words: "

@@ -25,6 +25,13 @@ MAY_IMPORT = {
     "export": {"modeling", "data", "inference"},
     "benchmark": {"modeling", "data", "checkpoint", "inference", "engine", "synthetic"},
     "experiments": set(),
+    "model_zoo": {"checkpoint", "engine"},
+    "hub": {"data", "modeling", "checkpoint", "inference", "engine"},
+    # What persons type: all of it.
+    "cli": {
+        *("data", "modeling", "evaluation", "checkpoint", "inference", "engine", "synthetic"),
+        *("doctor", "video", "export", "benchmark", "experiments", "model_zoo", "hub"),
+    },
 }
 NOT_IN_CORE = {"detectron2", "fvcore", "timm", "torchvision", "cv2", "numpy"}
 FILES_FOR_ALL = {
@@ -32,8 +39,10 @@ FILES_FOR_ALL = {
     "config_files",
     "files",
     "foreign_parts",
+    "hub_files",
     "libraries",
     "needs_detectron2",
+    "shipped_configs",
     "stopping",
 }
 

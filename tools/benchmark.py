@@ -1,118 +1,12 @@
 #!/usr/bin/env python3
 """Measures how fast a config's model is, with random weights, side by side in one process.
 
-    python tools/benchmark.py --config-file configs/vspw/cffm_mit_b1.yaml \\
-        --modes stream clip image backbone --peer --json b1.json
-    python tools/benchmark.py --config-file configs/vspw/cffm_mit_b1.yaml --modes train
-    python tools/benchmark.py --config-file configs/vspw/cffm_mit_b0.yaml --modes evaluate
-
-The steps are run in turn, and their medians are compared; cffm_plugin/benchmark/modes.py says what
-a step is. --peer adds SegFormer of the library transformers in the same size, image by image.
-`dataloader` and `evaluate` work on a small generated dataset.
+The same as `cffm benchmark`.
 """
 
-import argparse
-import json
-import platform
 import sys
-from pathlib import Path
-from typing import Any
 
-import torch
-
-from cffm_plugin.benchmark import DATA_MODES, MODES, Benchmark, measure, ratios_of, tables_of
-from cffm_plugin.benchmark.data_modes import (
-    generated_dataset,
-    measure_dataloader,
-    measure_evaluation,
-)
-from cffm_plugin.config import load_config
-from cffm_plugin.engine import complete_config
-from cffm_plugin.files import write_text
-from cffm_plugin.stopping import stops_raised
-
-DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
-
-
-def main() -> None:
-    args = parse_arguments()
-    cfg = load_config(args.config_file, args.opts)
-    cfg.MODEL.WEIGHTS = ""
-    complete_config(cfg)
-    benchmark = Benchmark(
-        cfg,
-        tuple(args.size),
-        autocast=DTYPES.get(args.autocast),
-        channels_last=args.channels_last,
-        compiled=args.compile,
-    )
-    steps = benchmark.steps([m for m in args.modes if m not in DATA_MODES], args.peer)
-    measured = measure(steps, args.repeats, benchmark.device, args.warmup)
-    summaries: dict[str, Any] = {name: m.summary() for name, m in measured.items()}
-    if any(mode in DATA_MODES for mode in args.modes):
-        summaries |= measure_data(args, benchmark)
-    result = {
-        "config": args.config_file,
-        "machine": machine(benchmark.device),
-        "options": {
-            name: getattr(args, name) for name in ("size", "autocast", "channels_last", "compile")
-        },
-        "model": {"parameters": benchmark.parameters(), "flops": benchmark.flops},
-        "modes": {n: s for n, s in summaries.items() if not n.startswith("peer")},
-        "peer": {n: s for n, s in summaries.items() if n.startswith("peer")},
-        "ratios": ratios_of(summaries),
-    }
-    print(json.dumps(result["machine"]))
-    print(tables_of(result))
-    if args.json:
-        write_text(args.json, json.dumps(result, indent=1) + "\n")
-
-
-def measure_data(args: argparse.Namespace, benchmark: Benchmark) -> dict[str, Any]:
-    height, width = args.size
-    with generated_dataset(benchmark.cfg, (height, width * 853 // 864), args.frames) as cfg:
-        summaries = {}
-        if "dataloader" in args.modes:
-            summaries["dataloader"] = measure_dataloader(cfg, clips=max(3, args.repeats))
-        if "evaluate" in args.modes:
-            summaries["evaluate"] = measure_evaluation(cfg, benchmark.model, args.repeats)
-        return summaries
-
-
-def machine(device: torch.device) -> dict[str, Any]:
-    on_gpu = device.type == "cuda"
-    return {
-        "device": torch.cuda.get_device_name(device) if on_gpu else platform.machine(),
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-    }
-
-
-def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--config-file", required=True)
-    parser.add_argument("--modes", nargs="+", choices=MODES, default=["stream", "clip", "image"])
-    parser.add_argument("--peer", action="store_true", help="also transformers' SegFormer")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures to it")
-    parser.add_argument("--size", type=int, nargs=2, default=(480, 864), metavar=("H", "W"))
-    parser.add_argument("--repeats", type=int, default=7)
-    parser.add_argument("--warmup", type=int, default=2)
-    parser.add_argument("--frames", type=int, default=20, help="per video, of `evaluate`")
-    parser.add_argument("--autocast", choices=DTYPES, help="mixed precision")
-    parser.add_argument("--channels-last", action="store_true")
-    parser.add_argument("--compile", action="store_true", help="torch.compile backbone and CFFM")
-    parser.add_argument(
-        "--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="config keys"
-    )
-    return parser.parse_args()
-
+from cffm_plugin.cli.benchmark import main
 
 if __name__ == "__main__":
-    try:
-        with stops_raised():
-            main()
-    except OSError as error:
-        sys.exit(str(error))
+    sys.exit(main())

@@ -1,122 +1,12 @@
 #!/usr/bin/env python3
 """Writes the graphs that a stream needs, by torch.export and as ONNX; see docs/export.md.
 
-    python tools/export_model.py --config-file configs/vspw/cffm_mit_b1.yaml --size 480 864 \\
-        --output exported/ --check MODEL.WEIGHTS cffm_mit_b1.pth
-    python tools/run_onnx_stream.py --model exported/ --input video.mp4 --output masks/
+The same as `cffm export`.
 """
 
-import argparse
-import logging
 import sys
-from collections.abc import Iterator
-from pathlib import Path
 
-import torch
-from detectron2.utils.logger import setup_logger
-
-from cffm_plugin.config import load_config
-from cffm_plugin.engine import complete_config
-from cffm_plugin.export import (
-    FORMATS,
-    StreamSpec,
-    compare,
-    export_stream,
-    load_programs,
-    random_frames,
-)
-from cffm_plugin.export.onnx_runner import Stream, load_graphs, read_manifest
-from cffm_plugin.inference import StreamingSegmentor
-from cffm_plugin.stopping import stops_raised
-
-TOLERANCE = 1e-3
-
-
-def main() -> None:
-    args = parse_args()
-    setup_logger(name="cffm_plugin")
-    logging.getLogger("onnxscript").setLevel(logging.ERROR)  # names constants that it leaves alone
-    try:
-        cfg = load_config(args.config_file, args.opts)
-        cfg.MODEL.DEVICE = "cpu"
-        cfg.TEST.AUTOCAST, cfg.TEST.COMPILE = "", False  # what is exported computes in float32
-        complete_config(cfg)
-        if cfg.TEST.SMOOTHING:
-            raise ValueError(
-                f"TEST.SMOOTHING {cfg.TEST.SMOOTHING} can't be exported: the graphs give each "
-                "frame's logits. Export with TEST.SMOOTHING 0 and average where they run."
-            )
-        segmentor = StreamingSegmentor(cfg)
-        manifest = export_stream(
-            segmentor.model,
-            StreamSpec.from_config(cfg),
-            args.output,
-            tuple(args.size),
-            formats=args.format,
-            opset=args.opset,
-            full_resolution=args.full_resolution,
-        )
-    except (KeyError, ValueError, OSError) as error:
-        sys.exit(str(error.args[0] if isinstance(error, KeyError) else error))
-    print(f"Written to {manifest.parent}: {', '.join(file.name for file in files_of(manifest))}")
-    if args.check and not check(segmentor, args):
-        sys.exit(f"The exported graphs differ from the model by more than {TOLERANCE:g}.")
-
-
-def check(segmentor: StreamingSegmentor, args: argparse.Namespace) -> bool:
-    """Run every format on random frames beside the model; print how they agree."""
-    manifest = read_manifest(args.output)
-    agree = True
-    for name, graphs in exported_graphs(args):
-        branch = segmentor.model.prototype_branch
-        prototypes = None if branch is None else torch.randn(100, branch.block.dim)
-        frames = random_frames(tuple(args.size), args.check_frames)
-        agreement = compare(segmentor, Stream(manifest, graphs), frames, prototypes)
-        print(f"{name}: {agreement}")
-        agree = agree and agreement.logits <= TOLERANCE
-    return agree
-
-
-def exported_graphs(args: argparse.Namespace) -> Iterator[tuple[str, dict]]:
-    if "onnx" in args.format:
-        yield "onnx", load_graphs(args.output, read_manifest(args.output))
-    if "torch_export" in args.format:
-        yield "torch_export", load_programs(args.output)
-
-
-def files_of(manifest: Path) -> list[Path]:
-    return sorted(file for file in manifest.parent.iterdir() if file.is_file())
-
-
-def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--config-file", default="", metavar="FILE")
-    parser.add_argument("--output", type=Path, required=True, metavar="DIR")
-    parser.add_argument(
-        "--size",
-        type=int,
-        nargs=2,
-        required=True,
-        metavar=("H", "W"),
-        help="of frames as the model takes them, after resizing: 480 864 for VSPW",
-    )
-    parser.add_argument("--format", nargs="+", choices=FORMATS, default=list(FORMATS))
-    parser.add_argument("--opset", type=int, default=18, help="of ONNX, 18 or higher (%(default)s)")
-    parser.add_argument(
-        "--full-resolution",
-        action="store_true",
-        help="the graphs also resize the logits to the frame and give its label map",
-    )
-    parser.add_argument(
-        "--check", action="store_true", help="run what was written on random frames"
-    )
-    parser.add_argument("--check-frames", type=int, default=20, help="(%(default)s)")
-    parser.add_argument("opts", nargs=argparse.REMAINDER, help="KEY VALUE ... of the config")
-    return parser.parse_args()
-
+from cffm_plugin.cli.export import main
 
 if __name__ == "__main__":
-    with stops_raised():
-        main()
+    sys.exit(main())

@@ -3,12 +3,13 @@
 from .. import needs_detectron2  # noqa: F401  (says how to get it)
 from .checkpointer import SegmentorCheckpointer
 from .conversion import FORMATS, Conversion, convert, find_rule, is_classifier, recognise
+from .half_precision import half_precision, write_half_precision, write_safetensors
 from .huggingface import HUGGING_FACE, hub_info
 from .model_info import INFO_KEY, ModelInfo, read_model_info
 from .reading import read_state_dict
 from .saved import FINAL, newest_sound_checkpoint, saved_checkpoints
 from .sizes import Sizes, config_for, overrides_for, sizes_of
-from .stored_config import load_stored_config
+from .stored_config import config_of_text, load_stored_config
 from .verify import verify_complete
 
 __all__ = [
@@ -21,8 +22,10 @@ __all__ = [
     "SegmentorCheckpointer",
     "Sizes",
     "config_for",
+    "config_of_text",
     "convert",
     "find_rule",
+    "half_precision",
     "hub_info",
     "is_classifier",
     "load_stored_config",
@@ -34,4 +37,6 @@ __all__ = [
     "saved_checkpoints",
     "sizes_of",
     "verify_complete",
+    "write_half_precision",
+    "write_safetensors",
 ]

@@ -14,7 +14,7 @@ from torch import nn
 from ..files import whole_file, write_text
 from ..modeling.temporal import current_name
 from .conversion import FORMATS, is_classifier, recognise
-from .model_info import INFO_KEY, ModelInfo, warn_of_differences
+from .model_info import INFO_KEY, ModelInfo, info_of_safetensors, warn_of_differences
 from .reading import load_file
 from .saved import (
     LAST,
@@ -131,6 +131,7 @@ class SegmentorCheckpointer(DetectionCheckpointer):
         """
         Raises:
             FileNotFoundError: there is no such file.
+            HubFileError: there is none on the Hugging Face hub (hf://), or it can't be reached.
             ValueError: no file is named although ``require_all``, and a part of the model has no
                 weights of its own (``brings_weights``); or the file is damaged or holds what only
                 code can load; or its weights do not fit.
@@ -187,6 +188,9 @@ class SegmentorCheckpointer(DetectionCheckpointer):
 
     def _read(self, filename: str) -> dict[str, Any]:
         loaded = load_file(filename)
+        if filename.endswith(".safetensors"):  # what it says of the model stands in its header
+            info = info_of_safetensors(filename)
+            loaded = {"model": loaded} | ({} if info is None else {INFO_KEY: info.as_dict()})
         if not isinstance(loaded, dict) or not all(isinstance(key, str) for key in loaded):
             raise ValueError(f"{self.path} holds no weights by their names, but {type(loaded)}")
         return loaded
@@ -201,7 +205,11 @@ class SegmentorCheckpointer(DetectionCheckpointer):
         raise ValueError(
             f"{self.path} is a checkpoint in another format ({source}; known: "
             f"{', '.join(known.name for known in FORMATS)}). Convert it first: "
+<<<<<<< HEAD
             f"python tools/convert_checkpoint.py {self.path} converted.pth"
+=======
+            f"cffm convert {self._path} converted.pth"
+>>>>>>> hp
         )
 
     def _load_model(self, checkpoint: Any) -> Any:

@@ -4,6 +4,7 @@ It stands in the file under one key, in plain containers, numbers and texts, so 
 ``torch.load(weights_only=True)`` reads it. Nothing that it names is ever imported or run.
 """
 
+import json
 import logging
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +22,7 @@ import cffm_plugin
 from ..modeling.normalization import Normalization
 
 INFO_KEY = "cffm_plugin"
+_LONGEST_HEADER = 100_000_000  # bytes: what safetensors takes
 
 logger = logging.getLogger(__name__)
 
@@ -76,6 +78,10 @@ class ModelInfo:
         """In lists, numbers and texts, to be written."""
         return {key: _as_lists(value) for key, value in asdict(self).items()}
 
+    def as_metadata(self) -> dict[str, str]:
+        """For the header of a safetensors file, from which ``read_model_info`` reads it."""
+        return {INFO_KEY: json.dumps(self.as_dict())}
+
     @property
     def normalization(self) -> Normalization | None:
         """How images are normalised; None where that is not known."""
@@ -95,10 +101,13 @@ def read_model_info(path: str | Path) -> ModelInfo | None:
 
     Raises:
         FileNotFoundError: there is no such file.
+        HubFileError: there is none on the Hugging Face hub (hf://), or it can't be reached.
     """
     local = PathManager.get_local_path(urlparse(str(path))._replace(query="").geturl())
     if not Path(local).is_file():
         raise FileNotFoundError(f"There is no checkpoint {path}")
+    if local.endswith(".safetensors"):
+        return info_of_safetensors(local)
     if not zipfile.is_zipfile(local):  # torch's format; ours have always been in it
         return None
     try:
@@ -108,6 +117,20 @@ def read_model_info(path: str | Path) -> ModelInfo | None:
     if not isinstance(loaded, Mapping) or INFO_KEY not in loaded:
         return None
     return ModelInfo.from_dict(loaded[INFO_KEY])
+
+
+def info_of_safetensors(file: str | Path) -> ModelInfo | None:
+    """What the header of a safetensors file says of its model, as JSON under ``INFO_KEY``; None for
+    files that say nothing, or are none."""
+    try:
+        with open(file, "rb") as opened:
+            length = int.from_bytes(opened.read(8), "little")
+            if length > _LONGEST_HEADER:
+                return None
+            stored = json.loads(opened.read(length))["__metadata__"][INFO_KEY]
+        return ModelInfo.from_dict(json.loads(stored))
+    except (KeyError, TypeError, ValueError, RecursionError):  # loading it says what is wrong
+        return None
 
 
 def warn_of_differences(path: str, stored: ModelInfo, ours: ModelInfo) -> None:

@@ -44,12 +44,28 @@ def load_stored_config(overrides: Sequence[str]) -> CfgNode:
     info = read_model_info(path)
     if info is None or not info.config:
         raise ValueError(
-            f"{path} carries no config, which only checkpoints of this package's trainer do. Name "
-            "the config file that it was trained with."
+            f"{path} carries no config, which only checkpoints of this package's trainer, and "
+            "what was published of them, do. Name the config file that it was trained with."
         )
+    return config_of_text(info.config, path, overrides)
+
+
+def config_of_text(text: str, path: str, overrides: Sequence[str]) -> CfgNode:
+    """A stranger's config, with all overrides; see ``load_stored_config``.
+
+    Args:
+        text: YAML.
+        path: where it was found, for messages.
+        overrides: a flat sequence ``["KEY", "VALUE", ...]``.
+
+    Raises:
+        KeyError: an override's key does not exist.
+        ValueError: the config can't be used here.
+    """
+    cfg = load_config("", overrides)
     yaml = import_library("yaml", "The config in a checkpoint")
     try:
-        stored = yaml.safe_load(info.config)
+        stored = yaml.safe_load(text)
         if not isinstance(stored, dict):
             raise ValueError(f"expected keys, got {type(stored).__name__}")
         stored.pop("_BASE_", None)

@@ -15,7 +15,7 @@ _KEPT_IN_MEMORY = 64  # videos; test frames of a video follow each other
 class PrototypeFolder:
     """A folder with the prototypes of every video of a dataset, matched by video id.
 
-    Reads ``<folder>/<video>.pt``, as tools/make_prototypes.py writes it, or else the authors'
+    Reads ``<folder>/<video>.pt``, as cffm prototypes writes it, or else the authors'
     layout, a folder ``<folder>/<video>/`` with ``centers.pt``; where that folder holds several
     files, all of them together. Each file is a tensor (P, C) or (1, P, C).
 
@@ -31,13 +31,13 @@ class PrototypeFolder:
         if not str(folder):
             raise ValueError(
                 "MODEL.TEMPORAL.PROTOTYPES.FOLDER is empty: CFFM++ needs the prototypes of every "
-                "video. Make them with tools/make_prototypes.py."
+                "video. Make them with cffm prototypes."
             )
         self.folder = Path(folder).expanduser()
         if not self.folder.is_dir():
             raise FileNotFoundError(
                 f"{self.folder}: there is no such folder of prototypes. Make it with "
-                f"tools/make_prototypes.py --output {self.folder}, or correct "
+                f"cffm prototypes --output {self.folder}, or correct "
                 "MODEL.TEMPORAL.PROTOTYPES.FOLDER."
             )
         self._kept: OrderedDict[str, Tensor] = OrderedDict()
@@ -76,8 +76,8 @@ class PrototypeFolder:
         if not files:
             raise FileNotFoundError(
                 f"There are no prototypes of video {video_id}: neither {own} nor "
-                f"{self.folder / video_id / 'centers.pt'}. Make them: python "
-                f"tools/make_prototypes.py --config-file ... --datasets ... --output {self.folder} "
+                f"{self.folder / video_id / 'centers.pt'}. Make them: "
+                f"cffm prototypes --config-file ... --datasets ... --output {self.folder} "
                 "MODEL.WEIGHTS ..."
             )
         return files
@@ -89,7 +89,7 @@ def _read(file: Path) -> Tensor:
     except Exception as error:  # torch raises many kinds for files that are not its own
         raise ValueError(
             f"{file}: expected a tensor of prototypes, but the file is damaged or holds something "
-            "else. Delete it and make it again with tools/make_prototypes.py."
+            "else. Delete it and make it again with cffm prototypes."
         ) from error
     if isinstance(prototypes, Tensor) and prototypes.dim() == 3 and len(prototypes) == 1:
         prototypes = prototypes[0]
@@ -101,7 +101,7 @@ def _read(file: Path) -> Tensor:
         bad = int((~prototypes.isfinite()).any(dim=1).sum())
         raise ValueError(
             f"{file}: {bad} of {len(prototypes)} prototypes hold values that are NaN or infinite. "
-            "Delete it and make it again with tools/make_prototypes.py, from a model whose weights "
+            "Delete it and make it again with cffm prototypes, from a model whose weights "
             "are sound."
         )
     return prototypes

@@ -1,7 +1,7 @@
 """A doctor for datasets: reads every frame and mask and says what is amiss.
 
 ``check_dataset`` never stops at a fault and never writes. ``write_corrected_masks`` writes what can
-be corrected into another folder. ``tools/check_vspw.py`` is the command line.
+be corrected into another folder. ``cffm check`` is the command line.
 """
 
 from .check import check_dataset

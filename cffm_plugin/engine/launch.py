@@ -18,6 +18,7 @@ from ..config import absolute_path, load_config, make_paths_absolute
 from ..data import check_registered, names_and_colors, register_video_folder_from_yaml
 from ..foreign_parts import log_foreign_parts
 from ..modeling import resolve_normalization
+from ..shipped_configs import find_config_file
 from .output_folder import claimed_for_training
 from .preemption import StopSignals
 from .trainer import CFFMTrainer
@@ -37,6 +38,10 @@ def setup(args: argparse.Namespace) -> CfgNode:
 
 
 def _set_up(cfg: CfgNode, args: argparse.Namespace) -> CfgNode:
+    if args.config_file:  # detectron2 logs the file, which may be given by its name
+        args = argparse.Namespace(
+            **vars(args) | {"config_file": find_config_file(args.config_file)}
+        )
     output_dir = absolute_path(cfg.OUTPUT_DIR)  # as it will be: one file has one handler
     setup_logger(output_dir, distributed_rank=comm.get_rank(), name="cffm_plugin")
     complete_config(cfg)

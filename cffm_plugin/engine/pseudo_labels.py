@@ -167,7 +167,7 @@ def training_command(cfg: CfgNode, folder: PseudoLabelFolder, config_file: str) 
         "OUTPUT_DIR": f"output/{folder.name}",
     }
     pairs = (f"{key} {_quoted(value)}" for key, value in keys.items())
-    command = f"python tools/train_net.py --config-file {_quoted(config_file or 'CONFIG')}"
+    command = f"cffm train --config-file {_quoted(config_file or 'CONFIG')}"
     return " \\\n    ".join((command, *pairs))
 
 

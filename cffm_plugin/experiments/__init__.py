@@ -3,10 +3,12 @@
 from .. import needs_detectron2  # noqa: F401  (says how to get it)
 from .kills import Kill, Training, first_difference, kill_and_resume, kills_table
 from .results import METRICS, RunResult, read_results
-from .runs import Run, run_all
+from .runs import SYNTHETIC, TRAIN, Run, run_all
 from .tables import Comparison
 
 __all__ = [
+    "SYNTHETIC",
+    "TRAIN",
     "METRICS",
     "Comparison",
     "Kill",

@@ -41,7 +41,7 @@ class Training:
     """Commands of one training, in any folder.
 
     Attributes:
-        command: of tools/train_net.py, without OUTPUT_DIR.
+        command: Python's arguments for a training, without OUTPUT_DIR.
         folder: of this training.
     """
 

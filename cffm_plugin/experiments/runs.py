@@ -14,6 +14,11 @@ from ..config import flat_values, load_config
 from ..files import write_text
 from .progress import Progress, print_line
 
+# Python's arguments for the commands that runs are made of, also where there is no tools/. Not the
+# working directory but the installed package is what they import (-P).
+TRAIN: tuple[str, ...] = ("-P", "-m", "cffm_plugin.cli.train")
+SYNTHETIC: tuple[str, ...] = ("-P", "-m", "cffm_plugin.cli.synthetic")
+
 _POLL_SECONDS = 0.3
 _LINES_OF_A_FAILURE = 15
 RECORD = "run.json"
@@ -21,13 +26,13 @@ RECORD = "run.json"
 
 @dataclass(frozen=True)
 class Run:
-    """One call of tools/train_net.py, with its log and its results in one folder.
+    """One call of `cffm train`, with its log and its results in one folder.
 
     Attributes:
         name: what the run is called in messages.
         folder: its OUTPUT_DIR.
-        script: path of train_net.py, or of a script with its arguments.
-        config_file: a YAML file.
+        script: Python's arguments for the command, ``TRAIN`` or those of a script with its flags.
+        config_file: a YAML file, or the name of a shipped one.
         overrides: a flat sequence ``(KEY, VALUE, ...)``.
         flags: further ones of the script, such as ``("--num-gpus", "4")``.
         eval_only: evaluate, do not train.
@@ -36,7 +41,7 @@ class Run:
 
     name: str
     folder: Path
-    script: Path
+    script: tuple[str, ...]
     config_file: str
     overrides: tuple[str, ...] = ()
     flags: tuple[str, ...] = ()
@@ -50,7 +55,7 @@ class Run:
     def command(self) -> list[str]:
         """What is run: it goes on where it was stopped, if a checkpoint was written."""
         return [
-            *(sys.executable, str(self.script), "--config-file", self.config_file),
+            *(sys.executable, *self.script, "--config-file", self.config_file),
             "--eval-only" if self.eval_only else "--resume",
             *self.flags,
             *self.overrides,

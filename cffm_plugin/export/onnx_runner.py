@@ -1,4 +1,4 @@
-"""Segments a video by the ONNX graphs that tools/export_model.py wrote.
+"""Segments a video by the ONNX graphs that cffm export wrote.
 
     python onnx_runner.py --model exported/ --input video.mp4 --output masks/
 
@@ -208,7 +208,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     file = folder / "stream.json"
     if not file.is_file():
         raise FileNotFoundError(
-            f"{file}: there is no such file. --model is a folder that tools/export_model.py wrote"
+            f"{file}: there is no such file. --model is a folder that cffm export wrote"
         )
     size = file.stat().st_size
     if size > MOST_BYTES:
@@ -221,7 +221,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
-_EXPORT_AGAIN = "Export the model again with tools/export_model.py"
+_EXPORT_AGAIN = "Export the model again with cffm export"
 
 
 def check_version(manifest: Mapping[str, Any]) -> None:

@@ -50,7 +50,7 @@ def _cause(
     if not all_finite(*frames):
         return "So are pixels of its frames: look at where they come from, and leave such ones out."
     if prototypes is not None and not all_finite(prototypes):
-        return "So are the prototypes of the video: make them again with tools/make_prototypes.py."
+        return "So are the prototypes of the video: make them again with cffm prototypes."
     if autocast is torch.float16:
         return (
             "Frames and weights are sound, so float16, which ends at 65504, has overflowed: set "

@@ -51,7 +51,7 @@ def prototypes_of(items: Sequence[dict[str, Any]]) -> list[Tensor]:
             raise ValueError(
                 f"CFFM++ needs the prototypes of video {item.get('video_id', 'unknown')} in "
                 'every input, as "prototypes": (P, C). The mapper adds them from '
-                "MODEL.TEMPORAL.PROTOTYPES.FOLDER; tools/make_prototypes.py makes them."
+                "MODEL.TEMPORAL.PROTOTYPES.FOLDER; cffm prototypes makes them."
             )
     return [item["prototypes"] for item in items]
 

@@ -36,7 +36,7 @@ __all__ = [
 register_builtin_in_vspw_layout(
     "synthetic_vspw",
     "synthetic_vspw",
-    "Make it with tools/make_synthetic_vspw.py",
+    "Make it with cffm synthetic",
     classes=SYNTHETIC_CLASSES[: SyntheticConfig.num_classes],
     colors=SYNTHETIC_COLORS[: SyntheticConfig.num_classes],
 )

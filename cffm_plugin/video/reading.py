@@ -129,7 +129,7 @@ class VideoFile:
             raise FileNotFoundError(f"{self.path}: there is no such file.")
         if not self.path.stat().st_size:
             raise ValueError(f"{self.path}: the file is empty, expected a video.")
-        self.files = (self.path,)
+        self.files: tuple[Path, ...] = (self.path,)
         try:
             with self._av.open(self.path) as container:
                 if not container.streams.video:

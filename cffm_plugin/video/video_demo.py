@@ -180,7 +180,7 @@ def load_prototypes(cfg: CfgNode, file: str | None) -> Tensor | None:
 
     Args:
         cfg: the config.
-        file: as tools/make_prototypes.py writes it.
+        file: as cffm prototypes writes it.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -198,12 +198,11 @@ def load_prototypes(cfg: CfgNode, file: str | None) -> Tensor | None:
     if file is None:
         raise ValueError(
             "The config is of CFFM++, which needs the prototypes of the video: --prototypes FILE, "
-            "of tools/make_prototypes.py. Without them: MODEL.TEMPORAL.PROTOTYPES.ENABLED False."
+            "of cffm prototypes. Without them: MODEL.TEMPORAL.PROTOTYPES.ENABLED False."
         )
     path = Path(file).expanduser()
     if path.suffix != ".pt" or not path.is_file():
         raise FileNotFoundError(
-            f"{path}: there is no such file of prototypes, <video>.pt. tools/make_prototypes.py "
-            "makes them."
+            f"{path}: there is no such file of prototypes, <video>.pt. cffm prototypes makes them."
         )
     return PrototypeFolder(path.parent).load(path.stem)

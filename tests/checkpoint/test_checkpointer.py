@@ -99,7 +99,7 @@ def test_foreign_files_are_errors_that_name_the_converter(model, tmp_path, key, 
         torch.save(foreign, path)
     else:
         save_file(foreign, path)
-    with pytest.raises(ValueError, match=r"another format(.|\n)*convert_checkpoint\.py .*theirs"):
+    with pytest.raises(ValueError, match=r"another format(.|\n)*cffm convert .*theirs"):
         SegmentorCheckpointer(model).load(str(path))
 
 

@@ -121,9 +121,7 @@ def test_the_file_itself_is_no_checkpoint_of_ours_and_the_error_names_the_conver
     theirs, cfg, tmp_path
 ):
     torch.save(theirs, tmp_path / "theirs.pth")
-    with pytest.raises(
-        ValueError, match=r"EfficientNet-Lite0(.|\n)*convert_checkpoint\.py .*theirs"
-    ):
+    with pytest.raises(ValueError, match=r"EfficientNet-Lite0(.|\n)*cffm convert .*theirs"):
         SegmentorCheckpointer(torch.nn.Identity()).load(str(tmp_path / "theirs.pth"))
 
 

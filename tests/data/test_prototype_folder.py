@@ -24,7 +24,7 @@ def test_the_authors_folder_is_read_all_files_together(tmp_path):
 
 
 def test_a_missing_video_is_an_error_that_names_it_and_the_command(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"video clip_7.*tools/make_prototypes\.py"):
+    with pytest.raises(FileNotFoundError, match=r"video clip_7.*cffm prototypes"):
         PrototypeFolder(tmp_path).load("clip_7")
 
 
@@ -64,5 +64,5 @@ def test_prototypes_that_are_not_finite_are_an_error_that_names_the_file(tmp_pat
     prototypes = torch.randn(5, 8)
     prototypes[3, 2] = value
     torch.save(prototypes, tmp_path / "v.pt")
-    with pytest.raises(ValueError, match=r"v\.pt: 1 of 5 prototypes.*make_prototypes"):
+    with pytest.raises(ValueError, match=r"v\.pt: 1 of 5 prototypes.*cffm prototypes"):
         PrototypeFolder(tmp_path).load("v")

@@ -313,7 +313,7 @@ def test_builtin_datasets_are_looked_for_in_datasets_by_default(tmp_path, write_
     ("name", "folder", "remedy"),
     [
         ("vspw_train", "vspw/VSPW_480p", "Download VSPW"),
-        ("synthetic_vspw_val", "synthetic_vspw", "tools/make_synthetic_vspw.py"),
+        ("synthetic_vspw_val", "synthetic_vspw", "cffm synthetic"),
     ],
 )
 def test_a_missing_builtin_dataset_says_where_why_and_what_to_do(

@@ -255,13 +255,13 @@ def test_the_tool_prints_a_command_that_trains(trained, tiny_vspw, tmp_path, cap
         *("MODEL.TEMPORAL.ENABLED", "False"),
     ]
     monkeypatch.setattr("sys.argv", ["pseudo_label.py", *command])
-    tool.main(tool.parse_args())
+    tool.main()
     printed = capsys.readouterr().out
     assert "24 frames of 2 videos (24 made now); 0.00 % of their pixels are void" in printed
     shares = [float(line.split()[-2]) for line in printed.splitlines() if line.endswith(" %")]
     assert len(shares) == 4 and sum(shares) == pytest.approx(100, abs=0.03)
 
-    command = printed[printed.index("python tools/train_net.py") :].replace("\\\n", " ")
+    command = printed[printed.index("cffm train") :].replace("\\\n", " ")
     words = shlex.split(command)[2:]
     assert words[words.index("DATASETS.TRAIN") + 1] == str((tiny_vspw.train, "seen"))
     more = ["SOLVER.MAX_ITER", "1", "OUTPUT_DIR", str(tmp_path / "trained"), "DATASETS.TEST", "()"]

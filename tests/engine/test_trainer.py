@@ -252,7 +252,7 @@ class TestCheckpoints:
     def test_an_official_file_is_an_error_that_names_the_converter(self, model, tmp_path):
         weights = {"decode_head.decoder_focal.blocks.0.norm1.weight": torch.ones(1)}
         torch.save({"state_dict": weights, "meta": {}}, tmp_path / "official.pth")
-        with pytest.raises(ValueError, match=r"tools/convert_checkpoint\.py .*official\.pth"):
+        with pytest.raises(ValueError, match=r"cffm convert .*official\.pth"):
             SegmentorCheckpointer(model).load(str(tmp_path / "official.pth"))
 
     def test_other_classes_train_a_new_classifier_but_are_not_evaluated(self, cfg, model, tmp_path):

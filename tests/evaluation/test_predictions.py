@@ -565,7 +565,11 @@ def test_memory_does_not_grow_with_the_length_of_a_video(tmp_path):
 
 def run_tool(monkeypatch, *arguments):
     monkeypatch.setattr(sys, "argv", [str(TOOL), *map(str, arguments)])
-    runpy.run_path(str(TOOL), run_name="__main__")
+    try:
+        runpy.run_path(str(TOOL), run_name="__main__")
+    except SystemExit as ended:
+        if ended.code != 0:
+            raise
 
 
 def test_the_tool_ends_with_a_message_where_the_folder_does_not_fit(small, monkeypatch, capsys):

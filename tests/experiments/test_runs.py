@@ -38,7 +38,7 @@ def make_run(tmp_path):
     config.write_text("SOLVER: {OPTIMIZER: AdamW, MAX_ITER: 10}\nVERSION: 2\n")
 
     def make(name, *overrides, **options):
-        return Run(name, tmp_path / "out" / name, script, str(config), overrides, **options)
+        return Run(name, tmp_path / "out" / name, (str(script),), str(config), overrides, **options)
 
     (tmp_path / "out").mkdir()
     return make

@@ -85,7 +85,7 @@ def test_all_but_the_branch_stays_in_evaluation_mode():
 
 
 def test_missing_prototypes_are_an_error_that_names_video_and_tool():
-    with pytest.raises(ValueError, match=r"clip_7.*tools/make_prototypes\.py"):
+    with pytest.raises(ValueError, match=r"clip_7.*cffm prototypes"):
         make_segmentor().eval()([make_clip(video_id="clip_7")])
 
 

@@ -57,7 +57,7 @@ def with_weights(cfg, folder):
 @pytest.fixture
 def demo(cfg, tmp_path, monkeypatch):
     """Call tools/demo.py in this process; gives its exit code, or the error it ends with."""
-    monkeypatch.setattr("detectron2.utils.logger.setup_logger", lambda **kwargs: None)
+    monkeypatch.setattr("cffm_plugin.cli.demo.setup_logger", lambda **kwargs: None)
 
     def call(*arguments):
         command = [TOOL, "--config-file", tmp_path / "config.yaml", *arguments]
@@ -372,7 +372,9 @@ class TestNamesOfTheCheckpoint:
         tool = TOOL.with_name("convert_checkpoint.py")
         path = tmp_path / "seven.pth"
         monkeypatch.setattr(sys, "argv", [str(tool), str(tmp_path / "hub"), str(path)])
-        runpy.run_path(str(tool), run_name="__main__")
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_path(str(tool), run_name="__main__")
+        assert ended.value.code == 0
         printed = capsys.readouterr().out
         assert "sea, sky, sand, ship, gull, ..." in printed and "RGB" in printed
         return path

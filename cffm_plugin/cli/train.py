@@ -1,0 +1,27 @@
+"""Trains or evaluates a segmentor through Detectron2's engine.
+
+    cffm train --num-gpus 4 --config-file vspw/cffm_mit_b1
+    cffm train --eval-only --config-file ... MODEL.WEIGHTS model_final.pth
+
+Without a GPU, --num-gpus N starts N processes on the CPU. torchrun and srun start it too, without
+--num-gpus (docs/clusters.md). At SIGTERM, SIGUSR1 or Ctrl-C training writes a checkpoint and ends
+with the exit code 75; --resume goes on.
+"""
+
+import sys
+from collections.abc import Sequence
+
+from detectron2.engine import default_argument_parser
+
+from ..engine import launch_job
+from ..engine import main as train
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command with these arguments, by default the process's own; its exit code."""
+    launch_job(train, default_argument_parser(epilog=__doc__).parse_args(argv))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,80 @@
+"""A published model, from a folder or from the Hugging Face hub."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from detectron2.config import CfgNode
+
+from ..checkpoint import config_of_text, load_stored_config
+from ..engine import complete_config
+from ..hub_files import PREFIX, WEIGHTS, HubFile, HubFileError
+from ..inference import StreamingSegmentor
+
+CONFIG = "config.yaml"
+_REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+(@\S+)?")
+
+
+def from_pretrained(source: str | Path, overrides: Sequence[str] = ()) -> StreamingSegmentor:
+    """A model ready to segment streams: ``segmentor.step(frame)``; its module is ``.model``.
+
+    Nothing that comes with it runs code: the config is read as plain YAML, and what it names of
+    code is left out, which is logged; the weights are tensors.
+
+    Args:
+        source: a folder that ``save_pretrained`` wrote, or "owner/repository" on the Hugging Face
+            hub, maybe with "@revision".
+        overrides: of its config, a flat sequence ``["KEY", "VALUE", ...]``, such as MODEL.DEVICE,
+            TEST.SMOOTHING, or MODEL.IMPORTS where the model needs code of yours.
+
+    Raises:
+        FileNotFoundError: the folder lacks the weights.
+        HubFileError: there is no such repository on the hub, or it can't be reached.
+        KeyError: an override's key does not exist.
+        ValueError: ``source`` is neither; the config can't be used, or the weights don't fit it.
+    """
+    return StreamingSegmentor(pretrained_config(source, overrides))
+
+
+def pretrained_config(source: str | Path, overrides: Sequence[str] = ()) -> CfgNode:
+    """The config of ``from_pretrained``, complete, with MODEL.WEIGHTS.
+
+    ``dataset_classes`` of cffm_plugin.inference has the names and colours of its classes.
+    """
+    weights, config = _files_of(str(source))
+    words = ["MODEL.WEIGHTS", weights, *overrides]
+    if config is None:
+        cfg = load_stored_config(words)
+    else:
+        cfg = config_of_text(config.read_text(encoding="utf-8"), str(config), words)
+    complete_config(cfg)
+    return cfg
+
+
+def _files_of(source: str) -> tuple[str, Path | None]:
+    """The weights, as MODEL.WEIGHTS names them, and the config; None where only they carry it."""
+    folder = Path(source).expanduser()
+    if folder.is_dir():
+        weights, config = folder / WEIGHTS, folder / CONFIG
+        if not weights.is_file():
+            raise FileNotFoundError(
+                f"{folder} holds no {WEIGHTS}. It is a folder that save_pretrained, or cffm "
+                "publish, wrote?"
+            )
+        return str(weights), config if config.is_file() else None
+    name = source.removeprefix(PREFIX)
+    if not _REPOSITORY.fullmatch(name):
+        raise ValueError(
+            f"{source}: there is no such folder, and it is no name on the hub: owner/repository, "
+            "or owner/repository@revision"
+        )
+    repository, _, revision = name.partition("@")
+    weights_file = HubFile(repository, WEIGHTS, revision or None)
+    try:
+        weights_file.fetch()
+    except HubFileError as error:
+        raise HubFileError(f"{source} is no folder here, and of the hub {error}") from error
+    try:
+        return str(weights_file), Path(HubFile(repository, CONFIG, revision or None).fetch())
+    except HubFileError:  # the weights carry it too
+        return str(weights_file), None
