@@ -18,7 +18,7 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=find_packages(include=["cffm_plugin", "cffm_plugin.*"]),
-    package_data={"cffm_plugin": ["py.typed"]},
+    package_data={"cffm_plugin": ["py.typed", "report/templates/*"]},
     python_requires=">=3.10",
     # detectron2 is not listed: PyPI does not carry it under its own name, and CFFM alone does not
     # need it. Importing what does need it says how to get it.

@@ -25,6 +25,7 @@ MAY_IMPORT = {
     "export": {"modeling", "data", "inference"},
     "benchmark": {"modeling", "data", "checkpoint", "inference", "engine", "synthetic"},
     "experiments": set(),
+    "report": {"data", "evaluation"},
 }
 NOT_IN_CORE = {"detectron2", "fvcore", "timm", "torchvision", "cv2", "numpy"}
 FILES_FOR_ALL = {

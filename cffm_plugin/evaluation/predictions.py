@@ -161,7 +161,7 @@ def _score(
     score = functools.partial(_score_video, mapping, tuple(window_sizes), one_based, max_megapixels)
     total = _Scored(Tally.empty(mapping.num_classes))
     with (
-        _map_in_processes(min(jobs, len(videos))) as map_videos,
+        map_in_processes(min(jobs, len(videos))) as map_videos,
         tqdm(total=len(videos), unit="video", disable=None if progress else True) as bar,
     ):
         for scored in map_videos(score, videos):
@@ -329,8 +329,8 @@ def vspw_class_names(num_classes: int) -> list[str]:
 
 
 @contextmanager
-def _map_in_processes(jobs: int) -> Iterator[Callable]:
-    """``map`` over processes; its results come in order."""
+def map_in_processes(jobs: int) -> Iterator[Callable]:
+    """``map`` over processes; its results come in order. An exception drops what has not begun."""
     if jobs == 1:
         yield map
         return

@@ -29,7 +29,8 @@ class Mark:
 
 
 # Okabe and Ito's colours, which people with any colour vision can tell apart.
-WRONG = Mark(1, "wrong", "wrong (and so is the baseline)", (204, 121, 167))
+WRONG = Mark(1, "wrong", "wrong, and so is the baseline", (204, 121, 167))
+WRONG_ALONE = Mark(1, "wrong", "wrong", (204, 121, 167))  # where there is one model only
 WORSE = Mark(2, "worse", "wrong where the baseline is right", (213, 94, 0))
 BETTER = Mark(3, "better", "right where the baseline is wrong", (86, 180, 233))
 OTHER = Mark(4, "other", "unlike the baseline, on a frame without truth", (240, 228, 66))

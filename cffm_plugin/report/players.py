@@ -41,6 +41,7 @@ class PlayerJob:
         mapping: of the masks.
         colors: K triples (R, G, B).
         one_based: predictions hold k + 1 for class k.
+        partial: a prediction that is damaged or does not fit counts as missing.
         width: pictures are scaled down to be at most this wide.
         max_megapixels: larger images are an error.
     """
@@ -51,6 +52,7 @@ class PlayerJob:
     mapping: LabelMapping
     colors: tuple[tuple[int, int, int], ...]
     one_based: bool
+    partial: bool
     width: int
     max_megapixels: float
 
@@ -156,19 +158,29 @@ def _frames(job: PlayerJob) -> Iterator[_Frame]:
         truth = None if mask is None else job.mapping(read_mask(mask, job.max_megapixels))
         predictions: list[np.ndarray | None] = []
         for folder in job.predictions:
-            name = f"{job.video_id}/{Path(file_name).stem}.png"
-            stored = None
-            if (folder / name).is_file() and not link_out_of(folder, name):
-                stored = read_mask(folder / name, job.max_megapixels)
-                _check_size(folder / name, stored, image if truth is None else truth)
+            size = (image if truth is None else truth).shape[:2]
+            stored = _prediction(job, folder, Path(file_name).stem, size)
             predictions.append(stored if from_one is None or stored is None else from_one(stored))
         yield _Frame(image, truth, predictions)
 
 
-def _check_size(file: Path, prediction: np.ndarray, other: np.ndarray) -> None:
-    if prediction.shape != other.shape[:2]:
-        sizes = "{}x{}, but its frame is {}x{}".format(*prediction.shape, *other.shape[:2])
-        raise ValueError(f"{file}: the prediction is {sizes} (height x width).")
+def _prediction(
+    job: PlayerJob, folder: Path, frame: str, size: tuple[int, ...]
+) -> np.ndarray | None:
+    """(H, W) as stored; None where there is none. Scoring has seen to those that must be there."""
+    name = f"{job.video_id}/{frame}.png"
+    if not (folder / name).is_file() or link_out_of(folder, name):
+        return None
+    try:
+        stored = read_mask(folder / name, job.max_megapixels)
+        if stored.shape != size:
+            sizes = "{}x{}, but its frame is {}x{}".format(*stored.shape, *size)
+            raise ValueError(f"{folder / name}: the prediction is {sizes} (height x width).")
+    except (ValueError, OSError):
+        if job.partial:
+            return None
+        raise
+    return stored
 
 
 def _layers(
