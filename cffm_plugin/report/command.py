@@ -21,9 +21,9 @@ Makes a folder of HTML of one evaluation or several, which opens from the disk.
     python tools/report.py --dataset-root datasets/vspw/VSPW_480p --split val \\
         --predictions mine=PNGS --output report
 
-A folder of predictions is <predictions>/<video>/<frame>.png with class indices from 0, or the output
-folder of tools/train_net.py with TEST.SAVE_PREDICTIONS True: then the report has its training curves
-and its config too. The first is the baseline that the others are compared with.
+A folder of predictions is <predictions>/<video>/<frame>.png with class indices from 0, or the
+output folder of tools/train_net.py with TEST.SAVE_PREDICTIONS True: then the report has its
+training curves and its config too. The first is the baseline that the others are compared with.
 """
 
 

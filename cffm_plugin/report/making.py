@@ -132,9 +132,7 @@ def _check_models(models: Sequence[ReportedModel]) -> None:
         )
 
 
-def _score(
-    dataset: ReportedDataset, model: ReportedModel, options: ReportOptions
-) -> DatasetScores:
+def _score(dataset: ReportedDataset, model: ReportedModel, options: ReportOptions) -> DatasetScores:
     return dataset.score(
         model.predictions,
         window_sizes=numbers.WINDOW_SIZES,
@@ -164,6 +162,7 @@ def _write_thumbnails(
 
 def _add_players(page: Page, folder: ReportFolder, options: ReportOptions) -> None:
     """Players of the worst and best videos, as many as the budget holds."""
+    page.order = options.order
     metric = next(m for m in numbers.PER_VIDEO if m.name == options.order)
     chosen = numbers.worst_and_best(page.video_rows, metric, options.players)
     if not chosen:
@@ -176,9 +175,7 @@ def _add_players(page: Page, folder: ReportFolder, options: ReportOptions) -> No
     try:
         with (
             map_in_processes(min(options.jobs, len(jobs))) as map_videos,
-            tqdm(
-                total=len(jobs), unit="player", disable=None if options.progress else True
-            ) as bar,
+            tqdm(total=len(jobs), unit="player", disable=None if options.progress else True) as bar,
         ):
             for index, player in zip(chosen, map_videos(write, zip(chosen, jobs))):
                 used += player.num_bytes + len(json.dumps(player.data()))

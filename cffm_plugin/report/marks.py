@@ -34,7 +34,7 @@ WRONG_ALONE = Mark(1, "wrong", "wrong", (204, 121, 167))  # where there is one m
 WORSE = Mark(2, "worse", "wrong where the baseline is right", (213, 94, 0))
 BETTER = Mark(3, "better", "right where the baseline is wrong", (86, 180, 233))
 OTHER = Mark(4, "other", "unlike the baseline, on a frame without truth", (240, 228, 66))
-FLICKERS = Mark(5, "flickers", "changed since the frame before, and the truth did not", (255, 225, 0))
+FLICKERS = Mark(5, "flickers", "changed from the frame before, unlike the truth", (255, 225, 0))
 MARKS = (WRONG, WORSE, BETTER, OTHER, FLICKERS)
 
 _PERIOD = 6  # pixels, of the patterns
@@ -43,7 +43,7 @@ _PERIOD = 6  # pixels, of the patterns
 def difference(
     truth: np.ndarray | None, prediction: np.ndarray, baseline: np.ndarray | None
 ) -> np.ndarray:
-    """Codes of marks, (H, W) uint8, 0 for none: where a prediction is right is not marked, nor void.
+    """Codes of marks, (H, W) uint8, 0 for none: void is not marked, nor what is right in both.
 
     Args:
         truth: (H, W) classes, void 255; None where a frame has no labels.

@@ -30,6 +30,7 @@ class Page:
         thumbnails: video -> its small picture, below the folder.
         players: video -> the player that it has.
         players_folder: where they are, below the folder.
+        order: the metric by which they are of the worst and best videos.
         left_out: players that had no room.
         command: that made the report, or "".
         started: when it was begun, in seconds since 1970.
@@ -47,6 +48,7 @@ class Page:
     thumbnails: dict[int, str] = field(default_factory=dict)
     players: dict[int, Player] = field(default_factory=dict)
     players_folder: str = ""
+    order: str = "mIoU"
     left_out: int = 0
     seconds: float = 0.0
 
@@ -108,7 +110,7 @@ class Page:
             "players": [
                 {
                     "video": index,
-                    "name": self.video_ids[index],
+                    "label": self._label(index),
                     "frames": _frame_names(self.dataset.videos[index]),
                     "flicker": [[_rounded(v) for v in of] for of in self._flicker(index)],
                     "windows": [window.first for window in windows if window.video == index],
@@ -118,6 +120,16 @@ class Page:
             ],
         }
         return plain(content)
+
+    def _label(self, index: int) -> str:
+        """A video's name, and why it has a player."""
+        metric = next(m for m in numbers.PER_VIDEO if m.name == self.order)
+        row = self.video_rows[index]
+        if len(self.models) == 1:
+            return f"{row.title} ({self.order} {number(row.values[self.order][0])})"
+        found = [d for d in row.differences(self.order)[1:] if not math.isnan(d)]
+        most = max(found, key=lambda d: (abs(d), d * metric.better), default=math.nan)
+        return f"{row.title} ({self.order} {signed(most) or number(most)})"
 
     def _flicker(self, index: int) -> list[list[float]]:
         return self.flicker(self.video_ids[index])

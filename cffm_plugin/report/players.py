@@ -27,7 +27,7 @@ INPUT_QUALITY = 70
 _MOST_FRAMES = 16  # of a sheet
 _MOST_PIXELS = 2_000_000  # of a sheet: four bytes each in the browser's memory, per layer
 _MOST_ROWS = 16_000  # WebP has 16383
-_NO_TRUTH = (96, 96, 96)
+_NO_LABELS = (96, 60)  # greys of a hatching
 
 
 @dataclass(frozen=True)
@@ -208,8 +208,8 @@ def _colored(job: PlayerJob, labels: np.ndarray | None, size: tuple[int, int]) -
     if labels is None:
         y, x = np.ogrid[: size[0], : size[1]]
         lines = (x + y) % 16 < 8
-        grey = np.where(lines[..., None], np.uint8(_NO_TRUTH), np.uint8(60))
-        return np.dstack([grey, np.full(size, 255, np.uint8)])
+        grey = np.where(lines, np.uint8(_NO_LABELS[0]), np.uint8(_NO_LABELS[1]))
+        return np.dstack([grey, grey, grey, np.full(size, 255, np.uint8)])
     table = np.zeros((256, 4), np.uint8)
     table[:, 3] = 255
     table[: len(job.colors), :3] = job.colors

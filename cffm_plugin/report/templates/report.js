@@ -274,7 +274,7 @@
     show(windows[(at + 1) % windows.length]);
   };
 
-  byId("video").append(...data.players.map((player) => new Option(player.name, String(player.video))));
+  byId("video").append(...data.players.map((player) => new Option(player.label, String(player.video))));
   byId("video").addEventListener("change", (event) => choose(Number(event.target.value), 0));
   byId("worst").addEventListener("click", toWorst);
   byId("first").addEventListener("click", () => { pause(); show(0); });
