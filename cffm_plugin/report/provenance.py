@@ -66,9 +66,8 @@ def origin_of(model: ReportedModel, scores: DatasetScores) -> Origin:
 
 def versions() -> list[tuple[str, str]]:
     """Of what makes the report, which may not be what made the predictions."""
-    from .. import __version__
-
-    found = [("cffm_plugin", __version__), ("Python", platform.python_version())]
+    found = [("cffm_plugin", sys.modules["cffm_plugin"].__version__)]
+    found.append(("Python", platform.python_version()))
     for name in _LIBRARIES:
         try:
             found.append((name, importlib.metadata.version(name)))
