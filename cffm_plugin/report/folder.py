@@ -69,13 +69,9 @@ class ReportFolder:
                 self.data.unlink(missing_ok=True)
 
 
-def size_of(folder: Path, *, besides: list[Path] | tuple[Path, ...] = ()) -> int:
-    """Bytes of all files in a folder, those in the folders ``besides`` left out."""
-    return sum(
-        file.stat().st_size
-        for file in folder.rglob("*")
-        if file.is_file() and not any(other in file.parents for other in besides)
-    )
+def size_of(folder: Path) -> int:
+    """Bytes of all files in a folder."""
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
 def _is_report(data: Path) -> bool:

@@ -115,7 +115,7 @@ def make_report(
             page.thumbnails = _write_thumbnails(dataset, folder, options)
         _add_players(page, folder, options)
         page.seconds = time.time() - started
-        write_text(folder.data, json.dumps(page.data(), allow_nan=False, indent=1) + "\n")
+        write_text(folder.data, _json(page))
         write_text(folder.index, render(page))
         folder.keep()
     logger.info("%s: %.1f MB", folder.index, size_of(folder.path) / MEGABYTE)
@@ -163,40 +163,60 @@ def _write_thumbnails(
 def _add_players(page: Page, folder: ReportFolder, options: ReportOptions) -> None:
     """Players of the worst and best videos, as many as the budget holds."""
     page.order = options.order
+    page.players_folder = f"{folder.pictures.name}/players"
     metric = next(m for m in numbers.PER_VIDEO if m.name == options.order)
     chosen = numbers.worst_and_best(page.video_rows, metric, options.players)
     if not chosen:
         return
+    budget = options.max_megabytes * MEGABYTE
+    _paint_players(page, folder, options, chosen, budget)
+    while page.players and _size(page, folder) > budget:  # what is said of players takes room too
+        index, _ = page.players.popitem()
+        shutil.rmtree(_player_folder(folder.pictures, index))
+    page.left_out = len(chosen) - len(page.players)
+    if page.left_out:
+        logger.warning(
+            "%s: %d of %d players; the others were left out, since the report would be larger than "
+            "%g MB. A larger --max-megabytes or a smaller --player-width makes room.",
+            *(folder.path, len(page.players), len(chosen), options.max_megabytes),
+        )
+
+
+def _paint_players(
+    page: Page, folder: ReportFolder, options: ReportOptions, chosen: list[int], budget: float
+) -> None:
+    """Paint players, in this order, until their pictures exceed the budget."""
     jobs = [_job(page, index, options) for index in chosen]
     write = functools.partial(_write, folder.pictures)
-    # Twice the page: what it is now, as index.html and, at most as large, as report.json.
-    used = size_of(folder.path, besides=folder.old) + 2 * len(render(page).encode())
-    budget = options.max_megabytes * MEGABYTE
+    used = _size(page, folder)
     try:
         with (
             map_in_processes(min(options.jobs, len(jobs))) as map_videos,
             tqdm(total=len(jobs), unit="player", disable=None if options.progress else True) as bar,
         ):
             for index, player in zip(chosen, map_videos(write, zip(chosen, jobs))):
-                used += player.num_bytes + len(json.dumps(player.data()))
+                used += player.num_bytes
                 if used > budget:
                     raise _BudgetUsedError
                 page.players[index] = player
                 bar.update()
     except _BudgetUsedError:
-        logger.warning(
-            "%s: %d of %d players; the others were left out, since the report would be larger than "
-            "%g MB. A larger --max-megabytes or a smaller --player-width makes room.",
-            *(folder.path, len(page.players), len(jobs), options.max_megabytes),
-        )
         for index in set(chosen) - page.players.keys():
             shutil.rmtree(_player_folder(folder.pictures, index), ignore_errors=True)
-    page.left_out = len(jobs) - len(page.players)
-    page.players_folder = f"{folder.pictures.name}/players"
 
 
 class _BudgetUsedError(Exception):
     """No further player has room."""
+
+
+def _size(page: Page, folder: ReportFolder) -> int:
+    """Bytes that the report would have now."""
+    pictures = size_of(folder.pictures)
+    return pictures + len(render(page).encode()) + len(_json(page).encode())
+
+
+def _json(page: Page) -> str:
+    return json.dumps(page.data(), allow_nan=False, indent=1) + "\n"
 
 
 def _job(page: Page, index: int, options: ReportOptions) -> PlayerJob:
