@@ -31,7 +31,7 @@ def write_labels(folder, videos):
 
 
 def noisy(masks, share, num_classes, seed):
-    """Predictions like the truth, but drawn anew in a share of the pixels, each frame for itself."""
+    """Predictions like the truth, but drawn anew in a share of the pixels."""
     rng = np.random.default_rng(seed)
     drawn = rng.integers(0, num_classes, masks.shape)
     anew = (rng.random(masks.shape) < share) | (masks == 255)

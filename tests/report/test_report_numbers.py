@@ -79,7 +79,7 @@ def test_the_miou_of_a_video_is_over_its_own_frames_and_classes(tmp_path):
 
 
 def test_flicker_is_the_share_of_steady_labelled_pixels_that_change(tmp_path):
-    """Four pixels, three frames. Truth: one that stays, one that stays, one that changes, one void."""
+    """Four pixels, three frames. Of the truth two stay, one changes once, and one is void."""
     truth = np.array([[[0, 1, 0, 255]], [[0, 1, 1, 255]], [[0, 1, 1, 255]]], np.uint8)
     labels = np.array([[[0, 1, 0, 0]], [[2, 1, 3, 1]], [[2, 1, 0, 2]]], np.uint8)
     found = report_of(tmp_path, {"v": truth}, {"v": labels})

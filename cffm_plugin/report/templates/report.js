@@ -66,7 +66,8 @@
   if (!data.players.length) return;
 
   // --- Sheets of frames -------------------------------------------------------------------
-  const MOST_SHEETS = 48;  // each some megabytes once it is decoded
+  // Each takes some megabytes once it is decoded; this one's and the next one's must fit.
+  const MOST_SHEETS = Math.max(48, 3 * (2 + 3 * data.models.length));
   const sheets = new Map();  // URL -> promise of an image, the last used last
   const sheetOf = (url) => {
     let promise = sheets.get(url);
