@@ -4,8 +4,8 @@
 Writes a small synthetic dataset in VSPW's format, trains an image segmentor on it, and from that
 one checkpoint goes on in two ways for about the same time: as the image segmentor that it is, and
 with CFFM on top. Evaluates both, as they are and with their probabilities averaged over frames
-(TEST.SMOOTHING), and writes metrics.json, preview.png and a report, a page to look at. Every step is a command that you could
-type; what it prints goes to a log file in the step's folder.
+(TEST.SMOOTHING), and writes metrics.json, preview.png and a report, a page to look at. Every step
+is a command that you could type; what it prints goes to a log file in the step's folder.
 
     python tools/quickstart.py --output output/quickstart
 """
