@@ -65,9 +65,9 @@ class Window:
 
 def _official(n: int) -> str:
     return (
-        f"video consistency over {n} frames: of the pixels whose true label stays the same for {n} "
-        "frames, the share whose prediction does. As VSPW's script counts it: void counts as a "
-        "label, and videos of 16 frames or fewer and each video's last window are left out"
+        f"of the pixels whose true label stays the same for {n} frames, the share whose prediction "
+        "does; as VSPW's script counts it: void is a label, and videos of 16 frames or fewer and "
+        "each video's last window are left out"
     )
 
 
