@@ -132,6 +132,28 @@ def test_keys_that_come_fast_end_at_the_last_frame_asked_for(page, report):
     check_panes_show(page, report[1], 35)
 
 
+def test_pictures_that_come_late_do_not_take_the_place_of_what_was_asked_for_since(page, report):
+    choose(page, VIDEO)
+    page.evaluate("""() => {
+        const decode = HTMLImageElement.prototype.decode;
+        window.late = 0;
+        HTMLImageElement.prototype.decode = async function () {
+            await decode.call(this);
+            if (!this.src.includes("-2.webp")) return;
+            await new Promise((resolve) => setTimeout(resolve, 400));
+            window.late += 1;
+        };
+    }""")
+    page.focus("#stage")
+    page.keyboard.press("End")  # in the third sheet
+    page.keyboard.press("Home")
+    page.keyboard.press("ArrowRight")
+    check_panes_show(page, report[1], 1)
+    page.wait_for_function("window.late > 3")
+    page.wait_for_timeout(100)
+    check_panes_show(page, report[1], 1)
+
+
 def test_space_plays_and_pauses_with_all_panes_in_step(page, report):
     choose(page, VIDEO)
     page.select_option("#rate", "30")
