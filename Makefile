@@ -1,16 +1,5 @@
-<<<<<<< HEAD
-# The whole project from a clean clone: `make quickstart`, then `make test`.
-#
-#   make setup        .venv with everything in it; a second call takes seconds, a broken one is repaired
-#   make quickstart   a small dataset, training, evaluation and pictures in output/quickstart
-#   make test         the tests                 make lint     ruff and mypy
-#   make docs         the documentation site in output/site; a broken link is an error
-#   make lock         requirements/*.txt anew, from requirements/*.in
-#   make clean        remove .venv, caches and output/
-=======
 # The whole project from a clean clone: `make quickstart`, then `make test`. `make` alone lists what
 # there is, from the comments after ## below.
->>>>>>> hp
 #
 # PYTHON=python3.12          another interpreter for .venv (3.11 or later)
 # DETECTRON2=official        detectron2 from its own Git repository instead of PyPI's copy of it;
@@ -31,12 +20,8 @@ RUN := $(VENV)/bin/python
 # detectron2 and timm use torch.jit.script, which newer torch warns of at every start.
 export PYTHONWARNINGS := ignore::FutureWarning:torch.jit._script
 
-<<<<<<< HEAD
-.PHONY: setup quickstart test lint format docs lock clean
-=======
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart test lint format build lock clean
->>>>>>> hp
+.PHONY: help setup quickstart test lint format docs build lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,18 +46,14 @@ format: setup  ## mend what ruff can mend
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 
-<<<<<<< HEAD
-docs: setup
+docs: setup  ## the documentation site in output/site; a broken link is an error
 	$(RUN) tools/build_docs.py --output output/site
 
-lock:
-=======
 build: setup  ## an sdist and a wheel in dist/
 	rm -rf build dist
 	$(RUN) -m build --no-isolation
 
 lock:  ## requirements/*.txt anew, from requirements/*.in
->>>>>>> hp
 	@$(PYTHON) tools/lock_requirements.py --pip-args="$(PIP_ARGS)" $(LOCK_ARGS)
 
 clean:  ## remove .venv, caches, build/, dist/ and output/

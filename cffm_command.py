@@ -15,6 +15,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "demo": ("cffm_plugin.cli.demo", "demo", "segment videos, images or a camera, in colours"),
     "predict": ("cffm_plugin.cli.predict", "", "segment videos into label maps"),
     "score": ("cffm_plugin.cli.score", "evaluate_predictions", "score prediction PNGs"),
+    "report": ("cffm_plugin.cli.report", "report", "compare evaluations, in a browser"),
     "check": ("cffm_plugin.cli.check", "check_vspw", "find what is broken in a dataset"),
     "synthetic": ("cffm_plugin.cli.synthetic", "make_synthetic_vspw", "write a synthetic dataset"),
     "pseudo-label": ("cffm_plugin.cli.pseudo_label", "pseudo_label", "label videos with a model"),

@@ -82,8 +82,8 @@ setup(
         "export": ["onnx", "onnxscript", "onnxruntime"],
         # Segmentors of the Hugging Face hub, build_hf_segmenter; scipy for mask classification.
         "huggingface": ["transformers>=5", "safetensors", "scipy"],
-        # Reports of evaluations, tools/report.py: pages from templates, H.264 and WebP players.
-        "report": ["jinja2", "av"],
+        # Reports of evaluations, tools/report.py: pages from templates.
+        "report": ["jinja2"],
         # Weights by hf://owner/repository/file, publishing.
         "hub": ["huggingface-hub", "safetensors"],
         # The web page, tools/web_demo.py.

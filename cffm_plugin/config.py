@@ -260,6 +260,11 @@ def _add_engine_keys(cfg: CfgNode) -> None:
     # Prediction PNGs with the dataset's palette, and raw class indices, under
     # <output>/inference/result_submission/<video>/<frame>.png.
     cfg.TEST.SAVE_PREDICTIONS = False
+    # After the last evaluation, <output>/report/index.html: numbers and players to look at, made of
+    # the predictions, which must be saved. docs/report.md
+    cfg.TEST.REPORT = False
+    # Players in it: of so many worst and so many best videos.
+    cfg.TEST.REPORT_PLAYERS = 10
 
     # With several processes: for how many seconds one may not come, or give no sign of life, before
     # the others end with an error that names it. 0: 600 with NCCL, 120 with gloo.

@@ -30,8 +30,9 @@ MAY_IMPORT = {
     # What persons type: all of it.
     "cli": {
         *("data", "modeling", "evaluation", "checkpoint", "inference", "engine", "synthetic"),
-        *("doctor", "video", "export", "benchmark", "experiments", "model_zoo", "hub"),
+        *("doctor", "video", "export", "benchmark", "experiments", "model_zoo", "hub", "report"),
     },
+    "report": {"data", "evaluation"},
 }
 NOT_IN_CORE = {"detectron2", "fvcore", "timm", "torchvision", "cv2", "numpy"}
 FILES_FOR_ALL = {

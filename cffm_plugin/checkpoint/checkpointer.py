@@ -205,11 +205,7 @@ class SegmentorCheckpointer(DetectionCheckpointer):
         raise ValueError(
             f"{self.path} is a checkpoint in another format ({source}; known: "
             f"{', '.join(known.name for known in FORMATS)}). Convert it first: "
-<<<<<<< HEAD
-            f"python tools/convert_checkpoint.py {self.path} converted.pth"
-=======
-            f"cffm convert {self._path} converted.pth"
->>>>>>> hp
+            f"cffm convert {self.path} converted.pth"
         )
 
     def _load_model(self, checkpoint: Any) -> Any:

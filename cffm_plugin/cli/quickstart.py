@@ -3,8 +3,8 @@
 Writes a small synthetic dataset in VSPW's format, trains an image segmentor on it, and from that
 one checkpoint goes on in two ways for about the same time: as the image segmentor that it is, and
 with CFFM on top. Evaluates both, as they are and with their probabilities averaged over frames
-(TEST.SMOOTHING), and writes metrics.json and preview.png. Every step is a command that you could
-type; what it prints goes to a log file in the step's folder.
+(TEST.SMOOTHING), and writes metrics.json, preview.png and a report, a page to look at. Every step
+is a command that you could type; what it prints goes to a log file in the step's folder.
 
     cffm quickstart --output output/quickstart
 """
@@ -29,6 +29,7 @@ from .. import synthetic  # noqa: F401  (registers the dataset)
 from ..data import read_image, read_mask
 from ..experiments import SYNTHETIC, TRAIN, Run, read_results, run_all
 from ..files import whole_file, write_text
+from ..report import ReportedDataset, ReportOptions, find_model, make_report
 from ..stopping import stops_raised
 from ..video.painting import colorize, comparison_sheet
 
@@ -53,9 +54,11 @@ def run(args: argparse.Namespace) -> None:
     write_text(output / "metrics.json", json.dumps(metrics, indent=1) + "\n")
     with whole_file(output / "preview.png") as partial:
         preview(output).save(partial)
+    index = report(output)
     print(f"\n{table(metrics)}\n")
     print(f"{output / 'metrics.json'}\n{output / 'preview.png'}")
-    print(f"Done in {time.perf_counter() - started:.0f} s")
+    print(f"Done in {time.perf_counter() - started:.0f} s. To look at, in a browser:")
+    print(index)
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -149,6 +152,15 @@ def table(metrics: dict[str, dict[str, float | None]]) -> str:
     ]
     header = ["", *METRICS, "parameters", "time"]
     return tabulate(rows, header, tablefmt="github", disable_numparse=True)
+
+
+def report(output: Path) -> Path:
+    """The page that compares both models, as they are."""
+    models = [find_model(f"{name}={output / config}", DATASET) for config, name in MODELS.items()]
+    words = [f"{model.name}={model.run}" for model in models]
+    command = ["cffm", "report", "--dataset", DATASET, "--predictions", *words]
+    options = ReportOptions(command=shlex.join([*command, "--output", str(output / "report")]))
+    return make_report(ReportedDataset.registered(DATASET), models, output / "report", options)
 
 
 def preview(output: Path):

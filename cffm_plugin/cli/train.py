@@ -13,13 +13,15 @@ from collections.abc import Sequence
 
 from detectron2.engine import default_argument_parser
 
-from ..engine import launch_job
+from ..engine import CFFMTrainer, launch_job
 from ..engine import main as train
+from ..report import report_of_config
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command with these arguments, by default the process's own; its exit code."""
-    launch_job(train, default_argument_parser(epilog=__doc__).parse_args(argv))
+    args = default_argument_parser(epilog=__doc__).parse_args(argv)
+    launch_job(train, args, CFFMTrainer, report_of_config)
     return 0
 
 

@@ -1,7 +1,6 @@
 """CFFMTrainer: detectron2's trainer with the data, optimizer and evaluator for video."""
 
 import logging
-import os
 import weakref
 from contextlib import nullcontext
 from pathlib import Path
@@ -30,6 +29,7 @@ from ..modeling import CFFMSegmentor, check_agreement, training_side
 from .loss_guard import stop_at_bad_loss
 from .optimizer import build_optimizer
 from .preemption import LeaveWhenAsked, StopSignals
+from .reporting import inference_folder
 from .train_loop import AccumulatingTrainer, seed_step
 from .tta import ClipSegmentorWithTTA
 
@@ -159,12 +159,9 @@ class CFFMTrainer(DefaultTrainer):
                 f"{dataset_name} is {evaluator_type!r}. Register it with register_video_folder "
                 "or register_vspw, or override build_evaluator."
             )
-        output_dir = os.path.join(cfg.OUTPUT_DIR, "inference")
-        if len(cfg.DATASETS.TEST) > 1:
-            output_dir = os.path.join(output_dir, dataset_name)
         return VSPWEvaluator(
             dataset_name,
-            output_dir=output_dir,
+            output_dir=inference_folder(cfg, dataset_name),
             save_predictions=cfg.TEST.SAVE_PREDICTIONS,
             max_megapixels=cfg.INPUT.MAX_MEGAPIXELS,
         )

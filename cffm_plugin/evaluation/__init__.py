@@ -11,7 +11,7 @@ from .metrics import (
     pooled_mean,
     segmentation_scores,
 )
-from .predictions import score_dataset_predictions, score_predictions
+from .predictions import score_dataset_predictions, score_predictions, vspw_class_names
 from .scoring import DatasetScores
 from .vspw_evaluator import VSPWEvaluator
 
@@ -28,4 +28,5 @@ __all__ = [
     "score_dataset_predictions",
     "score_predictions",
     "segmentation_scores",
+    "vspw_class_names",
 ]

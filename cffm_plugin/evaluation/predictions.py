@@ -1,5 +1,6 @@
 """Scoring a folder of prediction PNGs against a registered dataset or one in VSPW's layout."""
 
+import dataclasses
 import functools
 import logging
 import multiprocessing
@@ -26,6 +27,7 @@ from cffm_plugin.data import (
     videos_of,
 )
 
+from .metrics import SegmentationScores, segmentation_scores
 from .prediction_files import (
     UNREADABLE,
     WRONG_SIZE,
@@ -69,7 +71,7 @@ def score_predictions(
         load_vspw(dataset_root, split, is_train=True),
         predictions,
         f"{Path(dataset_root).expanduser() / split}.txt",
-        _class_names(num_classes),
+        vspw_class_names(num_classes),
         LabelMapping.shifted_by_one(num_classes),
         window_sizes=window_sizes,
         one_based=one_based,
@@ -159,7 +161,7 @@ def _score(
     score = functools.partial(_score_video, mapping, tuple(window_sizes), one_based, max_megapixels)
     total = _Scored(Tally.empty(mapping.num_classes))
     with (
-        _map_in_processes(min(jobs, len(videos))) as map_videos,
+        map_in_processes(min(jobs, len(videos))) as map_videos,
         tqdm(total=len(videos), unit="video", disable=None if progress else True) as bar,
     ):
         for scored in map_videos(score, videos):
@@ -170,6 +172,7 @@ def _score(
     scores = DatasetScores.of(
         total.tally, dataset=dataset, class_names=class_names, window_sizes=window_sizes
     )
+    scores = dataclasses.replace(scores, segmentation_of_videos=total.of_videos)
     warnings = [
         *_left_out_warnings(folder, problems, videos, scores),
         *_value_warnings(folder, total, one_based),
@@ -185,6 +188,7 @@ class _Scored:
     """What scoring videos gives, and what deserves a warning."""
 
     tally: Tally
+    of_videos: dict[str, SegmentationScores] = field(default_factory=dict)
     problems: Problems = field(default_factory=Problems)
     foreign: dict[str, list[int]] = field(default_factory=dict)  # mask file -> its foreign values
     outside: set[int] = field(default_factory=set)  # predicted values that stand for no class
@@ -192,6 +196,7 @@ class _Scored:
 
     def add(self, other: "_Scored") -> None:
         self.tally.add(other.tally)
+        self.of_videos.update(other.of_videos)
         self.problems.update(other.problems)
         self.foreign.update(other.foreign)
         self.outside |= other.outside
@@ -230,6 +235,7 @@ def _score_video(
             scorer.update(mapping(raw_truth), prediction)
         except ValueError as error:
             raise ValueError(f"{mask_file}: {error}") from error
+    scored.of_videos[video.video_id] = segmentation_scores(scored.tally.confusion)
     return scored
 
 
@@ -315,15 +321,16 @@ def _value_warnings(folder: Path, total: _Scored, one_based: bool) -> list[str]:
     return warnings
 
 
-def _class_names(num_classes: int) -> list[str]:
+def vspw_class_names(num_classes: int) -> list[str]:
+    """What ``score_predictions`` calls K classes."""
     if num_classes == VSPW_NUM_CLASSES:
         return list(MetadataCatalog.get("vspw_val").stuff_classes)
     return [f"class_{k}" for k in range(num_classes)]
 
 
 @contextmanager
-def _map_in_processes(jobs: int) -> Iterator[Callable]:
-    """``map`` over processes; its results come in order."""
+def map_in_processes(jobs: int) -> Iterator[Callable]:
+    """``map`` over processes; its results come in order. An exception drops what has not begun."""
     if jobs == 1:
         yield map
         return

@@ -7,7 +7,9 @@
 
 from detectron2.engine import default_argument_parser
 
-from cffm_plugin.engine import launch_job, main
+from cffm_plugin.engine import CFFMTrainer, launch_job, main
+from cffm_plugin.report import report_of_config
 
 if __name__ == "__main__":
-    launch_job(main, default_argument_parser(epilog=__doc__).parse_args())
+    args = default_argument_parser(epilog=__doc__).parse_args()
+    launch_job(main, args, CFFMTrainer, report_of_config)

@@ -57,8 +57,10 @@ def train_net(datasets, *arguments, check=True):
 def trained(datasets, tmp_path_factory):
     """Output folder of a run of two processes without a GPU."""
     output = tmp_path_factory.mktemp("trained")
-    result = train_net(datasets, "--num-gpus", 2, *CONFIG, "OUTPUT_DIR", output, *TINY)
+    report = ("TEST.SAVE_PREDICTIONS", True, "TEST.REPORT", True)
+    result = train_net(datasets, "--num-gpus", 2, *CONFIG, "OUTPUT_DIR", output, *TINY, *report)
     assert "There is no CUDA device" in result.stdout + result.stderr
+    assert (result.stdout + result.stderr).count("The report on vspw_val is") == 1
     return output
 
 
@@ -69,6 +71,14 @@ def test_two_processes_train_without_a_gpu_and_evaluate(trained):
     assert any("loss_video" in line and "eta_seconds" in line for line in metrics)
     assert list(trained.glob("events.out.tfevents.*"))  # TensorBoard
     assert re.search(r"eta: .*loss_video", (trained / "log.txt").read_text())
+
+
+def test_two_processes_make_one_report_of_what_they_evaluated_together(trained):
+    results = json.loads((trained / "inference" / "vspw_results.json").read_text())["sem_seg"]
+    report = json.loads((trained / "report" / "report.json").read_text())
+    assert report["summary"]["mIoU"] == [results["mIoU"]]
+    assert sorted(report["players"]) == sorted(report["videos"]) == ["v0", "v1", "v2"]
+    assert (trained / "report" / "index.html").is_file()
 
 
 def test_every_way_of_starting_any_number_of_processes_evaluates_to_the_same_digits(

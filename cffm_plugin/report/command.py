@@ -1,0 +1,168 @@
+"""The command line of reports: ``tools/report.py`` and ``python -m cffm_plugin.report``."""
+
+import argparse
+import logging
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..data import DEFAULT_MAX_MEGAPIXELS, register_video_folder_from_yaml
+from .making import ReportOptions, make_report
+from .numbers import PER_VIDEO
+from .sources import ReportedDataset, find_model
+
+DESCRIPTION = """\
+Makes a folder of HTML of one evaluation or several, which opens from the disk.
+
+    python tools/report.py --dataset camvid_val \\
+        --predictions image=output/image cffm=output/cffm --output report
+    python tools/report.py --dataset-root datasets/vspw/VSPW_480p --split val \\
+        --predictions mine=PNGS --output report
+
+A folder of predictions is <predictions>/<video>/<frame>.png with class indices from 0, or the
+output folder of tools/train_net.py with TEST.SAVE_PREDICTIONS True: then the report has its
+training curves and its config too. The first is the baseline that the others are compared with.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Make the report that command-line arguments ask for, and print its path.
+
+    Args:
+        argv: the arguments; None for those of this process.
+
+    Raises:
+        SystemExit: with a message, where predictions are missing or a file can't be read.
+    """
+    args = _parser().parse_args(argv)
+    _check(args)
+    _set_up_log()
+    words = ["python", "-m", "cffm_plugin.report", *(sys.argv[1:] if argv is None else argv)]
+    try:
+        for file in args.video_folders:
+            register_video_folder_from_yaml(file)
+        dataset = _dataset(args)
+        models = [find_model(text, args.dataset or "") for text in args.predictions]
+        index = make_report(
+            *(dataset, models, args.output),
+            ReportOptions(
+                players=args.players,
+                max_megabytes=args.max_megabytes,
+                player_width=args.player_width,
+                order=args.order,
+                one_based=args.one_based,
+                partial=args.partial,
+                jobs=args.jobs,
+                progress=True,
+                max_megapixels=args.max_megapixels,
+                command=shlex.join(map(str, words)),
+            ),
+        )
+    except (ValueError, OSError, ModuleNotFoundError) as error:
+        sys.exit(str(error))
+    print(index)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="report",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    dataset = parser.add_mutually_exclusive_group(required=True)
+    dataset.add_argument("--dataset", metavar="NAME", help="a registered dataset")
+    dataset.add_argument("--dataset-root", type=Path, help="the folder with <split>.txt and data/")
+    parser.add_argument("--split", help="name of the list file without .txt, for --dataset-root")
+    parser.add_argument("--num-classes", type=int, help="for --dataset-root (124)")
+    parser.add_argument(
+        "--video-folders",
+        nargs="+",
+        default=[],
+        metavar="YAML",
+        help="register the datasets of these files first, see datasets/README.md",
+    )
+    parser.add_argument(
+        "--predictions",
+        nargs="+",
+        required=True,
+        metavar="NAME=FOLDER",
+        help="of each model; the first one is the baseline",
+    )
+    parser.add_argument("--output", type=Path, required=True, help="folder of the report")
+    _add_pictures(parser)
+    _add_reading(parser)
+    return parser
+
+
+def _add_pictures(parser: argparse.ArgumentParser) -> None:
+    defaults = ReportOptions()
+    parser.add_argument(
+        "--players",
+        type=int,
+        default=defaults.players,
+        metavar="N",
+        help="players of the N worst and the N best videos; numbers are of all (%(default)s)",
+    )
+    parser.add_argument(
+        "--order",
+        choices=[metric.name for metric in PER_VIDEO],
+        default=defaults.order,
+        help="what says which videos are worst and best: of several models the difference to the "
+        "baseline in it (%(default)s)",
+    )
+    parser.add_argument(
+        "--max-megabytes",
+        type=float,
+        default=defaults.max_megabytes,
+        help="players that would make the folder larger are left out (%(default)g)",
+    )
+    parser.add_argument(
+        "--player-width",
+        type=int,
+        default=defaults.player_width,
+        help="largest width of frames in players, in pixels (%(default)s)",
+    )
+
+
+def _add_reading(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--one-based", action="store_true", help="PNGs hold k + 1 for class k, as VSPW's masks do"
+    )
+    parser.add_argument(
+        "--partial",
+        action="store_true",
+        help="report the frames whose predictions are there and fit, and warn of the others",
+    )
+    parser.add_argument(
+        "--max-megapixels",
+        type=float,
+        default=DEFAULT_MAX_MEGAPIXELS,
+        help="larger images are an error (%(default)s)",
+    )
+    parser.add_argument(
+        "--jobs",
+        type=int,
+        default=min(os.cpu_count() or 1, 8),
+        help="processes; the report does not depend on it (%(default)s)",
+    )
+
+
+def _check(args: argparse.Namespace) -> None:
+    if args.dataset is not None and (args.split or args.num_classes):
+        _parser().error("--dataset takes no --split or --num-classes: its registration says them.")
+    if args.dataset_root is not None and (args.split is None or args.video_folders):
+        _parser().error("--dataset-root needs --split, and takes no --video-folders.")
+
+
+def _dataset(args: argparse.Namespace) -> ReportedDataset:
+    if args.dataset is not None:
+        return ReportedDataset.registered(args.dataset)
+    if args.num_classes is not None:
+        return ReportedDataset.in_folder(args.dataset_root, args.split, args.num_classes)
+    return ReportedDataset.in_folder(args.dataset_root, args.split)
+
+
+def _set_up_log() -> None:
+    logging.basicConfig(format="%(levelname)s: %(message)s")

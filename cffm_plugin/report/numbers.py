@@ -1,0 +1,220 @@
+"""From scores of models to what a report's tables hold: values and differences, in percent."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..evaluation import DatasetScores, VideoWindows
+
+WINDOW_SIZES = (2, 8, 16)  # 2: flicker is what strict VC of frame pairs lacks to 1
+WINDOW = 8  # of the worst windows
+WORST_WINDOWS = 40
+
+Values = list[float]  # one for each model, NaN where undefined
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A column of numbers.
+
+    Attributes:
+        name: as it is written.
+        meaning: in a few words.
+        better: 1 where more is better, -1 where less is.
+    """
+
+    name: str
+    meaning: str
+    better: int = 1
+
+
+@dataclass(frozen=True)
+class Row:
+    """A metric, a class or a video with the values of all models.
+
+    Attributes:
+        title: what the values are of.
+        values: metric -> a value for each model.
+    """
+
+    title: str
+    values: dict[str, Values]
+
+    def differences(self, metric: str) -> Values:
+        """Of all models to the first one, which is the baseline: its own is 0."""
+        values = self.values[metric]
+        return [value - values[0] for value in values]
+
+
+@dataclass(frozen=True)
+class Window:
+    """A stretch of frames of a video.
+
+    Attributes:
+        video: its index.
+        first: its first frame, from 0.
+        consistency: strict VC in it for each model, in percent.
+        accuracy: temporal accuracy in it for each model, in percent.
+    """
+
+    video: int
+    first: int
+    consistency: Values
+    accuracy: Values
+
+
+def _official(n: int) -> str:
+    return (
+        f"of the pixels whose true label stays the same for {n} frames, the share whose prediction "
+        "does; as VSPW's script counts it: void is a label, and videos of 16 frames or fewer and "
+        "each video's last window are left out"
+    )
+
+
+def _strict(n: int) -> str:
+    return f"the same over all windows of {n} frames, without void"
+
+
+def _accuracy(n: int) -> str:
+    return f"temporal accuracy: of the pixels of one class for {n} frames, the share right in all"
+
+
+FLICKER = Metric(
+    "flicker",
+    "of the pixels that have one class in two frames that follow each other, the share whose "
+    "prediction changes",
+    -1,
+)
+SUMMARY = (
+    Metric("mIoU", "mean intersection over union of the classes"),
+    Metric("fwIoU", "intersection over union, classes weighted with their pixels"),
+    Metric("mACC", "mean share of a class's pixels that are right"),
+    Metric("pACC", "share of all pixels that are right"),
+    Metric("mVC8", _official(8)),
+    Metric("mVC16", _official(16)),
+    Metric("strict VC8", _strict(8)),
+    Metric("strict VC16", _strict(16)),
+    Metric("TA8", _accuracy(8)),
+    Metric("TA16", _accuracy(16)),
+    FLICKER,
+)
+PER_VIDEO = (
+    Metric("mIoU", "of this video's frames alone, over the classes that it shows"),
+    Metric("VC8", _official(8)),
+    Metric("VC16", _official(16)),
+    Metric("TA8", _accuracy(8)),
+    Metric("TA16", _accuracy(16)),
+    FLICKER,
+)
+IOU = Metric("IoU", "intersection over union")
+
+
+def summary_rows(models: Sequence[DatasetScores]) -> list[tuple[Metric, Row]]:
+    """One row per metric of ``SUMMARY``, over all videos."""
+    found = [_summary(scores) for scores in models]
+    return [(m, Row(m.name, {m.name: [of[m.name] for of in found]})) for m in SUMMARY]
+
+
+def class_rows(models: Sequence[DatasetScores]) -> list[tuple[int, float, Row]]:
+    """Class, its share of the labelled pixels in percent, and its IoU, of classes in the truth.
+
+    Those where the models differ most come first: the best gain of any model over the baseline at
+    the top, losses at the bottom. Of a single model, the lowest IoU first.
+    """
+    pixels = models[0].all_videos.class_pixels
+    rows = []
+    for k, name in enumerate(models[0].class_names):
+        if pixels[k]:
+            ious = [100 * float(scores.all_videos.class_iou[k]) for scores in models]
+            rows.append((k, 100 * float(pixels[k] / pixels.sum()), Row(name, {IOU.name: ious})))
+    if len(models) == 1:
+        return sorted(rows, key=lambda row: row[2].values[IOU.name][0])
+    return sorted(rows, key=lambda row: -max(row[2].differences(IOU.name)[1:], key=abs))
+
+
+def video_rows(models: Sequence[DatasetScores], video_ids: Sequence[str]) -> list[Row]:
+    """One row per video, in this order, with the metrics of ``PER_VIDEO``."""
+    tables = [scores.per_video() for scores in models]
+    strict = [scores.strict()["per_video"] for scores in models]
+    rows = []
+    for video in video_ids:
+        values: dict[str, Values] = {
+            "mIoU": [100 * scores.segmentation_of_videos[video].miou for scores in models],
+            FLICKER.name: [100 - of[video]["strict_VC2"] for of in strict],
+        }
+        for n in (8, 16):
+            values[f"VC{n}"] = [of[video][f"VC{n}"] for of in tables]
+            values[f"TA{n}"] = [of[video][f"temporal_accuracy{n}"] for of in strict]
+        rows.append(Row(video, values))
+    return rows
+
+
+def flicker_of(video: VideoWindows) -> list[float]:
+    """Flicker of each pair of frames, in percent, by its first frame; NaN where undefined.
+
+    Of the pixels that are labelled as the same class, not void, in both frames, the share whose
+    prediction changed. L - 1 values.
+    """
+    return [100 * (1 - score) for score in video.strict_scores[2]]
+
+
+def worst_windows(
+    models: Sequence[DatasetScores], video_ids: Sequence[str], size: int = WINDOW
+) -> list[Window]:
+    """The windows in which the steadiness of the least steady model is lowest, worst first.
+
+    Windows of a video that are listed don't overlap. At most ``WORST_WINDOWS``.
+    """
+    candidates = []
+    for index, video in enumerate(video_ids):
+        of_models = [scores.videos[video] for scores in models]
+        for first, values in enumerate(zip(*(of.strict_scores[size] for of in of_models))):
+            defined = [value for value in values if not math.isnan(value)]
+            if defined:
+                candidates.append((min(defined), index, first))
+    listed: list[Window] = []
+    taken: set[tuple[int, int]] = set()
+    for _, index, first in sorted(candidates):
+        frames = {(index, frame) for frame in range(first, first + size)}
+        if frames & taken:
+            continue
+        taken |= frames
+        of_models = [scores.videos[video_ids[index]] for scores in models]
+        consistency = [100 * of.strict_scores[size][first] for of in of_models]
+        accuracy = [100 * of.temporal_accuracies[size][first] for of in of_models]
+        listed.append(Window(index, first, consistency, accuracy))
+        if len(listed) == WORST_WINDOWS:
+            break
+    return listed
+
+
+def worst_and_best(rows: Sequence[Row], metric: Metric, number: int) -> list[int]:
+    """Indices of the ``number`` worst and as many best videos, worst and best by turns.
+
+    Of one model by its value. Of several by the difference to the baseline of the model for which
+    it is worst, or best. Videos without a value come last.
+    """
+
+    def goodness(row: Row, pick: int) -> float:
+        values = row.differences(metric.name)[1:] or row.values[metric.name]
+        signed = sorted(metric.better * v for v in values if not math.isnan(v))
+        return signed[pick] if signed else math.nan
+
+    worst = [(goodness(row, 0), i) for i, row in enumerate(rows)]
+    best = [(-goodness(row, -1), i) for i, row in enumerate(rows)]
+    orders = [sorted(of, key=lambda pair: (math.isnan(pair[0]), pair)) for of in (worst, best)]
+    chosen: list[int] = []
+    for pair in zip(*orders):
+        for _, index in pair:
+            if index not in chosen and len(chosen) < 2 * number:
+                chosen.append(index)
+    return chosen
+
+
+def _summary(scores: DatasetScores) -> dict[str, float]:
+    results, strict = scores.results(), scores.strict()["over_windows"]
+    found = {name: results[name] for name in ("mIoU", "fwIoU", "mACC", "pACC", "mVC8", "mVC16")}
+    for n in (8, 16):
+        found[f"strict VC{n}"] = strict[f"strict_VC{n}"]
+        found[f"TA{n}"] = strict[f"temporal_accuracy{n}"]
+    return found | {FLICKER.name: 100 - strict["strict_VC2"]}

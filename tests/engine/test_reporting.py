@@ -1,0 +1,91 @@
+"""TEST.REPORT: a report after evaluation, and what is said where there can't be one."""
+
+import json
+
+import pytest
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.engine import default_argument_parser
+
+from cffm_plugin.engine import CFFMTrainer, main
+from cffm_plugin.report import main as make_report
+from cffm_plugin.report import report_of_config
+
+
+@pytest.fixture
+def arguments(cfg, tmp_path):
+    """Of a training of four steps, and of its evaluation; a function of further keys."""
+    cfg.DATALOADER.NUM_WORKERS = 0
+    file = tmp_path / "config.yaml"
+    file.write_text(cfg.dump())
+
+    def parsed(*words):
+        return default_argument_parser().parse_args(["--config-file", str(file), *words])
+
+    return parsed
+
+
+def numbers_in(folder):
+    results = json.loads((folder / "inference" / "vspw_results.json").read_text())["sem_seg"]
+    report = json.loads((folder / "report" / "report.json").read_text())["summary"]
+    return results, report
+
+
+def test_training_and_evaluation_end_with_a_report_of_their_scores(
+    arguments, cfg, tmp_path, caplog
+):
+    keys = ["TEST.SAVE_PREDICTIONS", "True", "TEST.REPORT", "True", "TEST.REPORT_PLAYERS", "1"]
+    main(arguments(*keys), CFFMTrainer, report_of_config)
+    output = tmp_path / "output"
+    results, report = numbers_in(output)
+    for metric in ("mIoU", "pACC", "mVC8"):
+        assert report[metric] == [results[metric]]
+    page = (output / "report" / "index.html").read_text()
+    assert "model_final.pth" in page and "config.yaml" in page  # of its training
+    assert page.count('"perSheet"') == 2  # the worst and the best of two videos
+    weights = ["MODEL.WEIGHTS", str(output / "model_final.pth")]
+    evaluated = ["OUTPUT_DIR", str(tmp_path / "evaluated")]
+    main(arguments("--eval-only", *keys, *weights, *evaluated), CFFMTrainer, report_of_config)
+    assert numbers_in(tmp_path / "evaluated") == (results, report)
+
+
+def test_each_of_several_datasets_has_its_report(arguments, cfg, tmp_path):
+    DatasetCatalog.register("tiny_again", DatasetCatalog[cfg.DATASETS.TEST[0]])
+    metadata = MetadataCatalog.get(cfg.DATASETS.TEST[0]).as_dict() | {"name": "tiny_again"}
+    MetadataCatalog.get("tiny_again").set(**metadata)
+    try:
+        datasets = ["DATASETS.TEST", f"('{cfg.DATASETS.TEST[0]}', 'tiny_again')"]
+        keys = ["TEST.SAVE_PREDICTIONS", "True", "TEST.REPORT", "True", "SOLVER.MAX_ITER", "1"]
+        main(arguments(*keys, *datasets), CFFMTrainer, report_of_config)
+    finally:
+        DatasetCatalog.remove("tiny_again")
+        MetadataCatalog.remove("tiny_again")
+    for name in (cfg.DATASETS.TEST[0], "tiny_again"):
+        assert (tmp_path / "output" / "report" / name / "index.html").is_file()
+
+
+def test_a_report_without_saved_predictions_is_refused_before_training(arguments, tmp_path):
+    with pytest.raises(ValueError, match="Set TEST.SAVE_PREDICTIONS True as well"):
+        main(arguments("TEST.REPORT", "True"), CFFMTrainer, report_of_config)
+    assert not (tmp_path / "output").exists()
+
+
+def test_a_program_that_passes_no_reports_says_so_before_training(arguments, tmp_path):
+    with pytest.raises(ValueError, match="report=cffm_plugin.report.report_of_config"):
+        main(arguments("TEST.REPORT", "True", "TEST.SAVE_PREDICTIONS", "True"))
+    assert not (tmp_path / "output").exists()
+
+
+def test_the_command_in_the_log_makes_the_report(arguments, cfg, tmp_path):
+    keys = ["TEST.SAVE_PREDICTIONS", "True", "SOLVER.MAX_ITER", "1"]
+    main(arguments(*keys))
+    log = (tmp_path / "output" / "log.txt").read_text()
+    (line,) = [line for line in log.splitlines() if "A report on" in line]
+    words = line.partition("python -m cffm_plugin.report ")[2].split()
+    make_report([*words, "--jobs", "1"])
+    assert (tmp_path / "output" / "report" / "index.html").is_file()
+
+
+def test_an_evaluation_without_predictions_says_what_makes_a_report(arguments, tmp_path):
+    main(arguments("SOLVER.MAX_ITER", "1"))
+    log = (tmp_path / "output" / "log.txt").read_text()
+    assert "TEST.SAVE_PREDICTIONS True TEST.REPORT True" in log
