@@ -1,15 +1,12 @@
 #!/usr/bin/env python3
 """Makes a folder of HTML of one evaluation or several, which opens from the disk.
 
-    python tools/report.py --dataset camvid_val \\
-        --predictions image=output/image cffm=output/cffm --output report
-
-``--help`` says more, and so does docs/report.md.
+The same as `cffm report`.
 """
 
-from cffm_plugin.report import main
-from cffm_plugin.stopping import stops_raised
+import sys
+
+from cffm_plugin.cli.report import main
 
 if __name__ == "__main__":
-    with stops_raised():
-        main()
+    sys.exit(main())

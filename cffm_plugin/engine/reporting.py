@@ -75,7 +75,7 @@ def report_evaluation(cfg: CfgNode, make_report: MakeReport | None) -> None:
 def _command(cfg: CfgNode, name: str) -> list[str]:
     folders = ["--video-folders", *cfg.DATASETS.VIDEO_FOLDERS] if cfg.DATASETS.VIDEO_FOLDERS else []
     return [
-        *("python", "-m", "cffm_plugin.report", "--dataset", name, *folders),
+        *("cffm", "report", "--dataset", name, *folders),
         *("--predictions", str(cfg.OUTPUT_DIR)),
         *("--output", str(_for_dataset(cfg, "report", name))),
     ]

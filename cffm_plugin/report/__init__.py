@@ -1,17 +1,17 @@
 """Reports of evaluations: one folder of HTML that opens from the disk, with numbers and players."""
 
 from .. import needs_detectron2  # noqa: F401  (says how to get it)
-from .command import main
 from .making import ReportOptions, make_report
+from .numbers import PER_VIDEO
 from .of_config import report_of_config
 from .sources import ReportedDataset, ReportedModel, find_model
 
 __all__ = [
+    "PER_VIDEO",
     "ReportOptions",
     "ReportedDataset",
     "ReportedModel",
     "find_model",
-    "main",
     "make_report",
     "report_of_config",
 ]

@@ -12,7 +12,13 @@ from fresh_process import ROOT
 import cffm_command
 from cffm_command import COMMANDS
 
-OF_THE_REPOSITORY = {"list_licences", "lock_requirements", "run_onnx_stream", "setup_environment"}
+OF_THE_REPOSITORY = {
+    "build_docs",
+    "list_licences",
+    "lock_requirements",
+    "run_onnx_stream",
+    "setup_environment",
+}
 
 
 def run(*arguments):

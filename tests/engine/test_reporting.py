@@ -6,8 +6,8 @@ import pytest
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.engine import default_argument_parser
 
+from cffm_plugin.cli.report import main as make_report
 from cffm_plugin.engine import CFFMTrainer, main
-from cffm_plugin.report import main as make_report
 from cffm_plugin.report import report_of_config
 
 
@@ -80,7 +80,7 @@ def test_the_command_in_the_log_makes_the_report(arguments, cfg, tmp_path):
     main(arguments(*keys))
     log = (tmp_path / "output" / "log.txt").read_text()
     (line,) = [line for line in log.splitlines() if "A report on" in line]
-    words = line.partition("python -m cffm_plugin.report ")[2].split()
+    words = line.partition("cffm report ")[2].split()
     make_report([*words, "--jobs", "1"])
     assert (tmp_path / "output" / "report" / "index.html").is_file()
 

@@ -13,7 +13,8 @@ import pytest
 from fresh_process import ROOT, run_without
 from tiny_predictions import moving_boxes, noisy, write_labels, write_masks
 
-from cffm_plugin.report import find_model, main
+from cffm_plugin.cli.report import main
+from cffm_plugin.report import find_model
 from cffm_plugin.report.curves import HEIGHT, WIDTH, charts, read_curves
 
 NUM_CLASSES = 4
@@ -48,7 +49,8 @@ def test_the_tool_writes_a_report_and_prints_its_path(runs, tmp_path, monkeypatc
     output = tmp_path / "report"
     tool = str(ROOT / "tools" / "report.py")
     monkeypatch.setattr(sys, "argv", [tool, *arguments(runs, "--output", output)])
-    runpy.run_path(tool, run_name="__main__")
+    with pytest.raises(SystemExit, match="0"):
+        runpy.run_path(tool, run_name="__main__")
     assert capsys.readouterr().out.splitlines()[-1] == str(output / "index.html")
     page = (output / "index.html").read_text()
     written = json.loads((output / "report.json").read_text())

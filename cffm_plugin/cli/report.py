@@ -1,4 +1,14 @@
-"""The command line of reports: ``tools/report.py`` and ``python -m cffm_plugin.report``."""
+"""Makes a folder of HTML of one evaluation or several, which opens from the disk.
+
+    cffm report --dataset camvid_val \\
+        --predictions image=output/image cffm=output/cffm --output report
+    cffm report --dataset-root datasets/vspw/VSPW_480p --split val \\
+        --predictions mine=PNGS --output report
+
+A folder of predictions is <predictions>/<video>/<frame>.png with class indices from 0, or the
+output folder of a training or an evaluation with TEST.SAVE_PREDICTIONS True: then the report has
+its training curves and its config too. The first is the baseline that the others are compared with.
+"""
 
 import argparse
 import logging
@@ -9,67 +19,51 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..data import DEFAULT_MAX_MEGAPIXELS, register_video_folder_from_yaml
-from .making import ReportOptions, make_report
-from .numbers import PER_VIDEO
-from .sources import ReportedDataset, find_model
-
-DESCRIPTION = """\
-Makes a folder of HTML of one evaluation or several, which opens from the disk.
-
-    python tools/report.py --dataset camvid_val \\
-        --predictions image=output/image cffm=output/cffm --output report
-    python tools/report.py --dataset-root datasets/vspw/VSPW_480p --split val \\
-        --predictions mine=PNGS --output report
-
-A folder of predictions is <predictions>/<video>/<frame>.png with class indices from 0, or the
-output folder of tools/train_net.py with TEST.SAVE_PREDICTIONS True: then the report has its
-training curves and its config too. The first is the baseline that the others are compared with.
-"""
+from ..report import PER_VIDEO, ReportedDataset, ReportOptions, find_model, make_report
+from ..stopping import stops_raised
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Make the report that command-line arguments ask for, and print its path.
+def run(args: argparse.Namespace, words: Sequence[str]) -> None:
+    """Make the report and print its path; ``words`` are the arguments as they were given."""
+    for file in args.video_folders:
+        register_video_folder_from_yaml(file)
+    dataset = _dataset(args)
+    models = [find_model(text, args.dataset or "") for text in args.predictions]
+    index = make_report(
+        *(dataset, models, args.output),
+        ReportOptions(
+            players=args.players,
+            max_megabytes=args.max_megabytes,
+            player_width=args.player_width,
+            order=args.order,
+            one_based=args.one_based,
+            partial=args.partial,
+            jobs=args.jobs,
+            progress=True,
+            max_megapixels=args.max_megapixels,
+            command=shlex.join(["cffm", "report", *map(str, words)]),
+        ),
+    )
+    print(index)
 
-    Args:
-        argv: the arguments; None for those of this process.
 
-    Raises:
-        SystemExit: with a message, where predictions are missing or a file can't be read.
-    """
-    args = _parser().parse_args(argv)
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command with these arguments, by default the process's own; its exit code."""
+    words = sys.argv[1:] if argv is None else argv
+    args = _parser().parse_args(words)
     _check(args)
-    _set_up_log()
-    words = ["python", "-m", "cffm_plugin.report", *(sys.argv[1:] if argv is None else argv)]
+    logging.basicConfig(format="%(levelname)s: %(message)s")
     try:
-        for file in args.video_folders:
-            register_video_folder_from_yaml(file)
-        dataset = _dataset(args)
-        models = [find_model(text, args.dataset or "") for text in args.predictions]
-        index = make_report(
-            *(dataset, models, args.output),
-            ReportOptions(
-                players=args.players,
-                max_megabytes=args.max_megabytes,
-                player_width=args.player_width,
-                order=args.order,
-                one_based=args.one_based,
-                partial=args.partial,
-                jobs=args.jobs,
-                progress=True,
-                max_megapixels=args.max_megapixels,
-                command=shlex.join(map(str, words)),
-            ),
-        )
+        with stops_raised():
+            run(args, words)
     except (ValueError, OSError, ModuleNotFoundError) as error:
         sys.exit(str(error))
-    print(index)
+    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="report",
-        description=DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     dataset = parser.add_mutually_exclusive_group(required=True)
     dataset.add_argument("--dataset", metavar="NAME", help="a registered dataset")
@@ -164,5 +158,5 @@ def _dataset(args: argparse.Namespace) -> ReportedDataset:
     return ReportedDataset.in_folder(args.dataset_root, args.split)
 
 
-def _set_up_log() -> None:
-    logging.basicConfig(format="%(levelname)s: %(message)s")
+if __name__ == "__main__":
+    sys.exit(main())
