@@ -1,11 +1,15 @@
 """Weights as safetensors, in float16 and as they are."""
 
+import logging
+
 import pytest
 import torch
+from detectron2.modeling import build_model
 from safetensors.torch import load_file
 
 from cffm_plugin.checkpoint import (
     ModelInfo,
+    SegmentorCheckpointer,
     half_precision,
     read_model_info,
     read_state_dict,
@@ -88,3 +92,18 @@ def test_the_header_keeps_what_is_known_of_the_model(tmp_path):
 def test_files_that_say_nothing_or_are_broken_say_nothing_of_a_model(tmp_path, content):
     (tmp_path / "w.safetensors").write_bytes(content)
     assert read_model_info(tmp_path / "w.safetensors") is None
+
+
+def test_loading_warns_of_another_normalisation_than_the_header_says(
+    tiny_cffm_cfg, tmp_path, caplog
+):
+    model = build_model(tiny_cffm_cfg)
+    info = ModelInfo.of_config(tiny_cffm_cfg)
+    write_half_precision(model.state_dict(), tmp_path / "w.safetensors", info.as_metadata())
+    for image_format, warnings in (("RGB", 0), ("BGR", 1)):
+        caplog.clear()
+        tiny_cffm_cfg.INPUT.FORMAT = image_format
+        ours = ModelInfo.of_config(tiny_cffm_cfg)
+        with caplog.at_level(logging.WARNING, logger="cffm_plugin"):
+            SegmentorCheckpointer(model, info=ours).load(str(tmp_path / "w.safetensors"))
+        assert len(caplog.messages) == warnings
