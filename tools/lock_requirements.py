@@ -28,7 +28,10 @@ FILES: dict[str, list[str]] = {
     "uv": [],
     "build": [],
     # What lock.in says of a version holds for what torch brings too.
-    "torch": [*("--constraints", "requirements/build.txt"), *("--constraints", "requirements/lock.in")],
+    "torch": [
+        *("--constraints", "requirements/build.txt"),
+        *("--constraints", "requirements/lock.in"),
+    ],
     "lock": [
         *("--constraints", "requirements/build.txt", "--constraints", "requirements/torch.txt"),
         *("--excludes", "requirements/torch.in"),

@@ -1,9 +1,11 @@
 """What a checkpoint says of its model besides the weights: classes, normalisation, config.
 
 It stands in the file under one key, in plain containers, numbers and texts, so that
-``torch.load(weights_only=True)`` reads it. Nothing that it names is ever imported or run.
+``torch.load(weights_only=True)`` reads it; in a .safetensors file as JSON among its metadata.
+Nothing that it names is ever imported or run.
 """
 
+import json
 import logging
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +20,7 @@ from detectron2.utils.file_io import PathManager
 
 import cffm_plugin
 
+from ..libraries import import_library
 from ..modeling.normalization import Normalization
 
 INFO_KEY = "cffm_plugin"
@@ -76,6 +79,10 @@ class ModelInfo:
         """In lists, numbers and texts, to be written."""
         return {key: _as_lists(value) for key, value in asdict(self).items()}
 
+    def as_metadata(self) -> dict[str, str]:
+        """In one text, to be written among the metadata of a .safetensors file."""
+        return {INFO_KEY: json.dumps(self.as_dict())}
+
     @property
     def normalization(self) -> Normalization | None:
         """How images are normalised; None where that is not known."""
@@ -99,6 +106,8 @@ def read_model_info(path: str | Path) -> ModelInfo | None:
     local = PathManager.get_local_path(urlparse(str(path))._replace(query="").geturl())
     if not Path(local).is_file():
         raise FileNotFoundError(f"There is no checkpoint {path}")
+    if local.endswith(".safetensors"):
+        return _info_of_safetensors(local)
     if not zipfile.is_zipfile(local):  # torch's format; ours have always been in it
         return None
     try:
@@ -108,6 +117,16 @@ def read_model_info(path: str | Path) -> ModelInfo | None:
     if not isinstance(loaded, Mapping) or INFO_KEY not in loaded:
         return None
     return ModelInfo.from_dict(loaded[INFO_KEY])
+
+
+def _info_of_safetensors(path: str) -> ModelInfo | None:
+    safetensors = import_library("safetensors", "A .safetensors file")
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            stored = json.loads((file.metadata() or {})[INFO_KEY])
+    except Exception:  # as above: loading the weights says what is wrong
+        return None
+    return ModelInfo.from_dict(stored)
 
 
 def warn_of_differences(path: str, stored: ModelInfo, ours: ModelInfo) -> None:
