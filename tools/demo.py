@@ -23,10 +23,10 @@ from cffm_plugin.checkpoint import load_stored_config
 from cffm_plugin.config import load_config
 from cffm_plugin.engine import complete_config
 from cffm_plugin.inference import dataset_classes
+from cffm_plugin.pictures.painting import Legend
 from cffm_plugin.stopping import stops_raised
 from cffm_plugin.video.decoding import IncompleteVideoError
 from cffm_plugin.video.jobs import VideoJob, check_overwrites, plan_jobs
-from cffm_plugin.video.painting import Legend
 from cffm_plugin.video.reading import (
     DEFAULT_RATE,
     FrameSource,

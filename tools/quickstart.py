@@ -28,8 +28,8 @@ import cffm_plugin.synthetic  # noqa: F401  (registers the dataset)
 from cffm_plugin.data import read_image, read_mask
 from cffm_plugin.experiments import Run, read_results, run_all
 from cffm_plugin.files import whole_file, write_text
+from cffm_plugin.pictures.painting import colorize, comparison_sheet
 from cffm_plugin.stopping import stops_raised
-from cffm_plugin.video.painting import colorize, comparison_sheet
 
 ROOT = Path(__file__).resolve().parents[1]
 DATASET = "synthetic_vspw_val"
