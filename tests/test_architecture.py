@@ -24,7 +24,7 @@ MAY_IMPORT = {
     # Leaves: nothing above imports them.
     "synthetic": {"data"},
     "doctor": {"data", "evaluation"},
-    "video": {"data", "pictures", "modeling", "inference"},
+    "video": {"data", "pictures", "modeling", "inference", "engine"},
     "export": {"modeling", "data", "inference"},
     "benchmark": {"modeling", "data", "checkpoint", "inference", "engine", "synthetic"},
     "experiments": set(),
