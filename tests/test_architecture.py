@@ -25,6 +25,7 @@ MAY_IMPORT = {
     "synthetic": {"data"},
     "doctor": {"data", "evaluation"},
     "video": {"data", "pictures", "modeling", "inference", "engine"},
+    "web": {"checkpoint", "inference", "engine", "video"},
     "export": {"modeling", "data", "inference"},
     "benchmark": {"modeling", "data", "checkpoint", "inference", "engine", "synthetic"},
     "experiments": set(),

@@ -102,6 +102,26 @@ def add_legend(picture: np.ndarray, legend: Legend) -> np.ndarray:
     return np.array(image)
 
 
+def add_title(picture: np.ndarray, title: str) -> np.ndarray:
+    """A picture under a strip with a title, its text in proportion to the picture.
+
+    Args:
+        picture: (H, W, 3) uint8, red-green-blue.
+        title: of one that is wider than the picture, the end is shown.
+
+    Returns:
+        (H + strip, W, 3) uint8; the strip is as high for all pictures of a height.
+    """
+    height, width = picture.shape[:2]
+    size = max(11, round(height / 24))
+    strip_height = 2 * round(TEXT_HEIGHT * size / FONT_SIZE / 2)
+    strip = Image.new("RGB", (width, strip_height), COLUMN_COLOR)
+    place = (MARGIN, strip_height / 2)
+    text = fitted_text(title, size, width - 2 * MARGIN)
+    ImageDraw.Draw(strip).text(place, text, fill="white", font=_font(size), anchor="lm")
+    return np.vstack([np.array(strip), picture])
+
+
 def legend_column(legend: Legend, names: tuple[str, ...], height: int) -> np.ndarray:
     """A legend to stand beside a picture, one line per entry.
 

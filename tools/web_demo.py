@@ -1,0 +1,9 @@
+#!/usr/bin/env python3
+"""A web page that shows a video through an image and a video segmentor; --help says more."""
+
+import sys
+
+from cffm_plugin.web.app import main
+
+if __name__ == "__main__":
+    sys.exit(main())
