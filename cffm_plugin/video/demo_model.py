@@ -7,8 +7,8 @@ from pathlib import Path
 DEMO_WEIGHTS = Path("output", "demo", "cffm_camvid.safetensors")
 
 NO_WEIGHTS = (
-    "There are no weights. Either `make demo DATA=/folder/with/camvid` trains a small model on CamVid "
-    f"(about half an hour on a CPU; it is then taken from {DEMO_WEIGHTS}), or name some in "
+    "There are no weights. Either `make demo DATA=/folder/with/camvid` trains a small model on "
+    f"CamVid (about half an hour on a CPU; it is then taken from {DEMO_WEIGHTS}), or name some in "
     "MODEL.WEIGHTS: a checkpoint that carries its config, or a config file and its weights."
 )
 

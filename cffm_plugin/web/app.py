@@ -1,10 +1,13 @@
 """The server of the page: what tools/web_demo.py runs."""
 
 import argparse
+import os
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from detectron2.utils.logger import setup_logger
 
@@ -14,14 +17,14 @@ from .limits import Limits
 from .models import Models
 from .page import build_page
 
-DESCRIPTION = """Serves a web page where people upload or record a video, and see the image segmentor and
-the video segmentor side by side.
+DESCRIPTION = """Serves a web page where people upload or record a video, and see the image
+segmentor and the video segmentor side by side.
 
-    python tools/web_demo.py --model model_final.pth --model other.pth configs/vspw/cffm_mit_b1.yaml
+    python tools/web_demo.py --model model_final.pth --model other.pth other.yaml
 
-It is seen on this machine alone, unless --host or --share says otherwise. Without --model: the model
-of `make demo`.
-"""  # noqa: E501
+It is seen on this machine alone, unless --host or --share says otherwise. Without --model: the
+model of `make demo`.
+"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -33,10 +36,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         the exit code: 0 when it was asked to end, 1 after an error, which was printed.
     """
-    args = _parse_args(argv)
+    args = parse_args(argv)
     try:
-        with stops_raised():
-            serve(args)
+        with stops_raised(), served(args) as page:
+            page.block_thread()
     except (KeyboardInterrupt, Stopped):
         return 0
     except (KeyError, ValueError, OSError, ImportError) as error:
@@ -45,13 +48,29 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def serve(args: argparse.Namespace) -> None:
+@contextmanager
+def served(args: argparse.Namespace) -> Iterator[Any]:
+    """The page, being served meanwhile; afterwards its files are gone.
+
+    Gives the ``gradio.Blocks``, whose ``local_url`` is its address.
+
+    Args:
+        args: of ``parse_args``.
+
+    Raises:
+        FileNotFoundError, KeyError, ValueError: a model can't be used, see ``Models``.
+        OSError: the port is taken.
+        ModuleNotFoundError: gradio is not installed.
+    """
     for name in ("fvcore", "cffm_plugin"):
         setup_logger(name=name)
     limits = Limits(args.max_mb, args.max_seconds, args.max_pixels)
-    given = args.model or [[with_weights(args.opts)[-1]]]
-    models = Models(given, args.opts)
-    with tempfile.TemporaryDirectory(prefix="cffm_web_", ignore_cleanup_errors=True) as folder:
+    models = Models(args.model or [_default_model(args.opts)], args.opts)
+    with (
+        tempfile.TemporaryDirectory(prefix="cffm_web_", ignore_cleanup_errors=True) as folder,
+        # gradio reads both when it is imported, built and served.
+        _environment(GRADIO_TEMP_DIR=folder, GRADIO_ANALYTICS_ENABLED="False"),
+    ):
         page = build_page(models, limits, Path(folder))
         page.launch(
             server_name=args.host,
@@ -63,12 +82,33 @@ def serve(args: argparse.Namespace) -> None:
             prevent_thread_lock=True,
         )
         try:
-            page.block_thread()
+            yield page
         finally:
             page.close(verbose=False)
 
 
-def _parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+@contextmanager
+def _environment(**values: str) -> Iterator[None]:
+    """These variables are set meanwhile."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _default_model(overrides: Sequence[str]) -> list[str]:
+    keys = with_weights(overrides)
+    return [dict(zip(keys[::2], keys[1::2]))["MODEL.WEIGHTS"]]
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """The arguments of ``main``."""
     parser = argparse.ArgumentParser(
         description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -110,7 +150,7 @@ def _parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 class _OneOrTwo(argparse.Action):
     """Appends one or two values."""
 
-    def __call__(self, parser, namespace, values, option_string=None):  # type: ignore[no-untyped-def]
+    def __call__(self, parser, namespace, values, option_string=None):
         if len(values) > 2:
             parser.error("--model WEIGHTS [CONFIG]: " + " ".join(values))
         setattr(namespace, self.dest, [*(getattr(namespace, self.dest) or []), values])

@@ -1,6 +1,5 @@
 """The page, made with gradio."""
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,8 @@ KEPT_SECONDS = 3600  # of uploaded files and results
 
 _ABOUT = """# {title}
 
-Both are the same weights. The **image segmentor** sees every frame by itself; the **video segmentor**
-looks at a few earlier frames too. Upload a video or record one.
+Both are the same weights. The **image segmentor** sees every frame by itself; the **video
+segmentor** looks at a few earlier frames too. Upload a video or record one.
 
 Taken are {limits}. Files are removed after an hour, and when the server ends.
 """
@@ -30,13 +29,12 @@ def build_page(models: Models, limits: Limits, folder: Path) -> Any:
     Args:
         models: the first is chosen at the start.
         limits: what is taken.
-        folder: for all files of the server; whoever made it removes it.
+        folder: for results; to be the GRADIO_TEMP_DIR of the environment while it is built and
+            served, where gradio puts what people upload.
 
     Raises:
         ModuleNotFoundError: gradio is not installed.
     """
-    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    os.environ["GRADIO_TEMP_DIR"] = str(folder)
     gr = import_library("gradio", "The web page")
 
     def answer(file: str | None, model: str, progress: Any = gr.Progress()) -> tuple:  # noqa: B008
@@ -47,7 +45,7 @@ def build_page(models: Models, limits: Limits, folder: Path) -> Any:
         def tell(count: int, total: int | None) -> None:
             progress((count, max(count, total or count)), desc="Segmenting", unit="frames")
 
-        result = segment(Path(file), model, models, limits, folder / "result", tell)
+        result = segment(Path(file), model, models, limits, folder, tell)
         video = None if result.video is None else str(result.video)
         return video, gr.DownloadButton(value=video, visible=video is not None), result.text
 

@@ -1,6 +1,6 @@
 """From an uploaded file to a video of both segmentors and what is said of it."""
 
-import shutil
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,14 +39,13 @@ def segment(
     Args:
         path: the file, whatever is in it.
         model: its name.
-        folder: for the result; what is in it is removed.
+        folder: in which a new one is made for the result.
         progress: told how many frames are done, of how many (None where that is not known).
     """
-    shutil.rmtree(folder, ignore_errors=True)
     try:
         video = limits.open(path)
         both = models.load(model)
-        target = folder / f"{path.stem}_segmented.mp4"
+        target = Path(tempfile.mkdtemp(dir=folder), f"{path.stem}_segmented.mp4")
         total = video.num_frames
         writer = VideoWriter(target, video.source.rate)
         result = both.run(video, writer, lambda count: progress(count, total))
