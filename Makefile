@@ -2,6 +2,7 @@
 #
 #   make setup        .venv with everything in it; a second call takes seconds, a broken one is repaired
 #   make quickstart   a small dataset, training, evaluation and pictures in output/quickstart
+#   make demo DATA=/folder/with/camvid  a small model on real video, in output/demo; half an hour on a CPU
 #   make test         the tests                 make lint     ruff and mypy
 #   make lock         requirements/*.txt anew, from requirements/*.in
 #   make clean        remove .venv, caches and output/
@@ -25,13 +26,17 @@ RUN := $(VENV)/bin/python
 # detectron2 and timm use torch.jit.script, which newer torch warns of at every start.
 export PYTHONWARNINGS := ignore::FutureWarning:torch.jit._script
 
-.PHONY: setup quickstart test lint format lock clean
+.PHONY: setup quickstart demo test lint format lock clean
 
 setup:
 	@$(PYTHON) tools/setup_environment.py --venv $(VENV) --torch="$(TORCH)" --detectron2 "$(DETECTRON2)" --pip-args="$(PIP_ARGS)"
 
 quickstart: setup
 	$(RUN) tools/quickstart.py --output output/quickstart
+
+demo: setup
+	@test -n "$(DATA)" || { echo "make demo DATA=/folder/with/camvid: see datasets/README.md for where to get it"; exit 2; }
+	$(RUN) tools/make_demo.py --data "$(DATA)"
 
 test: setup
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(TEST_JOBS) --dist loadfile --no-loadscope-reorder

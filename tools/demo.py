@@ -26,6 +26,7 @@ from cffm_plugin.inference import dataset_classes
 from cffm_plugin.pictures.painting import Legend
 from cffm_plugin.stopping import stops_raised
 from cffm_plugin.video.decoding import IncompleteVideoError
+from cffm_plugin.video.demo_model import with_weights
 from cffm_plugin.video.jobs import VideoJob, check_overwrites, plan_jobs
 from cffm_plugin.video.reading import (
     DEFAULT_RATE,
@@ -74,7 +75,8 @@ def parse_args() -> argparse.Namespace:
         "--config-file",
         default="",
         metavar="FILE",
-        help="without it: the config that the checkpoint of MODEL.WEIGHTS carries",
+        help="without it: the config that the checkpoint of MODEL.WEIGHTS carries; without that "
+        "too: the model of `make demo`",
     )
     add_inputs_and_outputs(parser)
     add_painting(parser)
@@ -245,7 +247,7 @@ def main(args: argparse.Namespace) -> int:
     if args.config_file:
         cfg = load_config(args.config_file, args.opts)
     else:
-        cfg = load_stored_config(args.opts)
+        cfg = load_stored_config(with_weights(args.opts))
     complete_config(cfg)
     args.max_megapixels = cfg.INPUT.MAX_MEGAPIXELS  # of the images of --input
     if args.video_input:

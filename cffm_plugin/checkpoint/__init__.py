@@ -3,7 +3,7 @@
 from .. import needs_detectron2  # noqa: F401  (says how to get it)
 from .checkpointer import SegmentorCheckpointer
 from .conversion import FORMATS, Conversion, convert, find_rule, is_classifier, recognise
-from .half_precision import write_half_precision
+from .half_precision import halve_checkpoint, write_half_precision
 from .huggingface import HUGGING_FACE, hub_info
 from .model_info import INFO_KEY, ModelInfo, read_model_info
 from .reading import read_state_dict
@@ -23,6 +23,7 @@ __all__ = [
     "config_for",
     "convert",
     "find_rule",
+    "halve_checkpoint",
     "hub_info",
     "is_classifier",
     "load_stored_config",

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from ..files import whole_file
 from ..libraries import import_library
+from .model_info import read_model_info
+from .reading import read_state_dict
 
 SUFFIX = ".safetensors"
 
@@ -44,6 +46,22 @@ def write_half_precision(
     halved = {name: _halved(name, tensor) for name, tensor in model_state.items()}
     with whole_file(path) as partial:
         safetensors.save_file(halved, partial, dict(metadata))
+
+
+def halve_checkpoint(checkpoint: str | os.PathLike, path: str | os.PathLike) -> None:
+    """Write a checkpoint's weights by ``write_half_precision``, and what it says of its model.
+
+    Args:
+        checkpoint: as ``read_state_dict`` takes it. What training resumes from is left out.
+        path: as there.
+
+    Raises:
+        FileNotFoundError: there is no such checkpoint.
+        ValueError: it can't be read, or see ``write_half_precision``.
+    """
+    info = read_model_info(Path(checkpoint))
+    metadata = {} if info is None else info.as_metadata()
+    write_half_precision(read_state_dict(Path(checkpoint)), path, metadata)
 
 
 def _halved(name: str, tensor: Tensor) -> Tensor:

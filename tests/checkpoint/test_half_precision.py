@@ -8,6 +8,7 @@ from safetensors.torch import load_file
 from cffm_plugin.checkpoint import (
     ModelInfo,
     SegmentorCheckpointer,
+    halve_checkpoint,
     load_stored_config,
     read_model_info,
     write_half_precision,
@@ -80,3 +81,15 @@ def test_a_safetensors_file_of_others_carries_no_info(tmp_path):
     assert read_model_info(tmp_path / "a.safetensors") is None
     (tmp_path / "b.safetensors").write_bytes(b"something else")
     assert read_model_info(tmp_path / "b.safetensors") is None
+
+
+def test_a_trainers_checkpoint_is_halved_with_what_it_says_of_its_model(tiny_cffm_cfg, tmp_path):
+    model = build_model(tiny_cffm_cfg)
+    info = ModelInfo.of_config(tiny_cffm_cfg, ("a", "b", "c", "d"))
+    SegmentorCheckpointer(model, str(tmp_path), info=info).save("model_final", iteration=3)
+    halve_checkpoint(tmp_path / "model_final.pth", tmp_path / "half.safetensors")
+    assert read_model_info(tmp_path / "half.safetensors") == info
+    written = load_file(tmp_path / "half.safetensors")
+    assert written.keys() == model.state_dict().keys()
+    size = (tmp_path / "half.safetensors").stat().st_size
+    assert size < 0.7 * (tmp_path / "model_final.pth").stat().st_size
