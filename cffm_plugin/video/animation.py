@@ -1,6 +1,7 @@
 """Short animations for pages: WebP and GIF."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -50,7 +51,8 @@ class AnimationWriter:
             return
         first, *others = self._pictures
         self._pictures = []
-        options = {"quality": self.quality, "method": 6} if self.path.suffix == ".webp" else {}
+        is_webp = self.path.suffix.lower() == ".webp"
+        options: dict[str, Any] = {"quality": self.quality, "method": 6} if is_webp else {}
         with whole_file(self.path) as partial:
             first.save(
                 partial,
