@@ -15,7 +15,7 @@ from ..stopping import Stopped, stops_raised
 from ..video.demo_model import with_weights
 from .limits import Limits
 from .models import Models
-from .page import build_page
+from .page import CSS, build_page
 
 DESCRIPTION = """Serves a web page where people upload or record a video, and see the image
 segmentor and the video segmentor side by side.
@@ -79,8 +79,11 @@ def served(args: argparse.Namespace) -> Iterator[Any]:
             max_file_size=int(args.max_mb * 1e6),
             ssr_mode=False,
             footer_links=[],
+            css=CSS,
+            quiet=True,
             prevent_thread_lock=True,
         )
+        print(f"The page is at {page.share_url or page.local_url} (Ctrl-C ends it)", flush=True)
         try:
             yield page
         finally:

@@ -12,6 +12,9 @@ TITLE = "Image and video segmentor, side by side"
 WAITING = 8  # people in the queue; one more is told to come later
 KEPT_SECONDS = 3600  # of uploaded files and results
 
+# gradio's button to trim a video would fetch a program from elsewhere.
+CSS = 'button[aria-label="Trim video to selection"] { display: none; }'
+
 _ABOUT = """# {title}
 
 Both are the same weights. The **image segmentor** sees every frame by itself; the **video
@@ -61,7 +64,8 @@ def build_page(models: Models, limits: Limits, folder: Path) -> Any:
                 start = gr.Button("Segment", variant="primary")
             with gr.Column(scale=2):
                 result = gr.Video(
-                    label="Image segmentor and video segmentor",
+                    label="Result",
+                    show_label=False,  # it would cover the picture's own title
                     interactive=False,
                     buttons=[],
                     elem_id="result",

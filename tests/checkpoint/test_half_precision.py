@@ -49,6 +49,12 @@ def test_weights_that_are_not_finite_are_refused_and_leave_no_file(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_others_may_read_it_as_any_file(tmp_path):
+    (tmp_path / "any").touch()
+    write_half_precision({"a": torch.ones(1)}, tmp_path / "a.safetensors", {})
+    assert (tmp_path / "a.safetensors").stat().st_mode == (tmp_path / "any").stat().st_mode
+
+
 def test_another_suffix_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"model\.pth: .*\.safetensors"):
         write_half_precision({}, tmp_path / "model.pth", {})

@@ -116,6 +116,14 @@ def test_a_file_above_the_limit_is_refused_with_the_limit(page, make_video, tmp_
     assert "0.03 MB" in page.inner_text("body")  # what is taken, at the top
 
 
+def test_there_is_no_button_for_what_would_be_fetched_from_elsewhere(page, make_video, tmp_path):
+    """gradio's trimming of videos in the browser."""
+    file = make_video(tmp_path / "street.mp4", num_frames=2)
+    page.locator("input[type=file]").first.set_input_files(str(file))
+    page.get_by_role("button", name="Clear").first.wait_for()
+    assert page.get_by_role("button", name=re.compile("trim|edit", re.I)).count() == 0
+
+
 def test_without_a_file_it_asks_for_one(page):
     page.get_by_role("button", name="Segment").click()
     assert "upload or record" in said(page, "First")
