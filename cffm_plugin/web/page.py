@@ -15,6 +15,9 @@ KEPT_SECONDS = 3600  # of uploaded files and results
 # gradio's button to trim a video would fetch a program from elsewhere.
 CSS = 'button[aria-label="Trim video to selection"] { display: none; }'
 
+# What the page asks a camera for: by itself it would ask for more than it takes.
+CAMERA = {"video": {"width": {"ideal": 640}, "height": {"ideal": 480}}}
+
 _ABOUT = """# {title}
 
 Both are the same weights. The **image segmentor** sees every frame by itself; the **video
@@ -58,7 +61,10 @@ def build_page(models: Models, limits: Limits, folder: Path) -> Any:
             with gr.Column(scale=1):
                 # gradio takes the sound out only by a program that is not everywhere.
                 given = gr.Video(
-                    sources=["upload", "webcam"], include_audio=True, label="Your video"
+                    label="Your video",
+                    sources=["upload", "webcam"],
+                    include_audio=True,
+                    webcam_options=gr.WebcamOptions(mirror=False, constraints=CAMERA),
                 )
                 model = gr.Dropdown(models.names, value=models.names[0], label="Model")
                 start = gr.Button("Segment", variant="primary")
