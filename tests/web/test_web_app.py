@@ -167,6 +167,30 @@ def test_without_gradio_it_says_how_to_get_it(weights):
     assert "The web page needs gradio" in result.stderr and "pip install gradio" in result.stderr
 
 
+def test_files_of_the_server_and_models_beside_its_own_are_out_of_reach(
+    weights, free_port, make_video, tmp_path, monkeypatch
+):
+    client = pytest.importorskip("gradio_client", reason="gradio is not installed")
+    of_server = make_video(tmp_path / "secret.mp4", num_frames=2)
+    monkeypatch.setattr("cffm_plugin.web.app.setup_logger", lambda **kwargs: None)
+    monkeypatch.chdir(weights.parent)  # gradio lets nobody at what is not uploaded
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    with served(parse_args(["--model", str(weights), "--port", str(free_port())])) as page:
+        connected = client.Client(page.local_url, verbose=False, download_files=False)
+
+        def ask(file, model):
+            return connected.predict(file, model, api_name="/segment")
+
+        not_uploaded = {"path": str(of_server), "meta": {"_type": "gradio.FileData"}}
+        with pytest.raises(Exception, match="not allowed|not in the upload|Error|denied"):
+            ask(not_uploaded, "tiny")
+        with pytest.raises(Exception, match="not in the list of choices"):
+            ask(client.handle_file(str(of_server)), str(weights))
+        assert "image segmentor" in ask(client.handle_file(str(of_server)), "tiny")[2]
+        connected.close()
+
+
 def test_uploads_and_results_are_gone_when_the_server_ends(
     weights, free_port, make_video, tmp_path, monkeypatch
 ):
