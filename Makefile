@@ -21,7 +21,7 @@ RUN := $(VENV)/bin/python
 export PYTHONWARNINGS := ignore::FutureWarning:torch.jit._script
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart test lint format docs build lock clean
+.PHONY: help setup quickstart demo test lint format docs build lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,10 @@ setup:  ## .venv with everything in it; a second call takes seconds, a broken on
 
 quickstart: setup  ## a small dataset, training, evaluation and pictures in output/quickstart
 	$(RUN) tools/quickstart.py --output output/quickstart
+
+demo: setup  ## DATA=/folder/with/camvid: a small model on real video; half an hour
+	@test -n "$(DATA)" || { echo "make demo DATA=/folder/with/camvid: see datasets/README.md for where to get it"; exit 2; }
+	$(RUN) tools/make_demo.py --data "$(DATA)"
 
 test: setup  ## the tests
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(TEST_JOBS) --dist loadfile --no-loadscope-reorder

@@ -16,6 +16,8 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "predict": ("cffm_plugin.cli.predict", "", "segment videos into label maps"),
     "score": ("cffm_plugin.cli.score", "evaluate_predictions", "score prediction PNGs"),
     "report": ("cffm_plugin.cli.report", "report", "compare evaluations, in a browser"),
+    "web": ("cffm_plugin.web.app", "web_demo", "a web page that segments videos"),
+    "visualize": ("cffm_plugin.video.visualize_data", "visualize_data", "see what is trained on"),
     "check": ("cffm_plugin.cli.check", "check_vspw", "find what is broken in a dataset"),
     "synthetic": ("cffm_plugin.cli.synthetic", "make_synthetic_vspw", "write a synthetic dataset"),
     "pseudo-label": ("cffm_plugin.cli.pseudo_label", "pseudo_label", "label videos with a model"),
@@ -26,6 +28,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "compare": ("cffm_plugin.cli.compare", "compare", "train configs over seeds, in one table"),
     "benchmark": ("cffm_plugin.cli.benchmark", "benchmark", "measure how fast a model is"),
     "quickstart": ("cffm_plugin.cli.quickstart", "quickstart", "all of it, small, in minutes"),
+    "make-demo": ("cffm_plugin.cli.make_demo", "make_demo", "train a small model on CamVid"),
     "soak": ("cffm_plugin.cli.soak", "soak", "see whether memory grows over a long run"),
     "kill-training": ("cffm_plugin.cli.kill_training", "kill_training", "kill, resume, compare"),
 }

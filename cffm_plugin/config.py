@@ -291,6 +291,18 @@ def _add_engine_keys(cfg: CfgNode) -> None:
     # Training stops at a loss that is so many times the mean of the first 20. 0: it never does.
     cfg.SOLVER.MAX_LOSS_GROWTH = 100.0
 
+    # detectron2's VIS_PERIOD: 0 for no pictures; N for one of a clip with labels and predictions
+    # after every N steps, and of the first batch, in TensorBoard (and W&B).
+
+    # Curves and pictures go to Weights & Biases too; needs wandb, and that you are logged in.
+    cfg.WANDB = CfgNode()
+    cfg.WANDB.ENABLED = False
+    cfg.WANDB.PROJECT = "cffm_plugin"
+    # The team or user, and the run's name; "" for W&B's own choice.
+    cfg.WANDB.ENTITY = ""
+    cfg.WANDB.NAME = ""
+    cfg.WANDB.TAGS = ()
+
 
 def _fill_in(cfg: CfgNode, additions: CfgNode) -> None:
     """Add the keys that ``cfg`` does not have; all others keep their values."""

@@ -43,7 +43,7 @@ WHAT_NEEDS = {
         from cffm_plugin.data.augmentation import inference_augmentations, training_augmentations
         from cffm_plugin.data.loaders import start_worker
         from cffm_plugin.synthetic import write_synthetic_vspw
-        from cffm_plugin.video.painting import overlay
+        from cffm_plugin.pictures.painting import overlay
         from cffm_plugin.video.reading import Webcam
         from PIL import Image
         from detectron2.data import DatasetCatalog

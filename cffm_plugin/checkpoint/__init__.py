@@ -3,7 +3,12 @@
 from .. import needs_detectron2  # noqa: F401  (says how to get it)
 from .checkpointer import SegmentorCheckpointer
 from .conversion import FORMATS, Conversion, convert, find_rule, is_classifier, recognise
-from .half_precision import half_precision, write_half_precision, write_safetensors
+from .half_precision import (
+    half_precision,
+    halve_checkpoint,
+    write_halve_checkpoint,
+    write_safetensors,
+)
 from .huggingface import HUGGING_FACE, hub_info
 from .model_info import INFO_KEY, ModelInfo, read_model_info
 from .reading import read_state_dict
@@ -26,6 +31,7 @@ __all__ = [
     "convert",
     "find_rule",
     "half_precision",
+    "halve_checkpoint",
     "hub_info",
     "is_classifier",
     "load_stored_config",

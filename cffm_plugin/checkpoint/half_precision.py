@@ -5,12 +5,15 @@ A model in float32 takes weights in float16 as they are: loading casts them.
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from ..files import whole_file
 from ..libraries import import_library
+from .model_info import read_model_info
+from .reading import read_state_dict
 from .saved import not_finite
 
 
@@ -62,6 +65,22 @@ def write_safetensors(
     own = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in weights.items()}
     with whole_file(path) as partial:  # as bytes: save_file's files are for their owner alone
         partial.write_bytes(library.save(own, metadata={"format": "pt", **metadata}))
+
+
+def halve_checkpoint(checkpoint: str | os.PathLike, path: str | os.PathLike) -> None:
+    """Write a checkpoint's weights by ``write_half_precision``, and what it says of its model.
+
+    Args:
+        checkpoint: as ``read_state_dict`` takes it. What training resumes from is left out.
+        path: as there.
+
+    Raises:
+        FileNotFoundError: there is no such checkpoint.
+        ValueError: it can't be read, or see ``write_half_precision``.
+    """
+    info = read_model_info(Path(checkpoint))
+    metadata = {} if info is None else info.as_metadata()
+    write_half_precision(read_state_dict(Path(checkpoint)), path, metadata)
 
 
 def _half(tensor: Tensor) -> Tensor:

@@ -1,7 +1,8 @@
 """What a checkpoint says of its model besides the weights: classes, normalisation, config.
 
 It stands in the file under one key, in plain containers, numbers and texts, so that
-``torch.load(weights_only=True)`` reads it. Nothing that it names is ever imported or run.
+``torch.load(weights_only=True)`` reads it; in a .safetensors file as JSON among its metadata.
+Nothing that it names is ever imported or run.
 """
 
 import json

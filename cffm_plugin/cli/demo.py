@@ -22,10 +22,11 @@ from ..checkpoint import load_stored_config
 from ..config import load_config
 from ..engine import complete_config
 from ..inference import dataset_classes
+from ..pictures.painting import Legend
 from ..stopping import stops_raised
 from ..video.decoding import IncompleteVideoError
+from ..video.demo_model import with_weights
 from ..video.jobs import VideoJob, check_overwrites, plan_jobs
-from ..video.painting import Legend
 from ..video.reading import (
     DEFAULT_RATE,
     FrameSource,
@@ -102,7 +103,7 @@ def add_model_and_inputs(parser: argparse.ArgumentParser) -> None:
         default="",
         metavar="FILE",
         help="or the name of a shipped one, such as vspw/cffm_mit_b1; without it: the config that "
-        "the checkpoint of MODEL.WEIGHTS carries",
+        "the checkpoint of MODEL.WEIGHTS carries; without that too: the model of `make demo`",
     )
     inputs = parser.add_mutually_exclusive_group(required=True)
     inputs.add_argument(
@@ -247,7 +248,7 @@ def run(args: argparse.Namespace) -> int:
     if args.config_file:
         cfg = load_config(args.config_file, args.opts)
     else:
-        cfg = load_stored_config(args.opts)
+        cfg = load_stored_config(with_weights(args.opts))
     complete_config(cfg)
     args.max_megapixels = cfg.INPUT.MAX_MEGAPIXELS  # of the images of --input
     if args.video_input:

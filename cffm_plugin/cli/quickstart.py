@@ -29,9 +29,9 @@ from .. import synthetic  # noqa: F401  (registers the dataset)
 from ..data import read_image, read_mask
 from ..experiments import SYNTHETIC, TRAIN, Run, read_results, run_all
 from ..files import whole_file, write_text
+from ..pictures.painting import colorize, comparison_sheet
 from ..report import ReportedDataset, ReportOptions, find_model, make_report
 from ..stopping import stops_raised
-from ..video.painting import colorize, comparison_sheet
 
 DATASET = "synthetic_vspw_val"
 METRICS = ("mIoU", "fwIoU", "mVC8", "mVC16", "TA8")

@@ -5,7 +5,7 @@ Importing this registers the builtin datasets and touches no disk.
 
 from .. import needs_detectron2  # noqa: F401  (says how to get it)
 from .augmentation import build_test_augmentations
-from .classes import check_num_classes, common_label_mapping, names_and_colors
+from .classes import check_num_classes, common_label_mapping, names_and_colors, numbered_classes
 from .clip_records import draw_training_clip, with_references
 from .clips import inference_clip, is_long_enough, offline_clip, training_clip
 from .datasets import (
@@ -75,6 +75,7 @@ __all__ = [
     "link_out_of",
     "make_training_record",
     "names_and_colors",
+    "numbered_classes",
     "offline_clip",
     "opened_image",
     "path_below",

@@ -51,6 +51,11 @@ def names_and_colors(
     return [], []
 
 
+def numbered_classes(num_classes: int) -> list[tuple[str, tuple[int, int, int]]]:
+    """Names, "class 0" and so on, and VOC's colours, for classes that nobody has named."""
+    return [(f"class {k}", color) for k, color in enumerate(voc_colors(num_classes))]
+
+
 def common_label_mapping(
     dataset_names: Sequence[str], num_classes: int | None = None
 ) -> LabelMapping:

@@ -31,6 +31,9 @@ class AccumulatingTrainer(SimpleTrainer):
         optimizer: of the model's parameters.
         accumulation_steps: in how many equal parts a batch goes through the model.
         amp: automatic mixed precision, float16 with a gradient scaler; CUDA only.
+
+    Attributes:
+        clips: the batch of the step under way, or just done; [] before the first.
     """
 
     def __init__(
@@ -48,11 +51,12 @@ class AccumulatingTrainer(SimpleTrainer):
         self.accumulation_steps = accumulation_steps
         self.amp = amp
         self.grad_scaler = torch.amp.GradScaler("cuda", enabled=amp)
+        self.clips: list[dict[str, Any]] = []
 
     def run_step(self) -> None:
         assert self.model.training, "the model was changed to eval mode during training"
         start = time.perf_counter()
-        clips = next(self._data_loader_iter)
+        clips = self.clips = next(self._data_loader_iter)
         data_time = time.perf_counter() - start
 
         self.optimizer.zero_grad()

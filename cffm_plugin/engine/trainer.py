@@ -22,16 +22,19 @@ from ..data import (
     build_clip_train_loader,
     check_num_classes,
     names_and_colors,
+    numbered_classes,
 )
 from ..evaluation import VSPWEvaluator
 from ..inference import ClipsOfFrames, LabelMapPredictor, check_smoothing
 from ..modeling import CFFMSegmentor, check_agreement, training_side
+from .clip_pictures import ClipPictures
 from .loss_guard import stop_at_bad_loss
 from .optimizer import build_optimizer
 from .preemption import LeaveWhenAsked, StopSignals
 from .reporting import inference_folder
 from .train_loop import AccumulatingTrainer, seed_step
 from .tta import ClipSegmentorWithTTA
+from .wandb_writer import WandbWriter
 
 logger = logging.getLogger(__name__)
 
@@ -72,11 +75,11 @@ class CFFMTrainer(DefaultTrainer):
             amp=amp and on_gpu,
         )
         self.scheduler = self.build_lr_scheduler(cfg, optimizer)
-        classes = names_and_colors((*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST), num_classes)
+        self._classes = names_and_colors((*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST), num_classes)
         self.checkpointer = SegmentorCheckpointer(
             model,
             cfg.OUTPUT_DIR,
-            info=ModelInfo.of_config(cfg, *classes),
+            info=ModelInfo.of_config(cfg, *self._classes),
             keep=cfg.SOLVER.KEEP_CHECKPOINTS,
             trainer=weakref.proxy(self),
         )
@@ -94,12 +97,41 @@ class CFFMTrainer(DefaultTrainer):
             sampler.start = self.start_iter * self.cfg.SOLVER.IMS_PER_BATCH
 
     def build_hooks(self) -> list[Any]:
-        """As in detectron2; and one that leaves when a signal asks for it, before evaluation."""
+        """As in detectron2; and one that leaves when a signal asks for it, before evaluation.
+
+        With VIS_PERIOD, pictures too, from the main process.
+        """
         found = super().build_hooks()
+        if self.cfg.VIS_PERIOD > 0 and comm.is_main_process():
+            found.insert(len(found) - 1, self._build_pictures())  # before they are written
         place = next(i for i, hook in enumerate(found) if isinstance(hook, hooks.EvalHook))
         periods = self.cfg.SOLVER.CHECKPOINT_PERIOD, self.cfg.TEST.EVAL_PERIOD
         found.insert(place, LeaveWhenAsked(self._signals, self.checkpointer, *periods))
         return found
+
+    def _build_pictures(self) -> ClipPictures:
+        num_classes = self.cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES
+        names, colors = self._classes
+        inner: Any = self._trainer
+        return ClipPictures(
+            getattr(inner.model, "module", inner.model),  # of DistributedDataParallel
+            lambda: inner.clips,
+            list(zip(names, colors)) or numbered_classes(num_classes),
+            image_format=self.cfg.INPUT.FORMAT,
+            period=self.cfg.VIS_PERIOD,
+        )
+
+    def build_writers(self) -> list[Any]:
+        """As in detectron2; with WANDB.ENABLED one of W&B before them.
+
+        Raises:
+            ModuleNotFoundError: wandb is not installed.
+        """
+        writers = super().build_writers()
+        if self.cfg.WANDB.ENABLED:
+            trainer = weakref.proxy(self)
+            writers.insert(0, WandbWriter(self.cfg, lambda: trainer.start_iter > 0))
+        return writers
 
     def train(self) -> Any:
         """

@@ -185,6 +185,11 @@ class DatasetScores:
             for n in self.window_sizes
         }
 
+    def temporal_accuracies(self) -> dict[str, float]:
+        """TA<n>: the strict temporal accuracy over all windows of n frames, in percent."""
+        over_windows = self.strict()["over_windows"]
+        return {f"TA{n}": over_windows[f"temporal_accuracy{n}"] for n in self.window_sizes}
+
     def per_video(self) -> dict[str, dict[str, float]]:
         """video id -> ``num_frames`` and its official VC<n> in percent."""
         return {

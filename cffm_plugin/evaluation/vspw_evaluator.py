@@ -120,9 +120,10 @@ class VSPWEvaluator(DatasetEvaluator):
         """Score all videos of all processes, log the scores and write ``vspw_results.json``.
 
         Returns:
-            ``{"sem_seg": {...}}`` with mIoU, fwIoU, mACC, pACC, mVC8, mVC16 and ``IoU-<class>``, in
-            percent, NaN where undefined; empty where no frame had ground truth; None in all
-            processes but the main one.
+            ``{"sem_seg": {...}, "temporal": {...}}``: mIoU, fwIoU, mACC, pACC, mVC8, mVC16 and
+            ``IoU-<class>``; and the temporal accuracies TA8 and TA16, over all windows of all
+            videos. In percent, NaN where undefined; empty where no frame had ground truth; None in
+            all processes but the main one.
 
         Raises:
             RuntimeError: a video was cut short, or two processes got the same one. All processes
@@ -154,7 +155,7 @@ class VSPWEvaluator(DatasetEvaluator):
             path = self._output_dir / "vspw_results.json"
             write_json(scores, path)
             logger.info("Results are in %s", path)
-        return OrderedDict(sem_seg=scores.results())
+        return OrderedDict(sem_seg=scores.results(), temporal=scores.temporal_accuracies())
 
     @property
     def _num_classes(self) -> int:

@@ -6,7 +6,7 @@ from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
 
 from ..checkpoint import read_model_info
-from ..data import names_and_colors
+from ..data import names_and_colors, numbered_classes
 from ..data.datasets.vspw_classes import voc_colors
 from ..modeling.huggingface import class_names, read_model_config
 
@@ -72,8 +72,7 @@ def dataset_classes(cfg: CfgNode) -> list[tuple[str, Color]]:
         "DATASETS.TRAIN (%s) tell those of this model. Classes are called by their numbers.",
         ", ".join([*cfg.DATASETS.TEST[:1], *cfg.DATASETS.TRAIN[:1]]) or "both are empty",
     )
-    num_classes = cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES
-    return [(f"class {k}", color) for k, color in enumerate(voc_colors(num_classes))]
+    return numbered_classes(cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES)
 
 
 def _names_of_hub(cfg: CfgNode) -> tuple[str, ...]:

@@ -109,19 +109,22 @@ class VideoFile:
 
     Args:
         path: the file; ``~`` is expanded.
+        max_pixels: frames of more pixels are an error, before any is decoded; None for no limit.
 
     Attributes:
         start: time stamp of the first frame, in seconds.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is empty or damaged, or not a video.
+        ValueError: it is empty or damaged, or not a video; or its frames are too large, also when
+            it is read.
         IncompleteVideoError: when it is read, after its last frame: see ``decode``.
         ModuleNotFoundError: PyAV is not installed.
     """
 
-    def __init__(self, path: str | PathLike):
+    def __init__(self, path: str | PathLike, max_pixels: int | None = None):
         self._av = import_library("av", VIDEO_FILES)
+        self._max_pixels = max_pixels
         self.path = Path(path).expanduser()
         if self.path.is_dir():
             raise FileNotFoundError(f"{self.path}: is a folder, not a video file.")
@@ -135,6 +138,7 @@ class VideoFile:
                 if not container.streams.video:
                     raise ValueError(f"{self.path}: the file holds no video, or is cut off.")
                 stream = container.streams.video[0]
+                self._check_size(stream.height, stream.width)
                 self.rate = self._rate_of(stream)
                 self.num_frames = expected_frames(container, stream)
                 self.start = first_time(container)
@@ -148,7 +152,16 @@ class VideoFile:
 
     def __iter__(self) -> Iterator[SourceFrame]:
         with self._av.open(self.path) as container:
-            yield from _numbered(decode(container, str(self.path)))
+            for frame in _numbered(decode(container, str(self.path))):
+                self._check_size(*frame.image.shape[:2])  # a header may say anything
+                yield frame
+
+    def _check_size(self, height: int, width: int) -> None:
+        if self._max_pixels is not None and height * width > self._max_pixels:
+            raise ValueError(
+                f"{self.path}: frames of {width}x{height} pixels are {height * width}, and the "
+                f"limit is {self._max_pixels}."
+            )
 
     def _rate_of(self, stream: Any) -> Fraction | None:
         mean, base = stream.average_rate or stream.guessed_rate, stream.base_rate

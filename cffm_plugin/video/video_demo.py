@@ -16,9 +16,9 @@ from ..data import PrototypeFolder
 from ..inference import StreamingSegmentor
 from ..libraries import OptionalLibrary
 from ..modeling import CFFMSegmentor
+from ..pictures.painting import Legend, add_legend, classes_present, legend_column, overlay
 from ..stopping import stops_noted
 from .decoding import IncompleteVideoError
-from .painting import Legend, add_legend, classes_present, legend_column, overlay
 from .reading import FrameSource
 from .writing import LabelMapFolder, PictureSink, WindowClosedError
 

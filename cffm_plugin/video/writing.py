@@ -29,6 +29,7 @@ _BT709 = 1  # in ffmpeg's numbering of primaries, transfer functions and matrice
 _LIMITED_RANGE = 1
 _MILLISECOND = Fraction(1, 1000)
 _ESCAPE = 27
+_TITLE = "CFFM"
 
 logger = logging.getLogger(__name__)
 
@@ -246,28 +247,53 @@ class Window:
         OSError: there is no display, or this OpenCV has no windows.
     """
 
-    TITLE = "CFFM"
-
     def __init__(self) -> None:
-        has_display = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
-        advice = "Write a file or a folder instead: --output FILE.mp4 or --output FOLDER."
-        if sys.platform.startswith("linux") and not has_display:  # there, Qt would abort
-            raise OSError(f"There is no display to show the result on. {advice}")
-        try:
-            cv2.namedWindow(self.TITLE, cv2.WINDOW_NORMAL)
-        except cv2.error:
-            raise OSError(
-                f"This OpenCV can't open windows (opencv-python-headless can't). {advice}"
-            ) from None
+        _open_window("Write a file or a folder instead: --output FILE.mp4 or --output FOLDER.")
 
     def write(self, frame: SourceFrame, picture: np.ndarray) -> None:
         """
         Raises:
             WindowClosedError: the person has closed it.
         """
-        cv2.imshow(self.TITLE, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
-        if cv2.waitKey(1) & 0xFF in (_ESCAPE, ord("q")):
-            raise WindowClosedError
+        _show(picture, milliseconds=1)
 
     def close(self) -> None:
         cv2.destroyAllWindows()
+
+
+class PictureWindow:
+    """Shows pictures one by one: any key for the next, Escape or q for the end.
+
+    Raises:
+        OSError: as ``Window``.
+    """
+
+    def __init__(self) -> None:
+        _open_window("Write files instead: leave --show out.")
+
+    def show(self, picture: Image.Image) -> None:
+        """Show a picture, red-green-blue, until a key is pressed.
+
+        Raises:
+            WindowClosedError: the person wants no more.
+        """
+        _show(np.array(picture), milliseconds=0)
+
+
+def _open_window(advice: str) -> None:
+    has_display = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    if sys.platform.startswith("linux") and not has_display:  # there, Qt would abort
+        raise OSError(f"There is no display to show the result on. {advice}")
+    try:
+        cv2.namedWindow(_TITLE, cv2.WINDOW_NORMAL)
+    except cv2.error:
+        raise OSError(
+            f"This OpenCV can't open windows (opencv-python-headless can't). {advice}"
+        ) from None
+
+
+def _show(picture: np.ndarray, milliseconds: int) -> None:
+    """A picture, red-green-blue, for so long, or until a key is pressed; 0 for ever."""
+    cv2.imshow(_TITLE, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+    if cv2.waitKey(milliseconds) & 0xFF in (_ESCAPE, ord("q")):
+        raise WindowClosedError

@@ -11,6 +11,7 @@ from cffm_plugin.checkpoint import (
     ModelInfo,
     SegmentorCheckpointer,
     half_precision,
+    halve_checkpoint,
     read_model_info,
     read_state_dict,
     write_half_precision,
@@ -107,3 +108,15 @@ def test_loading_warns_of_another_normalisation_than_the_header_says(
         with caplog.at_level(logging.WARNING, logger="cffm_plugin"):
             SegmentorCheckpointer(model, info=ours).load(str(tmp_path / "w.safetensors"))
         assert len(caplog.messages) == warnings
+
+
+def test_a_trainers_checkpoint_is_halved_with_what_it_says_of_its_model(tiny_cffm_cfg, tmp_path):
+    model = build_model(tiny_cffm_cfg)
+    info = ModelInfo.of_config(tiny_cffm_cfg, ("a", "b", "c", "d"))
+    SegmentorCheckpointer(model, str(tmp_path), info=info).save("model_final", iteration=3)
+    halve_checkpoint(tmp_path / "model_final.pth", tmp_path / "half.safetensors")
+    assert read_model_info(tmp_path / "half.safetensors") == info
+    written = load_file(tmp_path / "half.safetensors")
+    assert written.keys() == model.state_dict().keys()
+    size = (tmp_path / "half.safetensors").stat().st_size
+    assert size < 0.7 * (tmp_path / "model_final.pth").stat().st_size

@@ -136,11 +136,13 @@ def test_results_equal_the_official_ones(tmp_path):
     def close(expected):
         return pytest.approx(expected, rel=0, abs=1e-9)
 
-    assert isinstance(results, OrderedDict) and list(results) == ["sem_seg"]
+    assert isinstance(results, OrderedDict) and list(results) == ["sem_seg", "temporal"]
     scores = results["sem_seg"]
     assert {k: scores[k] for k in ("mIoU", "fwIoU", "mACC", "pACC")} == close(percent("all_videos"))
     assert [scores["mVC8"], scores["mVC16"]] == close([100 * golden["mVC8"], 100 * golden["mVC16"]])
     written = strict_json(tmp_path / "out" / "vspw_results.json")
+    strict = written["strict"]["over_windows"]
+    assert results["temporal"] == {f"TA{n}": strict[f"temporal_accuracy{n}"] for n in (8, 16)}
     assert written["videos_longer_than_16"] == close(percent("videos_longer_than_16"))
     for i, per_video in enumerate(golden["per_video"]):
         for n in ("8", "16"):

@@ -102,6 +102,26 @@ def add_legend(picture: np.ndarray, legend: Legend) -> np.ndarray:
     return np.array(image)
 
 
+def add_title(picture: np.ndarray, title: str) -> np.ndarray:
+    """A picture under a strip with a title, its text in proportion to the picture.
+
+    Args:
+        picture: (H, W, 3) uint8, red-green-blue.
+        title: of one that is wider than the picture, the end is shown.
+
+    Returns:
+        (H + strip, W, 3) uint8; the strip is as high for all pictures of a height.
+    """
+    height, width = picture.shape[:2]
+    size = max(11, round(height / 24))
+    strip_height = 2 * round(TEXT_HEIGHT * size / FONT_SIZE / 2)
+    strip = Image.new("RGB", (width, strip_height), COLUMN_COLOR)
+    place = (MARGIN, strip_height / 2)
+    text = fitted_text(title, size, width - 2 * MARGIN)
+    ImageDraw.Draw(strip).text(place, text, fill="white", font=_font(size), anchor="lm")
+    return np.vstack([np.array(strip), picture])
+
+
 def legend_column(legend: Legend, names: tuple[str, ...], height: int) -> np.ndarray:
     """A legend to stand beside a picture, one line per entry.
 
@@ -137,6 +157,7 @@ def comparison_sheet(
     row_titles: Sequence[str],
     column_titles: Sequence[str],
     legend: Legend = (),
+    title: str = "",
 ) -> Image.Image:
     """Pictures in a grid, with a title for each row and column and a legend of colours below.
 
@@ -145,6 +166,7 @@ def comparison_sheet(
             there are column titles.
         row_titles, column_titles: texts beside and above.
         legend: name and colour of what the pictures show.
+        title: a line above all.
 
     Raises:
         ValueError: titles and pictures do not match in number.
@@ -156,20 +178,31 @@ def comparison_sheet(
     left = MARGIN + max(int(font.getlength(title)) for title in row_titles) + MARGIN
     sheet_width = left + len(column_titles) * (width + MARGIN)
     places = _place_legend(legend, font, sheet_width)
-    legend_top = TEXT_HEIGHT + len(rows) * (height + MARGIN)
+    grid_top = TEXT_HEIGHT * (2 if title else 1)
+    legend_top = grid_top + len(rows) * (height + MARGIN)
     size = (sheet_width, legend_top + _lines(places) * TEXT_HEIGHT + MARGIN)
     sheet = Image.new("RGB", size, "white")
     draw = ImageDraw.Draw(sheet)
-    for column, title in enumerate(column_titles):
-        draw.text((left + column * (width + MARGIN), 3), title, fill="black", font=font)
-    for r, (row, title) in enumerate(zip(rows, row_titles)):
-        top = TEXT_HEIGHT + r * (height + MARGIN)
-        draw.text((MARGIN, top + height // 2 - 8), title, fill="black", font=font)
+    draw.text((MARGIN, 3), title, fill="black", font=font)
+    for column, text in enumerate(column_titles):
+        x = left + column * (width + MARGIN)
+        draw.text((x, grid_top - TEXT_HEIGHT + 3), text, fill="black", font=font)
+    for r, (row, text) in enumerate(zip(rows, row_titles)):
+        top = grid_top + r * (height + MARGIN)
+        draw.text((MARGIN, top + height // 2 - 8), text, fill="black", font=font)
         for column, picture in enumerate(row):
             image = Image.fromarray(np.ascontiguousarray(picture))
             sheet.paste(image, (left + column * (width + MARGIN), top))
     _draw_legend(draw, legend, places, font, top=legend_top)
     return sheet
+
+
+def fitted_text(text: str, font_size: int, width: float) -> str:
+    """A text, or where it is wider than ``width`` pixels, its end after an ellipsis."""
+    font = _font(font_size)
+    while text.strip("…") and font.getlength(text) > width:
+        text = f"…{text.lstrip('…')[1:]}"
+    return text
 
 
 @lru_cache(maxsize=8)

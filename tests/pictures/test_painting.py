@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from cffm_plugin.data import save_label_map
-from cffm_plugin.video.painting import (
+from cffm_plugin.pictures.painting import (
     add_legend,
     classes_present,
     colorize,

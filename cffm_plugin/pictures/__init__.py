@@ -1,0 +1,1 @@
+"""Pictures of frames, labels and predictions: painting, and sheets of clips."""
