@@ -35,6 +35,7 @@ MAY_IMPORT = {
     "cli": {
         *("data", "modeling", "evaluation", "checkpoint", "inference", "engine", "synthetic"),
         *("doctor", "video", "export", "benchmark", "experiments", "model_zoo", "hub", "report"),
+        "pictures",
     },
     "report": {"data", "evaluation"},
 }

@@ -6,7 +6,7 @@ from .conversion import FORMATS, Conversion, convert, find_rule, is_classifier, 
 from .half_precision import (
     half_precision,
     halve_checkpoint,
-    write_halve_checkpoint,
+    write_half_precision,
     write_safetensors,
 )
 from .huggingface import HUGGING_FACE, hub_info
