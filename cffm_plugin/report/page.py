@@ -97,7 +97,6 @@ class Page:
 
     def script_data(self) -> dict[str, Any]:
         """What the page's script gets: players, and what they show."""
-        windows = numbers.worst_windows(self.scores, self.video_ids)
         content = {
             "models": [model.name for model in self.models],
             "classes": list(self.dataset.class_names),
@@ -113,13 +112,18 @@ class Page:
                     "label": self._label(index),
                     "frames": _frame_names(self.dataset.videos[index]),
                     "flicker": [[_rounded(v) for v in of] for of in self._flicker(index)],
-                    "windows": [window.first for window in windows if window.video == index],
+                    "windows": self._windows(index),
                     **player.data(),
                 }
                 for index, player in self.players.items()
             ],
         }
         return plain(content)
+
+    def _windows(self, index: int) -> list[int]:
+        """First frames of a video's worst windows, worst first."""
+        found = numbers.worst_windows(self.scores, [self.video_ids[index]])
+        return [window.first for window in found]
 
     def _label(self, index: int) -> str:
         """A video's name, and why it has a player."""

@@ -11,7 +11,7 @@ _LEAST_RADIUS = 7.0  # pixels around the place that are of the class
 
 
 def names_in(labels: np.ndarray, num_classes: int) -> list[tuple[int, int, int]]:
-    """(class, x, y) of a place well inside each class's largest room, where there is room.
+    """(class, x, y) of a place well inside each class's largest room, the roomiest first.
 
     Args:
         labels: (H, W) uint8; values of ``num_classes`` and above are no class.
@@ -25,5 +25,5 @@ def names_in(labels: np.ndarray, num_classes: int) -> list[tuple[int, int, int]]
         place = int(distances.argmax())
         y, x = divmod(place, distances.shape[1])
         if distances[y, x] >= _LEAST_RADIUS:
-            found.append((k, x - 1, y - 1))
-    return found
+            found.append((float(distances[y, x]), k, x - 1, y - 1))
+    return [(k, x, y) for _, k, x, y in sorted(found, reverse=True)]

@@ -12,6 +12,7 @@ from tiny_predictions import moving_boxes, noisy, write_labels, write_masks
 from cffm_plugin.data import read_mask, register_video_folder
 from cffm_plugin.evaluation import VSPWEvaluator
 from cffm_plugin.report import ReportedDataset, ReportedModel, ReportOptions, make_report
+from cffm_plugin.report.numbers import WINDOW_SIZES, worst_windows
 
 NUM_CLASSES = 4
 NO_PICTURES = ReportOptions(players=0)
@@ -149,6 +150,27 @@ def test_the_order_says_what_is_worst(tmp_path, order, worst):
     options = ReportOptions(players=1, order=order)
     found = report_of(tmp_path, dict.fromkeys(predictions, truth), predictions, options=options)
     assert found["players"][0] == worst
+
+
+def test_worst_windows_are_those_of_the_least_steady_model_and_do_not_overlap(tmp_path):
+    steady = np.zeros((24, 4, 4), np.uint8)
+    half, quarter = steady.copy(), steady.copy()
+    half[8, :2] = 1  # only in frame 8
+    quarter[0, :1] = 1  # only in frame 0
+    root = write_masks(tmp_path / "dataset", {"a": steady, "b": steady})
+    dataset = ReportedDataset.in_folder(root, "val", NUM_CLASSES)
+    folders = [
+        write_labels(tmp_path / "first", {"a": steady, "b": half}),
+        write_labels(tmp_path / "second", {"a": quarter, "b": steady}),
+    ]
+    scores = [dataset.score(folder, window_sizes=WINDOW_SIZES) for folder in folders]
+    windows = worst_windows(scores, ["a", "b"])
+    # Frame 8 of b is in the windows from 1 to 8, which overlap: the earliest is listed. Frame 0 of
+    # a is in the window at 0. The others are steady: at 8 and 16 of a, and at 9 of b.
+    places = [("ab"[window.video], window.first) for window in windows]
+    assert places == [("b", 1), ("a", 0), ("a", 8), ("a", 16), ("b", 9)]
+    assert [window.consistency for window in windows[:3]] == [[50, 100], [100, 75], [100, 100]]
+    assert [window.accuracy for window in windows[:3]] == [[50, 100], [100, 75], [100, 100]]
 
 
 def test_a_report_of_one_model_speaks_of_no_baseline(tmp_path):

@@ -130,9 +130,14 @@
     context.lineWidth = Math.max(2, size / 4);
     context.strokeStyle = "#000";
     context.fillStyle = "#fff";
+    const written = [];  // names that would lie over others are left out
     for (const [k, x, y] of names) {
       const half = context.measureText(data.classes[k]).width / 2;
       const inside = Math.min(Math.max(x, half + 2), Math.max(half + 2, width - half - 2));
+      const overlaps = written.some((other) =>
+        Math.abs(other.x - inside) < other.half + half + 4 && Math.abs(other.y - y) < size + 2);
+      if (overlaps) continue;
+      written.push({ x: inside, y, half });
       context.strokeText(data.classes[k], inside, y);
       context.fillText(data.classes[k], inside, y);
     }
@@ -217,7 +222,7 @@
     const player = state.player, last = player.frames.length, row = 30;
     const height = row * data.models.length;
     const svg = make("svg", { viewBox: `-0.5 0 ${last} ${height}`, preserveAspectRatio: "none", style: `height: ${height}px` });
-    for (const first of player.windows) {
+    for (const first of player.windows.slice(0, 3)) {  // all together may be the whole video
       svg.append(make("rect", { class: "window", x: first - 0.5, y: 0, width: data.windowSize, height }));
     }
     player.flicker.forEach((values, m) => {
