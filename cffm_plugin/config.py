@@ -67,6 +67,7 @@ def add_cffm_config(cfg: CfgNode) -> None:
     _add_segmentor_keys(additions)
     _add_hugging_face_keys(additions)
     _add_data_keys(additions)
+    _add_test_keys(additions)
     _add_engine_keys(additions)
     _fill_in(cfg, additions)
     read_safely(cfg)
@@ -238,7 +239,7 @@ def _add_data_keys(cfg: CfgNode) -> None:
     cfg.DATALOADER.UNIFORM_OVER = "videos"
 
 
-def _add_engine_keys(cfg: CfgNode) -> None:
+def _add_test_keys(cfg: CfgNode) -> None:
     # Test-time augmentation, with TEST.AUG.ENABLED and TEST.AUG.FLIP: FIT_SIZE times each of these.
     cfg.TEST.AUG.SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
 
@@ -266,6 +267,8 @@ def _add_engine_keys(cfg: CfgNode) -> None:
     # Players in it: of so many worst and so many best videos.
     cfg.TEST.REPORT_PLAYERS = 10
 
+
+def _add_engine_keys(cfg: CfgNode) -> None:
     # With several processes: for how many seconds one may not come, or give no sign of life, before
     # the others end with an error that names it. 0: 600 with NCCL, 120 with gloo.
     cfg.DISTRIBUTED = CfgNode()

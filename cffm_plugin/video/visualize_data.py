@@ -32,7 +32,7 @@ from .writing import PictureWindow, WindowClosedError
 DESCRIPTION = """Shows the clips that a config trains on: frames in order, with their labels painted
 over them, void striped, the names of video and frames, and how far each frame is from the target.
 
-    python tools/visualize_data.py --source dataloader --config-file configs/camvid/demo.yaml \\
+    cffm visualize --source dataloader --config-file configs/camvid/demo.yaml \\
         --output-dir output/clips
 
 --source dataloader: clips as training gets them, drawn and augmented. --source annotation: clips of

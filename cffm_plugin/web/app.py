@@ -20,7 +20,7 @@ from .page import CSS, build_page
 DESCRIPTION = """Serves a web page where people upload or record a video, and see the image
 segmentor and the video segmentor side by side.
 
-    python tools/web_demo.py --model model_final.pth --model other.pth other.yaml
+    cffm web --model model_final.pth --model other.pth other.yaml
 
 It is seen on this machine alone, unless --host or --share says otherwise. Without --model: the
 model of `make demo`.

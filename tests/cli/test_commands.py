@@ -41,7 +41,7 @@ def test_help_has_a_line_for_every_command_and_imports_no_torch():
 @pytest.mark.parametrize(
     ("typed", "said"),
     [
-        ("evalute", "Did you mean evaluate?"),
+        ("evalute", "Did you mean evaluate"),
         ("convert_checkpoint", "that script is: cffm convert"),
         ("tools/train_net.py", "that script is: cffm train"),
         ("xyzzy", "cffm --help lists all"),
