@@ -44,7 +44,7 @@ setup(
     package_data={
         "cffm_plugin": [
             "py.typed",
-            *(f"**/*.{kind}" for kind in ("html", "j2", "css", "js", "json", "md", "txt")),
+            *(f"**/*.{kind}" for kind in ("html", "jinja", "css", "js", "json", "md", "txt")),
             *(f"**/*.{kind}" for kind in ("svg", "png", "jpg", "safetensors", "yaml")),
         ]
     },

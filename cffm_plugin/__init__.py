@@ -16,7 +16,7 @@ __all__ = ["CFFM", "__version__", "add_cffm_config"]
 
 _NEED_DETECTRON2 = (
     *("add_cffm_config", "checkpoint", "cli", "config", "data", "doctor", "engine", "evaluation"),
-    *("export", "hub", "inference", "model_zoo", "modeling", "synthetic"),
+    *("export", "hub", "inference", "model_zoo", "modeling", "report", "synthetic"),
 )
 
 try:

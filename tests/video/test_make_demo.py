@@ -11,6 +11,7 @@ from fresh_process import ROOT
 from PIL import Image
 from tiny_training import tiny_environment
 
+from cffm_plugin.cli import make_demo
 from cffm_plugin.checkpoint import read_model_info, read_state_dict
 from cffm_plugin.video.demo_model import DEMO_WEIGHTS, with_weights
 from cffm_plugin.video.reading import VideoFile
@@ -36,13 +37,8 @@ def write_camvid(folder):
     return folder
 
 
-@pytest.fixture
-def tool():
-    return runpy.run_path(str(ROOT / "tools" / "make_demo.py"))
-
-
 def test_a_folder_with_camvid_becomes_a_model_a_video_and_an_animation(
-    tool, tmp_path, monkeypatch, capfd
+    tmp_path, monkeypatch, capfd
 ):
     data = write_camvid(tmp_path / "my files")
     output = tmp_path / "demo"
@@ -58,7 +54,7 @@ def test_a_folder_with_camvid_becomes_a_model_a_video_and_an_animation(
     for name, value in tiny_environment(tmp_path).items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(sys, "argv", command)
-    tool["main"]()
+    assert make_demo.main() == 0
     weights = output / DEMO_WEIGHTS.name
     assert weights.stat().st_size <= 8_000_000
     assert len(read_state_dict(weights)) > 100
@@ -68,17 +64,17 @@ def test_a_folder_with_camvid_becomes_a_model_a_video_and_an_animation(
     assert len(re.findall(r"segmentor [\d.]+ %", capfd.readouterr().out)) == 4
 
 
-def test_a_folder_that_holds_camvid_by_its_name_is_found(tool, tmp_path):
+def test_a_folder_that_holds_camvid_by_its_name_is_found(tmp_path):
     write_camvid(tmp_path / "CamVid")
-    root = tool["link_dataset"](tmp_path, tmp_path / "output")
+    root = make_demo.link_dataset(tmp_path, tmp_path / "output")
     assert (root / "CamVid" / "trainannot").is_dir()
-    again = tool["link_dataset"](tmp_path / "CamVid", tmp_path / "output")
+    again = make_demo.link_dataset(tmp_path / "CamVid", tmp_path / "output")
     assert (again / "CamVid").resolve() == (tmp_path / "CamVid").resolve()
 
 
-def test_another_folder_is_named(tool, tmp_path):
+def test_another_folder_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"trainannot.*datasets/README\.md"):
-        tool["link_dataset"](tmp_path, tmp_path / "output")
+        make_demo.link_dataset(tmp_path, tmp_path / "output")
 
 
 def test_weights_that_are_named_are_left_as_they_are():
