@@ -11,8 +11,8 @@ from fresh_process import ROOT
 from PIL import Image
 from tiny_training import tiny_environment
 
-from cffm_plugin.cli import make_demo
 from cffm_plugin.checkpoint import read_model_info, read_state_dict
+from cffm_plugin.cli import make_demo
 from cffm_plugin.video.demo_model import DEMO_WEIGHTS, with_weights
 from cffm_plugin.video.reading import VideoFile
 
