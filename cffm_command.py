@@ -14,6 +14,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "evaluate": ("cffm_plugin.cli.evaluate", "", "score a model on a dataset"),
     "demo": ("cffm_plugin.cli.demo", "demo", "segment videos, images or a camera, in colours"),
     "predict": ("cffm_plugin.cli.predict", "", "segment videos into label maps"),
+    "segment-videos": ("cffm_plugin.cli.segment_videos", "segment_videos", "segment many videos"),
     "score": ("cffm_plugin.cli.score", "evaluate_predictions", "score prediction PNGs"),
     "report": ("cffm_plugin.cli.report", "report", "compare evaluations, in a browser"),
     "web": ("cffm_plugin.web.app", "web_demo", "a web page that segments videos"),

@@ -2,9 +2,9 @@
 
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
+
+import warm_process
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -29,13 +29,7 @@ def run(folder, script, *arguments):
         "CUDA_VISIBLE_DEVICES": "",
         "OMP_NUM_THREADS": "1",
     }
-    result = subprocess.run(
-        [sys.executable, script, *arguments],
-        cwd=folder,
-        env=os.environ | environment,
-        capture_output=True,
-        text=True,
-    )
+    result = warm_process.run([script, *arguments], cwd=folder, env=os.environ | environment)
     assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-2000:]
     return result.stdout + result.stderr
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ..data.datasets.records import natural_order, visible_files
 from .reading import IMAGE_SUFFIXES, FrameSource, NetworkStream
@@ -51,10 +52,67 @@ def plan_jobs(inputs: Sequence[str], output: str | None, masks: str | None) -> l
         for given, folder in zip(inputs, is_folder)
         for video in (_videos_in(_path(given)) if folder else [given])
     ]
+    for video in videos:
+        if not NetworkStream.is_url(video) and not _path(video).is_file():
+            raise FileNotFoundError(f"{_path(video).resolve()}: there is no such file.")
+    return _jobs_in_folders(videos, output, masks)
+
+
+def plan_batch(inputs: Sequence[str], output: str | None, masks: str | None) -> list[VideoJob]:
+    """One job for every video, as ``plan_jobs`` names them; a video may be a folder of images too.
+
+    Args:
+        inputs: video files; folders of video files, folders of images, each a video, and folders of
+            such folders; and text files (.txt), a path per line, relative to the file.
+
+    Raises:
+        FileNotFoundError: a file is not there, or a folder or list holds no video. The error names
+            list and line.
+        ValueError: two videos have one name, an output is no folder or is what is read, or there
+            is none.
+    """
+    return _jobs_in_folders([v for given in inputs for v in _videos_of(given)], output, masks)
+
+
+def _videos_of(given: str) -> list[str]:
+    path = _path(given)
+    if path.is_dir():
+        if visible_files(path, VIDEO_INPUT_SUFFIXES):
+            return _videos_in(path)
+        folders = [path, *sorted((p for p in path.iterdir() if p.is_dir()), key=_in_natural_order)]
+        found = [str(folder) for folder in folders if visible_files(folder, IMAGE_SUFFIXES)]
+        if not found:
+            raise FileNotFoundError(
+                f"{path}: there are no videos ({', '.join(VIDEO_INPUT_SUFFIXES)}) and no images "
+                f"({', '.join(IMAGE_SUFFIXES)}), in it or in the folders in it."
+            )
+        return found
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: there is no such file or folder.")
+    if path.suffix.lower() != ".txt":
+        return [str(path)]
+    return _videos_of_list(path)
+
+
+def _videos_of_list(path: Path) -> list[str]:
+    videos = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        if not line.strip():
+            continue
+        video = path.parent / _path(line.strip())
+        if not video.exists():
+            raise FileNotFoundError(f"{path}, line {number}: {video}: there is no such video.")
+        videos.append(str(video))
+    if not videos:
+        raise FileNotFoundError(f"{path}: the list is empty, expected a path of a video per line.")
+    return videos
+
+
+def _jobs_in_folders(
+    videos: Sequence[str], output: str | None, masks: str | None
+) -> list[VideoJob]:
+    """Several videos, each into a file or folder of its name."""
     files = {_path(v).resolve() for v in videos if not NetworkStream.is_url(v)}
-    for file in files:
-        if not file.is_file():
-            raise FileNotFoundError(f"{file}: there is no such file.")
     if not (output or masks):
         raise ValueError("Several videos need a folder to go to: --output or --masks.")
     for target in filter(None, (output, masks)):
@@ -65,14 +123,17 @@ def plan_jobs(inputs: Sequence[str], output: str | None, masks: str | None) -> l
     jobs: dict[str, VideoJob] = {}
     for video in videos:
         name = Path(video.split("?")[0])
-        stem, suffix = name.stem, name.suffix.lower()
+        is_folder = not NetworkStream.is_url(video) and _path(video).is_dir()
+        stem = name.resolve().name if is_folder else name.stem
+        suffix = "" if is_folder else name.suffix.lower()
         written = f"{stem}{suffix if suffix in VIDEO_SUFFIXES else VIDEO_SUFFIXES[0]}"
         job = VideoJob(video, output and str(_path(output, written)), masks and f"{masks}/{stem}")
         other = jobs.setdefault(stem.lower(), job)
         if other is not job:
             raise ValueError(f"{other.video} and {video} have the same name: {stem}.")
-        if job.output and Path(job.output).resolve() in files:
-            raise ValueError(f"{job.output} is what is read: name another output.")
+        for written_to in filter(None, (job.output, job.masks)):
+            if Path(written_to).expanduser().resolve() in files:
+                raise ValueError(f"{written_to} is what is read: name another output.")
     return list(jobs.values())
 
 
@@ -92,6 +153,10 @@ def check_overwrites(
             raise ValueError(f"{output.path} is what is read: name another output.")
     if len({output.path.resolve() for output in outputs}) < len(outputs):
         raise ValueError(f"{outputs[0].path}: pictures and label maps need a folder each.")
+
+
+def _in_natural_order(path: Path) -> Any:
+    return natural_order(path.name)
 
 
 def _path(given: str, *more: str) -> Path:

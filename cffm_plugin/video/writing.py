@@ -4,7 +4,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from fractions import Fraction
 from os import PathLike
 from pathlib import Path
@@ -32,6 +32,10 @@ _ESCAPE = 27
 _TITLE = "CFFM"
 
 logger = logging.getLogger(__name__)
+
+
+class _AbandonedError(Exception):
+    """Nobody wants the file that is being written."""
 
 
 class PictureSink(Protocol):
@@ -157,6 +161,15 @@ class VideoWriter:
                 container.close()
                 if self.sound is not None:
                     self.sound.end()
+
+    def abandon(self) -> None:
+        """Leave what was there before as it was, instead of ``close``."""
+        if self._container is None:
+            return
+        container, self._container = self._container, None
+        with suppress(_AbandonedError), self._file:
+            container.close()
+            raise _AbandonedError
 
     def _open(self, size: tuple[int, int]) -> None:
         self._size = size

@@ -2,11 +2,11 @@
 
 import importlib.util
 import json
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import warm_process
 from planted_faults import K, as_16_bit, frame, mask, put_value, resize, shorten, snapshot
 
 ROOT = Path(__file__).parents[2]
@@ -33,13 +33,9 @@ def test_the_tool_reports_corrects_and_exits_with_1_on_errors(root, tmp_path):
     put_value(mask(root))
     as_16_bit(mask(root, "t1", 0))
     resize(mask(root, "v0"))
-    result = subprocess.run(
-        [sys.executable, "-W", "ignore", str(ROOT / "tools" / "check_vspw.py")]
-        + ["--root", str(root), "--num-classes", str(K), "--jobs", "2"]
-        + ["--json", str(tmp_path / "report" / "r.json"), "--fix", str(tmp_path / "out")],
-        capture_output=True,
-        text=True,
-        timeout=120,
+    result = warm_process.run(
+        [ROOT / "tools" / "check_vspw.py", "--root", root, "--num-classes", K, "--jobs", 2]
+        + ["--json", tmp_path / "report" / "r.json", "--fix", tmp_path / "out"]
     )
     assert result.returncode == 1, result.stderr
     for part in ("mode I;16", "mask_foreign_values", "mask_size", "252 (3 pixels in 1 masks)"):

@@ -5,11 +5,11 @@ import re
 import signal
 import socket
 import subprocess
-import sys
 import time
 from contextlib import suppress
 
 import pytest
+from warm_process import WarmProcess
 
 JOB = """
 import os
@@ -45,29 +45,29 @@ def free_port():
 class Launched:
     """A command that runs processes, all of which are ended with the test."""
 
-    def __init__(self, tmp_path, name, *flags, fails=False):
+    def __init__(self, tmp_path, *flags, fails=False):
         script = tmp_path / "job.py"
         script.write_text(f"FAILS = {fails}\n{JOB}")
-        self.output = tmp_path / f"{name}.txt"
-        with self.output.open("w") as output:
-            self.process = subprocess.Popen(
-                [sys.executable, str(script), *flags, "DISTRIBUTED.TIMEOUT", "4"],
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env={**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"},
-                start_new_session=True,
-            )
+        self.process = WarmProcess(
+            [script, *flags, "DISTRIBUTED.TIMEOUT", "4"],
+            env={**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"},
+            start_new_session=True,
+        )
+
+    @property
+    def printed(self):
+        return self.process.stdout + self.process.stderr
 
     def pid_of(self, rank):
         """The process of a rank, as soon as all run."""
         end = time.monotonic() + 60
         while time.monotonic() < end:
-            found = re.search(rf"rank {rank} is (\d+)", self.output.read_text())
+            found = re.search(rf"rank {rank} is (\d+)", self.printed)
             if found:
                 return int(found[1])
-            assert self.process.poll() is None, self.output.read_text()
+            assert self.process.poll() is None, self.printed
             time.sleep(0.1)
-        raise TimeoutError(self.output.read_text())
+        raise TimeoutError(self.printed)
 
     def ends(self):
         """Its exit code and all that it printed."""
@@ -76,11 +76,12 @@ class Launched:
         except subprocess.TimeoutExpired:
             self.kill()
             raise
-        return code, self.output.read_text()
+        return code, self.printed
 
     def kill(self):
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.kill()
         self.process.wait()
 
 
@@ -89,8 +90,8 @@ def launched(tmp_path):
     """Starts commands."""
     commands = []
 
-    def start(name, *flags, **options):
-        commands.append(Launched(tmp_path, name, *flags, **options))
+    def start(*flags, **options):
+        commands.append(Launched(tmp_path, *flags, **options))
         return commands[-1]
 
     yield start
@@ -104,15 +105,13 @@ def two_machines(launched):
 
     def start(**options):
         address = ("--dist-url", f"tcp://127.0.0.1:{free_port()}", "--num-machines", "2")
-        return [
-            launched(f"machine{i}", *address, "--machine-rank", str(i), **options) for i in (0, 1)
-        ]
+        return [launched(*address, "--machine-rank", str(i), **options) for i in (0, 1)]
 
     return start
 
 
 def test_one_of_two_killed_ends_the_other_and_is_named(launched):
-    command = launched("both", "--num-gpus", "2", "--dist-url", "auto")
+    command = launched("--num-gpus", "2", "--dist-url", "auto")
     command.pid_of(0)
     os.kill(command.pid_of(1), signal.SIGKILL)
     code, printed = command.ends()
@@ -158,7 +157,7 @@ def test_a_machine_that_never_comes_is_waited_for_as_long_as_the_key_says(launch
     for rank in ("0", "1"):  # each of a pair of its own
         url = f"tcp://127.0.0.1:{free_port()}"
         flags = ("--num-machines", "2", "--machine-rank", rank, "--dist-url", url)
-        alone[url] = launched(rank, *flags)
+        alone[url] = launched(*flags)
     for url, machine in alone.items():
         code, printed = machine.ends()
         assert code == 1

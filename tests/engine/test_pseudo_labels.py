@@ -4,8 +4,6 @@ import importlib.util
 import os
 import shlex
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -18,6 +16,7 @@ from huggingface_models import NAMES as HUB_CLASSES
 from huggingface_models import save_model
 from PIL import Image
 from torch import multiprocessing
+from warm_process import WarmProcess
 
 from cffm_plugin.checkpoint import ModelInfo, SegmentorCheckpointer
 from cffm_plugin.data import LabelMapping, read_image, read_mask
@@ -155,19 +154,19 @@ def test_at_sigterm_the_tools_processes_end_and_leave_whole_pngs(trained, tiny_v
     (tmp_path / "config.yaml").write_text(trained.dump())
     masks = tmp_path / "labels" / "masks"
     command = [
-        *(sys.executable, TOOL, "--num-gpus", "2", "--config-file", tmp_path / "config.yaml"),
+        *(TOOL, "--num-gpus", "2", "--config-file", tmp_path / "config.yaml"),
         *("--input", tiny_vspw.root, "--frames", VSPW_FRAMES, "--output", tmp_path / "labels"),
         *("--scales", *["1"] * 40),  # so that it takes a while
     ]
-    process = subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE, text=True)
+    process = WarmProcess(command)
     deadline = time.monotonic() + 90
     while process.poll() is None and time.monotonic() < deadline:
         if len(list(masks.rglob("[!.]*.png"))) >= 3:
             break
         time.sleep(0.02)
     children = take_children(process.pid)
-    process.terminate()
-    _, errors = process.communicate(timeout=60)
+    process.send_signal(signal.SIGTERM)
+    errors = process.finish(timeout=60).stderr
     assert process.returncode == 143, errors[-2000:]
     assert "Stopped by SIGTERM. The same command goes on from here." in errors
     assert len(children) >= 2

@@ -5,17 +5,14 @@ import os
 import re
 import signal
 import socket
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import golden_cases
 import pytest
 import torch
+import warm_process
 from tiny_training import CONFIG, TINY, tiny_environment, write_tiny_vspw
-
-ROOT = Path(__file__).parents[2]
+from warm_process import WarmProcess
 
 
 @pytest.fixture(scope="module")
@@ -25,19 +22,13 @@ def datasets(tmp_path_factory):
 
 def start(datasets, *arguments, launcher=(), **variables):
     """tools/train_net.py as a process, maybe started by a launcher."""
-    return subprocess.Popen(
-        [sys.executable, *launcher, "tools/train_net.py", *map(str, arguments)],
-        env=tiny_environment(datasets) | variables,
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
+    return WarmProcess(
+        [*launcher, "tools/train_net.py", *arguments], env=tiny_environment(datasets) | variables
     )
 
 
 def finish(process, check=True):
-    result = subprocess.CompletedProcess(process.args, 0, *process.communicate())
-    result.returncode = process.returncode
+    result = process.finish()
     if check:
         assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
     return result
@@ -156,12 +147,8 @@ def test_official_weights_evaluate_from_the_command_line(datasets, tmp_path):
         tmp_path / "official.pth",
     )
     converted = tmp_path / "converted.pth"
-    conversion = subprocess.run(
-        [sys.executable, "tools/convert_checkpoint.py", tmp_path / "official.pth", converted],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
+    conversion = warm_process.run(
+        ["tools/convert_checkpoint.py", tmp_path / "official.pth", converted]
     )
     assert "official CFFM" in conversion.stdout and "left out" in conversion.stdout
     sizes = ("INPUT.CLIP.FIT_SIZE", "(64, 48)", "DATALOADER.NUM_WORKERS", "0")

@@ -3,10 +3,8 @@
 import json
 import logging
 import math
-import os
 import runpy
 import shutil
-import subprocess
 import sys
 import tracemalloc
 from pathlib import Path
@@ -14,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import warm_process
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from PIL import Image
 
@@ -150,14 +149,9 @@ def test_the_tool_in_four_processes_prints_and_writes_the_bits_of_one(
 ):
     expected, root, predictions = golden
     file = tmp_path / "new folder" / "scores.json"
-    command = [sys.executable, TOOL, "--dataset-root", root, "--split", "val"]
+    command = [TOOL, "--dataset-root", root, "--split", "val"]
     command += ["--predictions", predictions, "--json", file, "--jobs", "4"]
-    result = subprocess.run(
-        list(map(str, command)),
-        capture_output=True,
-        text=True,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-    )
+    result = warm_process.run(command)
     assert result.returncode == 0, result.stderr
     write_json(golden_scores, tmp_path / "one_process.json")
     assert file.read_bytes() == (tmp_path / "one_process.json").read_bytes()

@@ -1,10 +1,9 @@
 """tools/compare.py on a folder of videos that a YAML file describes, with real trainings."""
 
 import json
-import subprocess
-import sys
 
 import pytest
+import warm_process
 from fresh_process import ROOT
 
 FOLDER = """
@@ -38,8 +37,7 @@ def compare(tiny_cffm_cfg, tmp_path, write_vspw):
     (tmp_path / "image.yaml").write_text(cfg.dump())
 
     def call(*arguments):
-        command = [sys.executable, str(ROOT / "tools" / "compare.py"), *arguments]
-        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+        return warm_process.run([ROOT / "tools" / "compare.py", *arguments], cwd=tmp_path)
 
     return call
 

@@ -1,12 +1,10 @@
 """Trainings that are killed at any moment end, resumed, in the bits of one left alone."""
 
 import re
-import subprocess
-import sys
 
 import pytest
 import torch
-from fresh_process import ROOT
+import warm_process
 from tiny_training import CONFIG, TINY, tiny_environment, write_tiny_vspw
 
 from cffm_plugin.experiments import first_difference
@@ -15,15 +13,12 @@ from cffm_plugin.experiments import first_difference
 def test_a_training_killed_while_it_steps_or_writes_ends_in_the_same_bits(tmp_path):
     """SIGKILL. Dropout and stochastic depth are on, as in the recipe."""
     length = ("SOLVER.MAX_ITER", "40", "SOLVER.CHECKPOINT_PERIOD", "4", "DATASETS.TEST", "()")
-    result = subprocess.run(
+    result = warm_process.run(
         [
-            *(sys.executable, "tools/kill_training.py", *CONFIG, "--kills", "2", "--seed", "6"),
+            *("tools/kill_training.py", *CONFIG, "--kills", "2", "--seed", "6"),
             *("--output", str(tmp_path / "kills"), *TINY, *length),
         ],
         env=tiny_environment(write_tiny_vspw(tmp_path)),
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
     )
     assert result.returncode == 0, result.stdout + result.stderr[-3000:]
     assert len(re.findall(r"\| the same bits \|", result.stdout)) == 2

@@ -7,11 +7,10 @@ person's, and evaluation in another one, on the config that was saved.
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+import warm_process
 from detectron2.config import CfgNode
 from pages import blocks_of
 from tiny_dataset import write_vspw_tree
@@ -128,13 +127,8 @@ strangers_val:
 
 def run(folder, tool, *arguments):
     environment = {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    result = subprocess.run(
-        [sys.executable, ROOT / "tools" / tool, *map(str, arguments)],
-        cwd=folder,
-        env=os.environ | environment,
-        capture_output=True,
-        text=True,
-    )
+    command = [ROOT / "tools" / tool, *arguments]
+    result = warm_process.run(command, cwd=folder, env=os.environ | environment)
     assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
     return result.stdout + result.stderr
 

@@ -5,11 +5,10 @@ import math
 import os
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+import warm_process
 from detectron2.config import CfgNode
 from tiny_dataset import write_vspw_tree
 
@@ -66,11 +65,8 @@ def training_command(project):
 @pytest.mark.parametrize("project", PROJECTS)
 def test_the_readmes_command_trains_and_evaluates(project, datasets, tmp_path):
     script, *arguments = training_command(project)
-    result = subprocess.run(
-        [
-            *(sys.executable, script, *arguments),
-            *(*TINY, *PROJECTS[project], "OUTPUT_DIR", str(tmp_path)),
-        ],
+    result = warm_process.run(
+        [script, *arguments, *TINY, *PROJECTS[project], "OUTPUT_DIR", str(tmp_path)],
         env={
             **os.environ,
             "DETECTRON2_DATASETS": str(datasets),
@@ -78,9 +74,6 @@ def test_the_readmes_command_trains_and_evaluates(project, datasets, tmp_path):
             "OMP_NUM_THREADS": "1",
             "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")]),
         },
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
     )
     assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
     losses = json.loads((tmp_path / "metrics.json").read_text().splitlines()[0])

@@ -5,7 +5,6 @@ import logging
 import os
 import runpy
 import signal
-import subprocess
 import sys
 import time
 from fractions import Fraction
@@ -18,6 +17,7 @@ import torch
 from detectron2.modeling import build_model
 from PIL import Image
 from tiny_dataset import TINY_COLORS
+from warm_process import WarmProcess
 
 from cffm_plugin.checkpoint import (
     INFO_KEY,
@@ -163,20 +163,15 @@ def test_a_signal_leaves_a_playable_file_and_says_how_many_frames_it_has(
     for index in range(3000):
         os.link(frames / "00000003.jpg", many / f"{index}.jpg")
     out, masks = tmp_path / "out.mp4", tmp_path / "masks"
-    command = [sys.executable, TOOL, "--config-file", tmp_path / "config.yaml", "--input", many]
-    process = subprocess.Popen(
-        [*map(str, command), "--output", out, "--masks", masks],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    command = [TOOL, "--config-file", tmp_path / "config.yaml", "--input", many]
+    process = WarmProcess([*command, "--output", out, "--masks", masks])
     deadline = time.monotonic() + 90
     while process.poll() is None and time.monotonic() < deadline:
         if masks.is_dir() and len(list(masks.iterdir())) >= 5:
             process.send_signal(number)
             break
         time.sleep(0.05)
-    _, errors = process.communicate(timeout=60)
+    errors = process.finish(timeout=60).stderr
     num_frames = len(label_maps(masks))
     assert process.returncode == code, errors[-2000:]
     assert 5 <= num_frames < 3000
@@ -192,8 +187,8 @@ def test_a_killed_demo_leaves_the_video_that_was_there(cfg, frames, tmp_path):
     many.mkdir()
     for index in range(3000):
         os.link(frames / "00000003.jpg", many / f"{index}.jpg")
-    command = [sys.executable, TOOL, "--config-file", tmp_path / "config.yaml", "--input", many]
-    process = subprocess.Popen([*map(str, command), "--output", out], stderr=subprocess.DEVNULL)
+    command = [TOOL, "--config-file", tmp_path / "config.yaml", "--input", many]
+    process = WarmProcess([*command, "--output", out])
     deadline = time.monotonic() + 90
     while not list(tmp_path.glob(".out.*")) and time.monotonic() < deadline:
         time.sleep(0.05)

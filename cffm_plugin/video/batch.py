@@ -1,0 +1,233 @@
+"""Many videos at once: frames are read ahead of the model, and pictures are written behind it.
+
+Reading, painting and writing go on in threads: PyAV, OpenCV, Pillow and torch all work outside of
+Python's lock, and frames are not copied from process to process.
+"""
+
+import logging
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..inference import StreamingSegmentor
+from .decoding import IncompleteVideoError
+from .reading import FrameSource, SourceFrame
+
+logger = logging.getLogger(__name__)
+
+_END = object()
+
+
+class BatchSink:
+    """Where the label maps of one video go.
+
+    ``write`` and ``close`` are called by a thread of its own, in order; ``abandon`` instead of
+    ``close`` where the video could not be finished.
+    """
+
+    def write(self, frame: SourceFrame, labels: np.ndarray) -> None:
+        """The classes of the next frame, (H, W)."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """All frames were written: what is there becomes whole."""
+        raise NotImplementedError
+
+    def abandon(self) -> None:
+        """Not all frames came: nothing may stand under the final name."""
+        raise NotImplementedError
+
+
+class BatchVideo(NamedTuple):
+    """A video to segment.
+
+    Attributes:
+        name: unique; what errors call it.
+        open: gives its frames, and where its label maps go.
+    """
+
+    name: str
+    open: Callable[[], tuple[FrameSource, BatchSink]]
+
+
+@dataclass
+class BatchResult:
+    """What became of many videos.
+
+    Attributes:
+        num_frames: how many were segmented.
+        seconds: from the first to the last.
+        done: names of the videos that are whole.
+        failed: name -> why it is not.
+    """
+
+    num_frames: int = 0
+    seconds: float = 0.0
+    done: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+
+
+def segment_videos(
+    segmentor: StreamingSegmentor,
+    videos: Sequence[BatchVideo],
+    *,
+    streams: int = 1,
+    ahead: int = 8,
+    progress: Callable[[int], object] = lambda frames: None,
+) -> BatchResult:
+    """Segment videos, several at a time; one that fails does not stop the others.
+
+    Every video is a stream of its own, so its label maps are those that it has alone: to the bit
+    where ``streams`` is 1, and up to the rounding of larger batches where frames of one size are
+    encoded together.
+
+    Args:
+        segmentor: with no streams under way. Its ``max_streams`` must allow ``streams``.
+        videos: in the order in which they are begun.
+        streams: how many are under way at a time.
+        ahead: frames that are read of each, and label maps that wait to be written, at most.
+        progress: called with the number of frames that were segmented since the last call.
+
+    Raises:
+        ValueError: ``streams`` or ``ahead`` is less than 1.
+    """
+    if streams < 1 or ahead < 1:
+        raise ValueError(f"streams and ahead are at least 1, got {streams} and {ahead}")
+    result = BatchResult()
+    waiting = deque(videos)
+    under_way: dict[str, _UnderWay] = {}
+    start = time.monotonic()
+    try:
+        while waiting or under_way:
+            while waiting and len(under_way) < streams:
+                video = waiting.popleft()
+                try:
+                    under_way[video.name] = _UnderWay(*video.open(), ahead=ahead)
+                except (ValueError, OSError) as error:
+                    result.failed[video.name] = str(error)
+            frames = {}
+            for name, job in list(under_way.items()):
+                frame = job.next_frame()
+                if frame is None:
+                    segmentor.reset(name)
+                    _finish(name, under_way.pop(name), result)
+                else:
+                    frames[name] = frame
+            for name, labels in _step(segmentor, frames, under_way).items():
+                under_way[name].put(frames[name], labels)
+            progress(len(frames))
+            result.num_frames += len(frames)
+    finally:
+        for name, job in under_way.items():  # after an error or a signal
+            segmentor.reset(name)
+            job.stop()
+    result.seconds = time.monotonic() - start
+    return result
+
+
+def _step(
+    segmentor: StreamingSegmentor, frames: dict[str, SourceFrame], jobs: dict[str, "_UnderWay"]
+) -> dict[str, np.ndarray]:
+    """The label maps of a frame of each video. A video whose frame fails gets its error."""
+    if not frames:
+        return {}
+    images: dict[Hashable, Any] = {name: frame.image for name, frame in frames.items()}
+    try:
+        outputs: dict[Any, Any] = dict(segmentor.step_all(images))
+    except (ValueError, FloatingPointError):
+        outputs = {}
+        for name, image in images.items():  # none has gone on: find the one that can't
+            try:
+                outputs[name] = segmentor.step(image, stream=name)
+            except (ValueError, FloatingPointError) as error:
+                jobs[str(name)].fail(error)
+    return {str(name): labels.cpu().numpy() for name, labels in outputs.items()}
+
+
+def _finish(name: str, job: "_UnderWay", result: BatchResult) -> None:
+    error = job.finish()
+    if error is None:
+        result.done.append(name)
+    else:
+        result.failed[name] = str(error)
+        logger.warning("%s: %s", name, error)
+
+
+class _UnderWay:
+    """A video whose frames are read by one thread and written by another."""
+
+    def __init__(self, source: FrameSource, sink: BatchSink, *, ahead: int):
+        self._sink = sink
+        self._frames: queue.Queue[Any] = queue.Queue(ahead)
+        self._labels: queue.Queue[Any] = queue.Queue(ahead)
+        self._error: BaseException | None = None
+        self._stopped = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._read, args=(iter(source),), daemon=True),
+            threading.Thread(target=self._write, daemon=True),
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def next_frame(self) -> SourceFrame | None:
+        """None at its end, and after an error."""
+        frame = self._frames.get()
+        return None if frame is _END or self._error is not None else frame
+
+    def put(self, frame: SourceFrame, labels: np.ndarray) -> None:
+        self._labels.put((frame, labels))
+
+    def fail(self, error: BaseException) -> None:
+        """The first error counts; the video ends at its next frame."""
+        self._error = self._error or error
+
+    def finish(self) -> BaseException | None:
+        """Wait until all is written; the error that ended it, or None."""
+        self._stopped.set()
+        self._labels.put(_END)
+        self._drain_frames()
+        for thread in self._threads:
+            thread.join()
+        return self._error
+
+    def stop(self) -> None:
+        """Leave it unfinished."""
+        self.fail(InterruptedError("stopped"))
+        self.finish()
+
+    def _read(self, frames: Iterator[SourceFrame]) -> None:
+        try:
+            for frame in frames:
+                self._frames.put(frame)
+                if self._stopped.is_set():
+                    return
+        except (ValueError, OSError, IncompleteVideoError) as error:
+            self.fail(error)
+        finally:
+            self._frames.put(_END)
+
+    def _write(self) -> None:
+        while (item := self._labels.get()) is not _END:
+            if self._error is None:
+                try:
+                    self._sink.write(*item)
+                except (ValueError, OSError) as error:
+                    self.fail(error)
+        try:
+            self._sink.close() if self._error is None else self._sink.abandon()
+        except (ValueError, OSError) as error:
+            self.fail(error)
+
+    def _drain_frames(self) -> None:
+        """So that the thread that reads can end."""
+        while self._threads[0].is_alive():
+            try:
+                self._frames.get(timeout=0.05)
+            except queue.Empty:
+                continue
