@@ -156,6 +156,9 @@ def _add_segmentor_keys(cfg: CfgNode) -> None:
     # less memory, more time, the same gradients.
     cfg.MODEL.ACTIVATION_CHECKPOINTING = False
 
+    # The weights of convolutions, and with them feature maps, in the memory format "channels last".
+    cfg.MODEL.CHANNELS_LAST = False
+
     # The Mix Transformer backbone, build_mit_backbone.
     cfg.MODEL.MIT = CfgNode()
     # mit_b0 .. mit_b5, or mit_tiny for tests and the quickstart.
@@ -248,7 +251,10 @@ def _add_test_keys(cfg: CfgNode) -> None:
     cfg.TEST.STREAMING = True
 
     # Mixed precision of streams, evaluation and the demo: "bfloat16", "float16", or "" for none.
+    # Weights are cast once; sums, norms of the temporal module and logits stay in float32.
     cfg.TEST.AUTOCAST = ""
+    # Parts that stay in float32 then: "backbone", "head", "temporal".
+    cfg.TEST.FLOAT32_PARTS = ()
     # They go through torch.compile: slow to start, then faster, most of all on a GPU.
     cfg.TEST.COMPILE = False
     # The share of the past in every frame's class probabilities, averaged over a stream: 0 for
@@ -274,9 +280,22 @@ def _add_engine_keys(cfg: CfgNode) -> None:
     cfg.DISTRIBUTED = CfgNode()
     cfg.DISTRIBUTED.TIMEOUT = 0
 
+    # torch.compile, where SOLVER.COMPILE or TEST.COMPILE asks for it: its backend; and the mode of
+    # "inductor": "" for its default, "reduce-overhead" for CUDA graphs, "max-autotune".
+    cfg.COMPILE = CfgNode()
+    cfg.COMPILE.BACKEND = "inductor"
+    cfg.COMPILE.MODE = ""
+
     # An optimiser step takes IMS_PER_BATCH clips, and feeds each process's share in so many parts.
     # Iterations are optimiser steps. (BatchNorm sees a part at a time.)
     cfg.SOLVER.ACCUMULATION_STEPS = 1
+    # The kind of mixed precision that detectron2's AMP.ENABLED turns on: "float16", with a gradient
+    # scaler, on CUDA alone; or "bfloat16", without one, on CPUs too.
+    cfg.SOLVER.AMP.PRECISION = "float16"
+    # Backbone and temporal module train through torch.compile: slow to start, then faster.
+    cfg.SOLVER.COMPILE = False
+    # The optimiser updates all parameters in one kernel: the same step but for rounding.
+    cfg.SOLVER.FUSED = False
     # "AdamW" or "SGD", in any case, over the parameter groups that the keys below describe. It must
     # be said where BASE_LR is set.
     cfg.SOLVER.OPTIMIZER = ""
@@ -291,7 +310,7 @@ def _add_engine_keys(cfg: CfgNode) -> None:
     cfg.SOLVER.LAYER_DECAY = 1.0
     # How many numbered checkpoints stay, the newest; 0 for all. model_final.pth always does.
     cfg.SOLVER.KEEP_CHECKPOINTS = 0
-    # Training stops at a loss that is so many times the mean of the first 20. 0: it never does.
+    # Training stops at a loss that is so many times the mean of the first 5. 0: it never does.
     cfg.SOLVER.MAX_LOSS_GROWTH = 100.0
 
     # detectron2's VIS_PERIOD: 0 for no pictures; N for one of a clip with labels and predictions

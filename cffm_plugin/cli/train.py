@@ -20,7 +20,15 @@ from ..report import report_of_config
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command with these arguments, by default the process's own; its exit code."""
-    args = default_argument_parser(epilog=__doc__).parse_args(argv)
+    parser = default_argument_parser(epilog=__doc__)
+    parser.add_argument(
+        "--compile",
+        action="store_true",
+        help="torch.compile: the same as SOLVER.COMPILE True TEST.COMPILE True",
+    )
+    args = parser.parse_args(argv)
+    if args.compile:
+        args.opts = ["SOLVER.COMPILE", "True", "TEST.COMPILE", "True", *args.opts]
     launch_job(train, args, CFFMTrainer, report_of_config)
     return 0
 

@@ -1,6 +1,7 @@
 """CFFM in pure torch: needs no detectron2 and knows nothing of images, backbones or datasets."""
 
 from .assembling import CoarseToFineAssembling, WindowPooling
+from .attention import attend
 from .cffm import CFFM, CFFMBlock
 from .mining import CrossFrameMining
 from .prototypes import PrototypeBlock, prototype_frames
@@ -18,5 +19,6 @@ __all__ = [
     "PrototypeBlock",
     "RecallTokens",
     "WindowPooling",
+    "attend",
     "prototype_frames",
 ]

@@ -14,7 +14,7 @@ from torch.utils.checkpoint import checkpoint
 from .assembling import CoarseToFineAssembling
 from .mining import CrossFrameMining
 from .tokens import FrameTokens
-from .windows import pad_to_windows
+from .windows import AttentionTable, pad_to_windows
 
 
 class Mlp(nn.Module):
@@ -26,7 +26,7 @@ class Mlp(nn.Module):
         self.fc2 = nn.Linear(hidden_dim, dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.fc2(F.gelu(self.fc1(x)))
+        return self.fc2(F.gelu(self.fc1(x.to(self.fc1.weight.dtype))))
 
 
 class CFFMBlock(nn.Module):
@@ -75,11 +75,24 @@ class CFFMBlock(nn.Module):
             for slot in range(len(self.assembling.reference_pools))
         )
 
-    def forward(self, target: Tensor, reference_keys_values: Sequence[Tensor]) -> Tensor:
-        """Refine a target (B, H, W, C) by the references' keys and values, oldest first."""
+    def table(self, size: Sequence[int]) -> AttentionTable:
+        """What the windows of a map of H, W look at: the same for all blocks."""
+        height, width = (-(-side // self.window_size) for side in size)
+        return self.mining.table((height, width))
+
+    def forward(
+        self, target: Tensor, reference_keys_values: Sequence[Tensor], table: AttentionTable
+    ) -> Tensor:
+        """Refine a target (B, H, W, C) by the references' keys and values, oldest first.
+
+        Args:
+            target: the frame.
+            reference_keys_values: of ``assemble``.
+            table: of ``table``, for the target's size.
+        """
         height, width = target.shape[1:3]
         padded = self.normalise_and_pad(target)
-        mined = self.mining(padded, self.assembling(padded), reference_keys_values)
+        mined = self.mining(padded, self.assembling(padded), reference_keys_values, table)
         target = target + mined[:, :height, :width]
         return target + self.mlp(self.norm2(target))
 
@@ -152,6 +165,12 @@ class CFFM(nn.Module):
         """Whether training computes the blocks' activations again instead of keeping them."""
         self.activation_checkpointing = enable
 
+    def compute_in(self, dtype: torch.dtype) -> None:
+        """Cast the linear maps, for inference; norms, pooling and sums stay in float32."""
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                module.to(dtype)
+
     def start_as_identity(self) -> None:
         """Set the last linear maps of every block to zero: the target comes out as it is."""
         for block in self.blocks:
@@ -219,13 +238,15 @@ class CFFM(nn.Module):
             ValueError: another number of references, or of another size.
         """
         self.check_references(target, references)
+        first: Any = self.blocks[0]
+        table = first.table(target.shape[2:])
         target = target.permute(0, 2, 3, 1)
         for i, block in enumerate(self.blocks):
             keys_values = _keys_values_of(references, i)
             if self.activation_checkpointing and torch.is_grad_enabled():
-                target = checkpoint(block, target, keys_values, use_reentrant=False)
+                target = checkpoint(block, target, keys_values, table, use_reentrant=False)
             else:
-                target = block(target, keys_values)
+                target = block(target, keys_values, table)
         return target.permute(0, 3, 1, 2)
 
     def check_clip(self, clip: Tensor) -> None:

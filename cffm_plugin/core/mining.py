@@ -1,13 +1,21 @@
 """Cross-frame feature mining, CFM (CFFM, section 3.3): attention from windows to tokens."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from .windows import attention_table, merge_windows, partition_windows, relative_position_index
+from .attention import attend
+from .windows import (
+    AttentionTable,
+    attention_table,
+    merge_windows,
+    partition_windows,
+    relative_position_index,
+)
 
 _CACHE_BYTES = 4 << 20
 
@@ -58,6 +66,11 @@ class CrossFrameMining(nn.Module):
         )
         self.target_bias = bias_table(target_kernel)
         self.reference_biases = nn.ParameterList(bias_table(k) for k in reference_kernels)
+        # Entries of the tables, in the order of ``position_bias``.
+        kernels = (window_size, target_kernel, *reference_kernels)
+        for i, kernel in enumerate(kernels):
+            index = relative_position_index(window_size, kernel)
+            self.register_buffer(f"relative_index{i}", index, persistent=False)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -68,26 +81,37 @@ class CrossFrameMining(nn.Module):
     def keys_values(self, tokens: Tensor) -> Tensor:
         """Keys and values of pooled tokens: (B, N, C) -> (B, N, 2C), keys first."""
         dim = self.qkv.in_features
+        tokens = tokens.to(self.qkv.weight.dtype)
         return F.linear(tokens, self.qkv.weight[dim:], self.qkv.bias[dim:])
 
     def position_bias(self) -> Tensor:
         """Bias of every query position to every token of a window: (heads, w * w, L)."""
-        w, device = self.window_size, self.window_bias.device
-
-        def relative(table: Tensor, kernel: int) -> Tensor:
-            index = relative_position_index(w, kernel, device)
-            return F.embedding(index, table.t()).permute(2, 0, 1)  # (heads, w * w, k * k)
-
+        tables = (self.window_bias, self.target_bias, *self.reference_biases)
         groups = [
-            relative(self.window_bias, w),
-            self.surroundings_bias,
-            relative(self.target_bias, self.target_kernel),
+            # (w * w, k * k, heads) -> (heads, w * w, k * k)
+            F.embedding(getattr(self, f"relative_index{i}"), table.t()).permute(2, 0, 1)
+            for i, table in enumerate(tables)
         ]
-        groups += map(relative, self.reference_biases, self.reference_kernels)
+        groups.insert(1, self.surroundings_bias)
         return torch.cat(groups, dim=2)
 
+    def table(self, grid: tuple[int, int]) -> AttentionTable:
+        """Which tokens each of nh x nw windows looks at, see ``attention_table``."""
+        return attention_table(
+            grid,
+            self.window_size,
+            self.target_kernel,
+            self.reference_pools,
+            self.reference_kernels,
+            self.window_bias.device,
+        )
+
     def forward(
-        self, target: Tensor, target_tokens: Tensor, reference_keys_values: Sequence[Tensor]
+        self,
+        target: Tensor,
+        target_tokens: Tensor,
+        reference_keys_values: Sequence[Tensor],
+        table: AttentionTable,
     ) -> Tensor:
         """Attend from every window of the target.
 
@@ -96,6 +120,7 @@ class CrossFrameMining(nn.Module):
             target_tokens: its pooled tokens, (B, nh * nw, C).
             reference_keys_values: per reference, oldest first, (B, nh * nw * p^2, 2C), from
                 ``keys_values``.
+            table: of the grid, from ``table``; the same for all blocks.
 
         Returns:
             (B, nh * w, nw * w, C).
@@ -103,7 +128,7 @@ class CrossFrameMining(nn.Module):
         B, H, W, C = target.shape
         w = self.window_size
         grid = (H // w, W // w)
-        query, key_value = self.qkv(target).split((C, 2 * C), dim=-1)
+        query, key_value = self.qkv(target.to(self.qkv.weight.dtype)).split((C, 2 * C), dim=-1)
         bank = torch.cat(
             [
                 key_value.reshape(B, H * W, 2 * C),
@@ -112,15 +137,8 @@ class CrossFrameMining(nn.Module):
             ],
             dim=1,
         )
-        index, mask = attention_table(
-            grid,
-            w,
-            self.target_kernel,
-            self.reference_pools,
-            self.reference_kernels,
-            target.device,
-        )
-        mined = self._attend(partition_windows(query, w), bank, index, mask)
+        attend = self._attend_eagerly if target.device.type == "cpu" else self._attend
+        mined = attend(partition_windows(query, w), bank, *table)
         return merge_windows(self.proj(mined), w, grid)
 
     def _attend(self, query: Tensor, bank: Tensor, index: Tensor, mask: Tensor | None) -> Tensor:
@@ -164,6 +182,11 @@ class CrossFrameMining(nn.Module):
             )
         return mined
 
+    @torch.compiler.disable
+    def _attend_eagerly(self, *arguments: Any) -> Tensor:
+        """A compiled program would unroll the loop over windows, and be no faster for it."""
+        return self._attend(*arguments)
+
     @staticmethod
     def _windows_at_a_time(bank: Tensor, num_windows: int, num_tokens: int) -> int:
         """On a CPU, as many as leave their gathered tokens in its cache: 3 times as fast.
@@ -191,7 +214,7 @@ class CrossFrameMining(nn.Module):
         if mask is not None:
             bias = bias + mask.to(query.dtype).view(N, 1, 1, num_tokens)
             bias = bias.repeat(B, 1, 1, 1) if B > 1 else bias
-        mined = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+        mined = attend(query, key, value, bias)
         return mined.transpose(1, 2).reshape(B, N, positions, C)
 
 

@@ -165,6 +165,10 @@ class CFFMRecall(nn.Module):
         """Of CFFM's blocks."""
         self.cffm.set_activation_checkpointing(enable)
 
+    def compute_in(self, dtype: torch.dtype) -> None:
+        """Of CFFM; recall, whose cells are compared by their cosine, stays in float32."""
+        self.cffm.compute_in(dtype)
+
     def start_as_identity(self) -> None:
         """As CFFM's; recall fades in anyway."""
         self.cffm.start_as_identity()

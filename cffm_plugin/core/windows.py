@@ -97,6 +97,9 @@ def neighbourhood_positions(
     return index.reshape(nh * nw, -1), inside.reshape(nh * nw, -1)
 
 
+AttentionTable = tuple[Tensor, Tensor | None]
+
+
 @lru_cache(maxsize=64)
 @torch.inference_mode(False)  # what is kept may be used under grad mode later
 def attention_table(
@@ -106,7 +109,7 @@ def attention_table(
     reference_pools: tuple[int, ...],
     reference_kernels: tuple[int, ...],
     device: torch.device,
-) -> tuple[Tensor, Tensor | None]:
+) -> AttentionTable:
     """Which tokens of the bank every window attends to.
 
     The bank holds, one after the other: all positions of the padded target, the target's tokens
@@ -131,9 +134,7 @@ def attention_table(
     return index.to(device), None if bool(valid.all()) else mask.to(device)
 
 
-@lru_cache(maxsize=64)
-@torch.inference_mode(False)  # what is kept may be used under grad mode later
-def relative_position_index(window_size: int, kernel: int, device: torch.device) -> Tensor:
+def relative_position_index(window_size: int, kernel: int) -> Tensor:
     """Entry of the bias table for every query position of a w x w window and key of a k x k group.
 
     Query (qi, qj) and key (ki, kj) share the entry of their offset,
@@ -146,4 +147,4 @@ def relative_position_index(window_size: int, kernel: int, device: torch.device)
     rows = offset.view(window_size, 1, kernel, 1)
     columns = offset.view(1, window_size, 1, kernel)
     index = rows * (window_size + kernel - 1) + columns
-    return index.reshape(window_size**2, kernel**2).to(device)
+    return index.reshape(window_size**2, kernel**2)

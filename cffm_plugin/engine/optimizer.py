@@ -66,6 +66,7 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
     else:
         arguments = {"momentum": solver.MOMENTUM, "nesterov": solver.NESTEROV}
         kind = torch.optim.SGD
+    arguments["fused"] = solver.FUSED or None  # None: torch's own choice
     if solver.CLIP_GRADIENTS.ENABLED and solver.CLIP_GRADIENTS.CLIP_TYPE == "full_model":
         return _clip_whole_gradient(kind(groups, lr=solver.BASE_LR, **arguments), cfg)
     return maybe_add_gradient_clipping(cfg, kind)(groups, lr=solver.BASE_LR, **arguments)

@@ -1,5 +1,6 @@
 """One optimiser step over a batch that is fed in parts."""
 
+import logging
 import time
 from collections.abc import Iterable
 from contextlib import nullcontext
@@ -7,16 +8,39 @@ from typing import Any
 
 import numpy as np
 import torch
+from detectron2.config import CfgNode
 from detectron2.engine import SimpleTrainer
 from detectron2.utils import comm
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
+
+logger = logging.getLogger(__name__)
 
 
 def seed_step(seed: int, iteration: int) -> None:
     """Make what a step draws (dropout, stochastic depth) a function of seed, step and process."""
     entropy = (seed, iteration, comm.get_rank())
     torch.manual_seed(int(np.random.SeedSequence(entropy).generate_state(1)[0]))
+
+
+def training_precision(cfg: CfgNode) -> torch.dtype | None:
+    """What SOLVER.AMP asks for; None for float32.
+
+    Raises:
+        ValueError: SOLVER.AMP.PRECISION is neither float16 nor bfloat16.
+    """
+    name = cfg.SOLVER.AMP.PRECISION
+    if name not in ("float16", "bfloat16"):
+        raise ValueError(f'SOLVER.AMP.PRECISION is "float16" or "bfloat16", got {name!r}')
+    if not cfg.SOLVER.AMP.ENABLED:
+        return None
+    if name == "float16" and torch.device(cfg.MODEL.DEVICE).type != "cuda":
+        logger.warning(
+            "SOLVER.AMP.ENABLED with SOLVER.AMP.PRECISION float16 needs CUDA; training goes on in "
+            "float32. On a CPU, bfloat16 works."
+        )
+        return None
+    return getattr(torch, name)
 
 
 class AccumulatingTrainer(SimpleTrainer):
@@ -30,7 +54,8 @@ class AccumulatingTrainer(SimpleTrainer):
         data_loader: gives lists of clips, the batch of this process.
         optimizer: of the model's parameters.
         accumulation_steps: in how many equal parts a batch goes through the model.
-        amp: automatic mixed precision, float16 with a gradient scaler; CUDA only.
+        precision: of automatic mixed precision: float16, with a gradient scaler, or bfloat16,
+            without; None for float32.
 
     Attributes:
         clips: the batch of the step under way, or just done; [] before the first.
@@ -43,14 +68,17 @@ class AccumulatingTrainer(SimpleTrainer):
         optimizer: torch.optim.Optimizer,
         *,
         accumulation_steps: int = 1,
-        amp: bool = False,
+        precision: torch.dtype | None = None,
     ):
         super().__init__(model, data_loader, optimizer)
         if accumulation_steps < 1:
             raise ValueError(f"accumulation_steps must be at least 1, got {accumulation_steps}")
         self.accumulation_steps = accumulation_steps
-        self.amp = amp
-        self.grad_scaler = torch.amp.GradScaler("cuda", enabled=amp)
+        self.precision = precision
+        self.device_type = next(model.parameters()).device.type
+        self.grad_scaler = torch.amp.GradScaler(
+            self.device_type, enabled=precision is torch.float16
+        )
         self.clips: list[dict[str, Any]] = []
 
     def run_step(self) -> None:
@@ -69,6 +97,7 @@ class AccumulatingTrainer(SimpleTrainer):
             for name, loss in losses.items():
                 total[name] = total.get(name, 0.0) + loss
         self._write_metrics(total, data_time)
+        self.grad_scaler.unscale_(self.optimizer)  # before it clips, fused or not
         self.grad_scaler.step(self.optimizer)
         self.grad_scaler.update()
 
@@ -84,7 +113,8 @@ class AccumulatingTrainer(SimpleTrainer):
 
     def _backward(self, part: list[dict[str, Any]], weight: float) -> dict[str, torch.Tensor]:
         """Add a part's gradients; returns its weighted losses."""
-        with torch.autocast("cuda", dtype=torch.float16, enabled=self.amp):
+        enabled = self.precision is not None
+        with torch.autocast(self.device_type, dtype=self.precision, enabled=enabled):
             losses = {name: weight * loss for name, loss in self.model(part).items()}
         self.grad_scaler.scale(sum(losses.values())).backward()
         return {name: loss.detach() for name, loss in losses.items()}
@@ -97,11 +127,11 @@ class AccumulatingTrainer(SimpleTrainer):
 
     def state_dict(self) -> dict[str, Any]:
         state = super().state_dict()
-        if self.amp:
+        if self.grad_scaler.is_enabled():
             state["grad_scaler"] = self.grad_scaler.state_dict()
         return state
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         super().load_state_dict(state_dict)
-        if self.amp and "grad_scaler" in state_dict:
+        if self.grad_scaler.is_enabled() and "grad_scaler" in state_dict:
             self.grad_scaler.load_state_dict(state_dict["grad_scaler"])

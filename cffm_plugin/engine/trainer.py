@@ -25,14 +25,20 @@ from ..data import (
     numbered_classes,
 )
 from ..evaluation import VSPWEvaluator
-from ..inference import ClipsOfFrames, LabelMapPredictor, check_smoothing
+from ..inference import (
+    ClipsOfFrames,
+    LabelMapPredictor,
+    check_smoothing,
+    compile_options,
+    compile_segmentor,
+)
 from ..modeling import CFFMSegmentor, check_agreement, training_side
 from .clip_pictures import ClipPictures
 from .loss_guard import stop_at_bad_loss
 from .optimizer import build_optimizer
 from .preemption import LeaveWhenAsked, StopSignals
 from .reporting import inference_folder
-from .train_loop import AccumulatingTrainer, seed_step
+from .train_loop import AccumulatingTrainer, seed_step, training_precision
 from .tta import ClipSegmentorWithTTA
 from .wandb_writer import WandbWriter
 
@@ -58,21 +64,20 @@ class CFFMTrainer(DefaultTrainer):
         model = self.build_model(cfg)
         optimizer = self.build_optimizer(cfg, model)
         data_loader = self.build_train_loader(cfg)
+        if cfg.SOLVER.COMPILE:
+            compile_segmentor(model, **compile_options(cfg))
         stop_at_bad_loss(model, self, cfg.SOLVER.MAX_LOSS_GROWTH)
         model = create_ddp_model(
             model,
             broadcast_buffers=False,
             device_ids=[comm.get_local_rank()] if on_gpu else None,
         )
-        amp = cfg.SOLVER.AMP.ENABLED
-        if amp and not on_gpu:
-            logger.warning("SOLVER.AMP.ENABLED needs CUDA; training goes on in float32")
         self._trainer = AccumulatingTrainer(
             model,
             data_loader,
             optimizer,
             accumulation_steps=cfg.SOLVER.ACCUMULATION_STEPS,
-            amp=amp and on_gpu,
+            precision=training_precision(cfg),
         )
         self.scheduler = self.build_lr_scheduler(cfg, optimizer)
         self._classes = names_and_colors((*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST), num_classes)

@@ -4,16 +4,19 @@ from .. import needs_detectron2  # noqa: F401  (says how to get it)
 from .classes import dataset_classes, known_classes
 from .evaluating import ClipsOfFrames, LabelMapPredictor
 from .finite import name_of_frame, not_finite
+from .half_precision import half_precision_copy
 from .smoothing import check_smoothing
-from .streaming import StreamingSegmentor, compile_segmentor
+from .streaming import StreamingSegmentor, compile_options, compile_segmentor
 
 __all__ = [
     "ClipsOfFrames",
     "LabelMapPredictor",
     "StreamingSegmentor",
     "check_smoothing",
+    "compile_options",
     "compile_segmentor",
     "dataset_classes",
+    "half_precision_copy",
     "known_classes",
     "name_of_frame",
     "not_finite",

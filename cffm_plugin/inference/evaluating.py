@@ -22,7 +22,8 @@ class LabelMapPredictor(nn.Module):
         frame_offsets: references relative to the target.
         streaming: whether videos come as streams, a record's ``image`` being its frame alone; or as
             clips, ``image`` being the whole clip.
-        options: ``autocast``, ``compiled`` and ``smoothing`` of ``StreamingSegmentor``.
+        options: further arguments of ``StreamingSegmentor``: ``autocast``, ``compiled``,
+            ``smoothing`` and what goes with them.
 
     Raises:
         ValueError: ``smoothing`` of clips, which have no past but their references.
@@ -39,9 +40,9 @@ class LabelMapPredictor(nn.Module):
     ):
         super().__init__()
         check_smoothing(options.get("smoothing", 0.0), streaming)
-        self.model = model
         self.streaming = streaming
         self.stream = StreamingSegmentor(model, frame_offsets=frame_offsets, **options)
+        self.model = self.stream.model
 
     @classmethod
     def from_config(
@@ -84,8 +85,7 @@ class LabelMapPredictor(nn.Module):
         )
 
     def _predict_clip(self, item: dict[str, Any]) -> Tensor:
-        with self.stream.precision():
-            prediction = self.model.coarse_output(item)
+        prediction = self.model.coarse_output(item)
         if not all_finite(*prediction.parts()):
             image, prototypes = item["image"], item.get("prototypes")
             frames = [image] if isinstance(image, Tensor) else image

@@ -32,6 +32,7 @@ from ..modeling import (
 )
 from .finite import not_finite
 from .frames import Frame, check_frame, check_output_size, size_of_frame
+from .half_precision import half_precision_copy
 from .smoothing import check_smoothing, smooth
 
 Output = Literal["labels", "probabilities", "logits"]
@@ -91,9 +92,12 @@ class StreamingSegmentor:
             model takes.
         augmentations: applied to frames that come as arrays.
         image_format: channel order that the model takes, "RGB" or "BGR".
-        autocast: a dtype to compute in, such as ``torch.bfloat16``; None for the weights' own.
+        autocast: a dtype to compute in, such as ``torch.bfloat16``: ``model`` is then a copy, see
+            ``half_precision_copy``; None for the weights' own.
+        float32_parts: with ``autocast``, which parts are left in float32.
         compiled: backbone and temporal module go through ``torch.compile``, once for every size of
             frames.
+        compile_options: further arguments of ``compile_segmentor``.
         smoothing: share of the past in every frame's class probabilities, which are averaged at the
             head's stride, see ``smooth``; 0 for none.
         max_streams: how many may be under way at a time, so that forgotten ones can't fill the
@@ -113,7 +117,9 @@ class StreamingSegmentor:
         augmentations: Sequence[T.Augmentation] = (),
         image_format: str = "RGB",
         autocast: torch.dtype | None = None,
+        float32_parts: Sequence[str] = (),
         compiled: bool = False,
+        compile_options: Mapping[str, Any] | None = None,
         smoothing: float = 0.0,
         max_streams: int = DEFAULT_MAX_STREAMS,
     ):
@@ -128,6 +134,8 @@ class StreamingSegmentor:
             raise ValueError(
                 f"the model takes {needed} reference frames, got frame_offsets {frame_offsets}"
             )
+        if autocast is not None:
+            model = half_precision_copy(model, autocast, float32_parts)
         self.model = model.eval()
         self.frame_offsets = tuple(frame_offsets) if needed else ()
         self.augmentations = T.AugmentationList(augmentations)
@@ -136,7 +144,7 @@ class StreamingSegmentor:
         self.smoothing = smoothing
         self.max_streams = max_streams
         if compiled:
-            compile_segmentor(model)
+            compile_segmentor(model, **(compile_options or {}))
         self._streams: dict[Hashable, _Stream] = {}
         self._lock = threading.RLock()
 
@@ -246,8 +254,7 @@ class StreamingSegmentor:
                     )
                     for key in keys
                 ]
-                with self.precision():
-                    group = self._step_group(inputs, [streams[key] for key in keys])
+                group = self._step_group(inputs, [streams[key] for key in keys])
                 for key, (coarse, after) in zip(keys, group):
                     results[key] = _finish(coarse, output)
                     streams[key] = after
@@ -348,14 +355,9 @@ class StreamingSegmentor:
         self.augmentations(resized)
         return image_to_tensor(resized.image, self.image_format)
 
-    def precision(self) -> torch.autocast:
-        """The context that the model computes in."""
-        device = self.model.device.type
-        return torch.autocast(device, dtype=self.autocast, enabled=self.autocast is not None)
-
 
 def stream_options(cfg: CfgNode) -> dict[str, Any]:
-    """``autocast``, ``compiled`` and ``smoothing`` of ``TEST``.
+    """``autocast``, ``compiled``, ``smoothing`` and what goes with them, of ``TEST``.
 
     Raises:
         ValueError: TEST.AUTOCAST is no kind of mixed precision.
@@ -365,21 +367,36 @@ def stream_options(cfg: CfgNode) -> dict[str, Any]:
         raise ValueError(f'TEST.AUTOCAST is "bfloat16", "float16" or "" for none, got {name!r}')
     return {
         "autocast": getattr(torch, name) if name else None,
+        "float32_parts": cfg.TEST.FLOAT32_PARTS,
         "compiled": cfg.TEST.COMPILE,
+        "compile_options": compile_options(cfg),
         "smoothing": cfg.TEST.SMOOTHING,
     }
 
 
-def compile_segmentor(model: CFFMSegmentor) -> None:
+def compile_options(cfg: CfgNode) -> dict[str, Any]:
+    """The arguments of ``compile_segmentor`` that a config says."""
+    return {"backend": cfg.COMPILE.BACKEND, "mode": cfg.COMPILE.MODE or None}
+
+
+def compile_segmentor(
+    model: CFFMSegmentor, *, backend: str = "inductor", mode: str | None = None
+) -> None:
     """Put the backbone and the temporal module through ``torch.compile``, in place.
 
     Each size of frames is compiled by itself, which is faster than one program for all and which
     all versions of torch can do; after eight sizes (``torch._dynamo.config.recompile_limit``)
     further ones run uncompiled.
+
+    Args:
+        model: the segmentor.
+        backend: of ``torch.compile``.
+        mode: of the backend inductor: None, "reduce-overhead" (CUDA graphs) or "max-autotune".
     """
-    model.backbone.compile(dynamic=False)
+    options: dict[str, Any] = {"backend": backend, "mode": mode, "dynamic": False}
+    model.backbone.compile(**options)
     if model.temporal is not None:
-        model.temporal.module.compile(dynamic=False)
+        model.temporal.module.compile(**options)
 
 
 def needed_later(index: int, offsets: Sequence[int]) -> dict[int, set[int]]:

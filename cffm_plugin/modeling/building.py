@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import torch
 from detectron2.config import CfgNode
 from detectron2.modeling import META_ARCH_REGISTRY, SemanticSegmentor
 
@@ -19,6 +20,9 @@ def segmentor_arguments(cfg: CfgNode) -> dict[str, Any]:
     arguments = image_segmentor_of(cfg)
     head = arguments["head"]
     arguments["activation_checkpointing"] = cfg.MODEL.ACTIVATION_CHECKPOINTING
+    if cfg.MODEL.CHANNELS_LAST:  # what weights are in, feature maps come to be in
+        for part in ("backbone", "sem_seg_head"):
+            arguments[part].to(memory_format=torch.channels_last)
     node = cfg.MODEL.TEMPORAL
     if not node.ENABLED:
         return arguments

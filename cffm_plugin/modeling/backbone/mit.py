@@ -17,6 +17,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from torchvision.ops import StochasticDepth
 
+from ...core import attend
+
 BLOCK_NORM_EPS = 1e-6  # block and stage norms; the others have torch's default, 1e-5
 STRIDES = (4, 8, 16, 32)
 FEATURES = ("res2", "res3", "res4", "res5")
@@ -96,7 +98,7 @@ class EfficientSelfAttention(nn.Module):
         query = self.q(tokens).view(B, N, heads, C // heads).transpose(1, 2)
         key_value = self.kv(self.reduce(tokens, size)).view(B, -1, 2, heads, C // heads)
         key, value = key_value.permute(2, 0, 3, 1, 4).unbind(0)  # (B, heads, M, C / heads) each
-        attended = F.scaled_dot_product_attention(query, key, value)
+        attended = attend(query, key, value)
         return self.proj(attended.transpose(1, 2).reshape(B, N, C))
 
 

@@ -22,6 +22,12 @@ def _is_fixed_batch_norm(norm: Any) -> bool:
     return isinstance(norm, _BATCH_NORMS) and not norm.training
 
 
+def _conv_in_dtype_of(feature: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Convolution in the precision of the feature map, which a half-precision backbone gives."""
+    dtype = feature.dtype
+    return F.conv2d(feature, weight.to(dtype), None if bias is None else bias.to(dtype))
+
+
 @SEM_SEG_HEADS_REGISTRY.register()
 class SegFormerHead(nn.Module):
     """Maps every feature map to one width, resizes them to the finest, fuses and classifies.
@@ -124,9 +130,10 @@ class SegFormerHead(nn.Module):
             stage_bias = (fuse_stage * projection.bias).sum(dim=1)
             bias = stage_bias if bias is None else bias + stage_bias
         finest, *others = self.in_features
-        fused = F.conv2d(features[finest], weights[finest], bias)
+        dtype = weights[finest].dtype  # of the sum, whatever that of its parts
+        fused = _conv_in_dtype_of(features[finest], weights[finest], bias).to(dtype)
         for name in others:
-            fused += resize(F.conv2d(features[name], weights[name]), size)
+            fused += resize(_conv_in_dtype_of(features[name], weights[name]), size)
         if norm is not None:
             fused = norm(fused)
         return F.relu(fused, inplace=True), None

@@ -39,8 +39,9 @@ class TemporalModule(Protocol):
 
     What a frame gives to later ones must depend on that frame alone. ``cffm_plugin.CFFM`` is one.
     A module may have ``start_as_identity()``, after which targets come out as they are (until it is
-    trained); ``set_activation_checkpointing(enable)``; and a ``compile()`` that puts what it spends
-    its time on through ``torch.compile``.
+    trained); ``set_activation_checkpointing(enable)``; a ``compile()`` that puts what it spends its
+    time on through ``torch.compile``; and ``compute_in(dtype)``, which casts what may compute in
+    half precision, for inference. Embeddings come and go in float32.
 
     Attributes:
         dim: channels of the embeddings that it takes and gives. Where the image head's have

@@ -1,0 +1,68 @@
+"""Switches that make training faster leave what is trained as it is."""
+
+import copy
+
+import pytest
+import torch
+
+from cffm_plugin.engine import CFFMTrainer
+
+
+def trained(cfg, **changes):
+    """Parameters after two steps with these config keys, and the losses on the way."""
+    cfg = copy.deepcopy(cfg)
+    cfg.OUTPUT_DIR += "_" + "_".join([*changes, *map(str, changes.values())])
+    cfg.SOLVER.MAX_ITER, cfg.TEST.EVAL_PERIOD, cfg.DATASETS.TEST = 2, 0, ()
+    cfg.merge_from_list([word for key in changes.items() for word in key])
+    torch.manual_seed(0)
+    trainer = CFFMTrainer(cfg)
+    losses = []
+    trainer.model.register_forward_hook(
+        lambda module, args, out: losses.append(float(sum(out.values()).detach()))
+    )
+    trainer.train()
+    assert len(losses) == 2
+    return losses, dict(trainer.model.named_parameters()), trainer
+
+
+@pytest.fixture
+def plain(cfg):
+    """The same training without a switch, and nothing random in it."""
+    cfg.SEED = 0
+    cfg.MODEL.MIT.DROP_PATH_RATE = 0.0
+    cfg.MODEL.SEM_SEG_HEAD.DROPOUT = cfg.MODEL.TEMPORAL.DROPOUT = 0.0
+    losses, parameters, _ = trained(cfg)
+    return losses, parameters
+
+
+def assert_the_same(plain, losses, parameters, tolerance):
+    assert losses == pytest.approx(plain[0], rel=tolerance)
+    for name, parameter in parameters.items():
+        # Adam's first steps are of the size of the learning rate, whatever that of the gradient.
+        difference = (parameter - plain[1][name]).abs()
+        assert difference.mean() < tolerance, name
+
+
+@pytest.mark.parametrize(
+    ("key", "tolerance"),
+    [("SOLVER.FUSED", 1e-5), ("MODEL.CHANNELS_LAST", 1e-3), ("SOLVER.COMPILE", 1e-3)],
+)
+def test_a_switch_for_speed_leaves_losses_and_steps_as_they_are(cfg, plain, key, tolerance):
+    cfg.COMPILE.BACKEND = "aot_eager"  # traced as by inductor, without a minute of C++ compilers
+    losses, parameters, _ = trained(cfg, **{key: True})
+    assert_the_same(plain, losses, parameters, tolerance)
+
+
+def test_bfloat16_trains_on_a_cpu_with_weights_in_float32(cfg, plain):
+    keys = {"SOLVER.AMP.ENABLED": True, "SOLVER.AMP.PRECISION": "bfloat16"}
+    losses, parameters, trainer = trained(cfg, **keys)
+    assert_the_same(plain, losses, parameters, 0.03)
+    assert losses != plain[0]  # it did compute in bfloat16
+    assert {parameter.dtype for parameter in parameters.values()} == {torch.float32}
+    assert "grad_scaler" not in trainer._trainer.state_dict()
+
+
+def test_an_unknown_precision_is_an_error_that_names_the_key(cfg):
+    cfg.SOLVER.AMP.PRECISION = "int8"
+    with pytest.raises(ValueError, match=r"SOLVER.AMP.PRECISION.*bfloat16.*int8"):
+        CFFMTrainer(cfg)
