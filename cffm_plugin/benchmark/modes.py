@@ -1,5 +1,6 @@
 """The things to measure of a config: what one step of each is."""
 
+import copy
 import functools
 import itertools
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from typing import Any
 import torch
 from detectron2.config import CfgNode
 from detectron2.modeling import build_model
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -18,12 +19,18 @@ from ..checkpoint import SegmentorCheckpointer
 from ..data.images import image_to_tensor
 from ..engine.preemption import LeaveWhenAsked, StopSignals
 from ..engine.train_loop import seed_step
-from ..inference import StreamingSegmentor, compile_segmentor
+from ..inference import (
+    StreamingSegmentor,
+    compile_options,
+    compile_segmentor,
+    half_precision_copy,
+)
 from ..modeling import all_finite
 from ..synthetic import SyntheticConfig, render_video
 from .peer import build_peer, peer_backbone_step, peer_step
 
-MODEL_MODES = ("stream", "clip", "image", "backbone", "train", "stream_guards", "train_guards")
+INFERENCE_MODES = ("stream", "clip", "image", "backbone")
+MODEL_MODES = (*INFERENCE_MODES, "train", "stream_guards", "train_guards")
 DATA_MODES = ("dataloader", "evaluate")
 MODES = (*MODEL_MODES, *DATA_MODES)
 NUM_FRAMES = 12  # rendered, then repeated
@@ -43,12 +50,17 @@ class Benchmark:
         stream_guards: looking whether a frame's prediction is finite;
         train_guards: what a training step's seed, and its asking whether to leave, take.
 
+    With ``autocast`` or ``compiled`` the first four are there a second time, as they are without,
+    under names that end in "_float32"; and so is the peer.
+
     Args:
         cfg: the config; ``MODEL.WEIGHTS`` is not read.
         size: height and width of the frames of all modes but ``train``.
-        autocast: dtype of the mixed precision of all modes; None for float32.
+        autocast: half precision: inference by ``half_precision_copy``, training by autocast; None
+            for float32.
         channels_last: memory format of the model.
-        compiled: the backbone and the temporal module go through ``torch.compile``.
+        compiled: the backbone and the temporal module, and the peer, go through ``torch.compile``.
+        streams: frames of so many streams at a time in the mode "stream".
 
     Attributes:
         flops: multiply-adds of the backbone, the image segmentor and a stream's step.
@@ -62,10 +74,11 @@ class Benchmark:
         autocast: torch.dtype | None = None,
         channels_last: bool = False,
         compiled: bool = False,
+        streams: int = 1,
     ):
         torch.manual_seed(0)
         self.cfg = cfg
-        self.autocast = autocast
+        self.autocast, self.compiled, self.num_streams = autocast, compiled, streams
         self.device = torch.device(cfg.MODEL.DEVICE)
         self.model: Any = build_model(cfg).eval()
         if channels_last:
@@ -73,23 +86,57 @@ class Benchmark:
         self.frames = [frame.to(self.device) for frame in _render(size)]
         self.image = (self.frames[0] - self.model.pixel_mean) / self.model.pixel_std
         self.flops = self._count_flops()
-        if compiled:  # after the counting, which sees the operations one by one
-            compile_segmentor(self.model)
+        self.fast = self._made_fast()
 
     def steps(self, modes: list[str], with_peer: bool = False) -> dict[str, Step]:
         """A step for every mode of ``MODEL_MODES`` asked for, and the peer's after them."""
-        steps: dict[str, Step] = {mode: getattr(self, f"_{mode}")() for mode in modes}
+        steps: dict[str, Step] = {}
+        plain_too = self.fast is not self.model
+        for mode in modes:
+            make = getattr(self, f"_{mode}")
+            if mode not in INFERENCE_MODES:
+                steps[mode] = make()
+                continue
+            steps[mode] = make(self.fast)
+            if plain_too:
+                steps[f"{mode}_float32"] = make(self.model)
         if "train" in modes:
             steps["plain_backbone_clip"] = self._plain_backbone_clip()
         if with_peer:
-            image, peer = self.image[None], self.peer
-            steps["peer"] = self._inferring(lambda: peer_step(peer, image))
-            steps["peer_backbone"] = self._inferring(lambda: peer_backbone_step(peer, image))
+            image, peer = self.image[None], self._peer_made_fast()
+            own = image if self.autocast is None else image.to(self.autocast)
+            steps["peer"] = torch.inference_mode()(lambda: peer_step(peer, own))
+            steps["peer_backbone"] = torch.inference_mode()(lambda: peer_backbone_step(peer, own))
+            if plain_too:
+                plain = self.peer
+                steps["peer_float32"] = torch.inference_mode()(lambda: peer_step(plain, image))
         return steps
 
     @cached_property
-    def peer(self) -> nn.Module:
+    def peer(self) -> Any:
         return build_peer(self.cfg)
+
+    def _made_fast(self) -> Any:
+        """The model for inference; itself where nothing is asked for."""
+        if self.autocast is not None:
+            fast = half_precision_copy(self.model, self.autocast)
+        elif self.compiled:
+            fast = copy.deepcopy(self.model)
+        else:
+            return self.model
+        if self.compiled:
+            compile_segmentor(fast, **compile_options(self.cfg))
+        return fast
+
+    def _peer_made_fast(self) -> Any:
+        """The peer as its users make it fast: all of it in half precision, all of it compiled."""
+        peer = self.peer
+        if self.autocast is not None or self.compiled:
+            peer = copy.deepcopy(peer).to(self.autocast or torch.float32)
+        if self.compiled:
+            peer.compile(dynamic=False, **compile_options(self.cfg))
+            peer.segformer.compile(dynamic=False, **compile_options(self.cfg))
+        return peer
 
     def parameters(self) -> int:
         return sum(parameter.numel() for parameter in self.model.parameters())
@@ -113,27 +160,30 @@ class Benchmark:
             counts["stream"] = encode + _multiply_adds(refine)
         return counts
 
-    def _stream(self) -> Step:
-        stream = StreamingSegmentor(
-            self.model, frame_offsets=self.cfg.MODEL.TEMPORAL.FRAME_OFFSETS, autocast=self.autocast
-        )
+    def _stream(self, model: Any) -> Step:
+        offsets = self.cfg.MODEL.TEMPORAL.FRAME_OFFSETS
+        segmentor = StreamingSegmentor(model, frame_offsets=offsets, max_streams=self.num_streams)
         frames = itertools.cycle(self.frames)
-        for _ in range(1 - min(self.cfg.MODEL.TEMPORAL.FRAME_OFFSETS)):  # fill the past
-            stream.step(next(frames))
-        return lambda: stream.step(next(frames))
 
-    def _clip(self) -> Step:
+        def step() -> Tensor:
+            return segmentor.step_all(dict.fromkeys(range(self.num_streams), next(frames)))[0]
+
+        for _ in range(1 - min(offsets)):  # fill the past
+            step()
+        return step
+
+    def _clip(self, model: Any) -> Step:
         length = len(self.cfg.MODEL.TEMPORAL.FRAME_OFFSETS) + 1
         item = {"image": self.frames[:length]}
-        return self._inferring(lambda: self.model([item])[0]["sem_seg"].argmax(dim=0))
+        return torch.inference_mode()(lambda: model([item])[0]["sem_seg"].argmax(dim=0))
 
-    def _image(self) -> Step:
+    def _image(self, model: Any) -> Step:
         item = {"image": self.frames[0]}
-        return self._inferring(lambda: self.model.coarse_output(item).label_map())
+        return torch.inference_mode()(lambda: model.coarse_output(item).label_map())
 
-    def _backbone(self) -> Step:
+    def _backbone(self, model: Any) -> Step:
         image = self.image[None]
-        return self._inferring(lambda: self.model.backbone(image))
+        return torch.inference_mode()(lambda: model.backbone(image))
 
     def _train(self) -> Step:
         length = len(self.cfg.MODEL.TEMPORAL.FRAME_OFFSETS) + 1
@@ -145,14 +195,19 @@ class Benchmark:
             "sem_seg": [draw(0, classes, size) for _ in range(length)],
         }
 
+        model = self.model
+        if self.compiled:
+            model = copy.deepcopy(model)
+            compile_segmentor(model, **compile_options(self.cfg))
+
         def step() -> None:
-            self.model.train()
-            self.model.zero_grad(set_to_none=True)
-            with self._precision():
-                losses = self.model([item])
+            model.train()
+            model.zero_grad(set_to_none=True)
+            with torch.autocast(self.device.type, self.autocast, self.autocast is not None):
+                losses = model([item])
             sum(losses.values()).backward()
-            self.model.zero_grad(set_to_none=True)
-            self.model.eval()
+            model.zero_grad(set_to_none=True)
+            model.eval()
 
         return step
 
@@ -185,19 +240,7 @@ class Benchmark:
             with sdpa_kernel(SDPBackend.MATH):
                 self.model.backbone(clip)
 
-        return self._inferring(step)
-
-    def _inferring(self, step: Step) -> Step:
-        @torch.inference_mode()
-        def wrapped() -> object:
-            with self._precision():
-                return step()
-
-        return wrapped
-
-    def _precision(self) -> torch.autocast:
-        enabled = self.autocast is not None
-        return torch.autocast(self.device.type, dtype=self.autocast, enabled=enabled)
+        return torch.inference_mode()(step)
 
 
 def _multiply_adds(step: Step) -> float:

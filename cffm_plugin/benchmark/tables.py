@@ -8,6 +8,8 @@ from tabulate import tabulate
 # Name of a ratio -> what is divided by what.
 RATIOS = {
     "stream/peer": ("stream", "peer"),
+    "stream/peer_float32": ("stream", "peer_float32"),
+    "stream_float32/stream": ("stream_float32", "stream"),
     "stream/image": ("stream", "image"),
     "clip/stream": ("clip", "stream"),
     "backbone/peer_backbone": ("backbone", "peer_backbone"),

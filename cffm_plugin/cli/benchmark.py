@@ -44,6 +44,7 @@ def run(args: argparse.Namespace) -> None:
         autocast=DTYPES.get(args.autocast),
         channels_last=args.channels_last,
         compiled=args.compile,
+        streams=args.streams,
     )
     steps = benchmark.steps([m for m in args.modes if m not in DATA_MODES], args.peer)
     measured = measure(steps, args.repeats, benchmark.device, args.warmup)
@@ -54,7 +55,8 @@ def run(args: argparse.Namespace) -> None:
         "config": args.config_file,
         "machine": machine(benchmark.device),
         "options": {
-            name: getattr(args, name) for name in ("size", "autocast", "channels_last", "compile")
+            name: getattr(args, name)
+            for name in ("size", "autocast", "channels_last", "compile", "streams")
         },
         "model": {"parameters": benchmark.parameters(), "flops": benchmark.flops},
         "modes": {n: s for n, s in summaries.items() if not n.startswith("peer")},
@@ -100,9 +102,10 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--warmup", type=int, default=2)
     parser.add_argument("--frames", type=int, default=20, help="per video, of `evaluate`")
-    parser.add_argument("--autocast", choices=DTYPES, help="mixed precision")
+    parser.add_argument("--autocast", choices=DTYPES, help="half precision, beside float32")
     parser.add_argument("--channels-last", action="store_true")
     parser.add_argument("--compile", action="store_true", help="torch.compile backbone and CFFM")
+    parser.add_argument("--streams", type=int, default=1, help="at a time, of `stream`")
     parser.add_argument(
         "--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="config keys"
     )

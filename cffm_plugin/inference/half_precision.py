@@ -19,11 +19,12 @@ def half_precision_copy(
 ) -> CFFMSegmentor:
     """A copy for inference, whose large products are in ``dtype``.
 
-    The backbone computes in ``dtype`` altogether, but for statistics of batch norms. What the other
-    parts add up stays in float32: the embedding of SegFormerHead and its classifier, the temporal
-    module's norms, recall and residuals, logits and all that is made of them. Heads of others run
-    under ``torch.autocast``. A temporal module without ``compute_in(dtype)`` stays as it is, and so
-    does CFFM++'s branch.
+    What is added up or compared stays in float32: norms, residuals and patch embeddings of MiT;
+    SegFormerHead, which has little arithmetic; the temporal module's norms, recall and residuals;
+    logits and all that is made of them. Backbones and temporal modules say by a method
+    ``compute_in(dtype)`` what of them may be cast. A backbone without it computes in ``dtype``
+    altogether, but for batch norms; a temporal module without it stays as it is, and so does
+    CFFM++'s branch. Other heads than SegFormerHead run under ``torch.autocast``.
 
     Args:
         model: it is left as it is.
@@ -40,15 +41,15 @@ def half_precision_copy(
             f"TEST.FLOAT32_PARTS (float32_parts) are of {', '.join(PARTS)}; got {sorted(unknown)}"
         )
     half = copy.deepcopy(model).eval().requires_grad_(False)
-    own_head = isinstance(half.sem_seg_head, SegFormerHead)
+    backbone: Any = half.backbone
     if "backbone" not in float32_parts:
-        _cast(half.backbone, dtype)
-        half.backbone.register_forward_pre_hook(lambda _, args: _to(args, dtype))
-    if "head" in float32_parts or not own_head:  # the latter autocasts them again
-        half.backbone.register_forward_hook(lambda _, args, features: _to(features, torch.float32))
-    elif "backbone" in float32_parts:
-        half.backbone.register_forward_hook(lambda _, args, features: _to(features, dtype))
-    if "head" not in float32_parts and not own_head:
+        if hasattr(backbone, "compute_in"):
+            backbone.compute_in(dtype)
+        else:
+            _cast(backbone, dtype)
+            backbone.register_forward_pre_hook(lambda _, args: _to(args, dtype))
+            backbone.register_forward_hook(lambda _, args, maps: _to(maps, torch.float32))
+    if "head" not in float32_parts and not isinstance(half.sem_seg_head, SegFormerHead):
         _autocast_head(half, dtype)
     module: Any = None if half.temporal is None else half.temporal.module
     if "temporal" not in float32_parts and hasattr(module, "compute_in"):

@@ -380,7 +380,7 @@ def compile_options(cfg: CfgNode) -> dict[str, Any]:
 
 
 def compile_segmentor(
-    model: CFFMSegmentor, *, backend: str = "inductor", mode: str | None = None
+    model: CFFMSegmentor, *, backend: Any = "inductor", mode: str | None = None
 ) -> None:
     """Put the backbone and the temporal module through ``torch.compile``, in place.
 
@@ -390,9 +390,18 @@ def compile_segmentor(
 
     Args:
         model: the segmentor.
-        backend: of ``torch.compile``.
+        backend: of ``torch.compile``: a name or a callable.
         mode: of the backend inductor: None, "reduce-overhead" (CUDA graphs) or "max-autotune".
+
+    Raises:
+        ValueError: there is no such backend.
     """
+    if isinstance(backend, str) and backend not in torch.compiler.list_backends(exclude_tags=()):
+        raise ValueError(
+            f"COMPILE.BACKEND (backend) is one of {', '.join(torch.compiler.list_backends())}; got "
+            f"{backend!r}"
+        )
+    logger.info("Backbone and temporal module go through torch.compile (%s)", backend)
     options: dict[str, Any] = {"backend": backend, "mode": mode, "dynamic": False}
     model.backbone.compile(**options)
     if model.temporal is not None:

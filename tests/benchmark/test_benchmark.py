@@ -1,5 +1,6 @@
 """What the benchmark measures is what it says, and its figures fit together."""
 
+import json
 import math
 
 import pytest
@@ -12,6 +13,7 @@ from cffm_plugin.benchmark.data_modes import (
     measure_dataloader,
     measure_evaluation,
 )
+from cffm_plugin.cli.benchmark import main
 from cffm_plugin.config import load_config
 
 
@@ -99,3 +101,30 @@ def test_data_are_measured_on_a_generated_dataset_that_is_gone_afterwards(benchm
     assert sum(reading[part] for part in parts) == pytest.approx(reading["median_s"])
     assert scores["frames"] == 3 * 10 and scores["same_scores"]
     assert not set(registered) & set(DatasetCatalog.list())
+
+
+def test_half_precision_and_compiling_are_measured_beside_float32(benchmark):
+    benchmark.cfg.COMPILE.BACKEND = "aot_eager"
+    fast = Benchmark(benchmark.cfg, (64, 96), autocast=torch.bfloat16, compiled=True, streams=2)
+    steps = fast.steps(["stream", "image", "train"], with_peer=True)
+    assert {"stream", "stream_float32", "image_float32", "peer", "peer_float32"} <= set(steps)
+    for name in ("stream", "stream_float32", "image", "image_float32", "peer", "peer_float32"):
+        assert steps[name]().shape == (64, 96)
+    steps["train"]()
+    dtypes = {parameter.dtype for parameter in fast.model.parameters()}
+    assert dtypes == {torch.float32}
+
+
+def test_the_command_measures_a_compiled_model(tmp_path):
+    file = tmp_path / "figures.json"
+    code = main(
+        [
+            *("--config-file", "configs/vspw/cffm_mit_b0.yaml", "--compile", "--repeats", "1"),
+            *("--modes", "stream", "--size", "64", "96", "--warmup", "1", "--json", str(file)),
+            *("--opts", "MODEL.DEVICE", "cpu", "MODEL.MIT.NAME", "mit_tiny"),
+            *("COMPILE.BACKEND", "aot_eager", "MODEL.SEM_SEG_HEAD.CONVS_DIM", "16"),
+            *("MODEL.SEM_SEG_HEAD.NORM", "BN", "MODEL.CFFM.NUM_HEADS", "4"),
+        ]
+    )
+    figures = json.loads(file.read_text())
+    assert code == 0 and {"stream", "stream_float32"} <= set(figures["modes"])

@@ -72,6 +72,17 @@ def test_two_processes_make_one_report_of_what_they_evaluated_together(trained):
     assert (trained / "report" / "index.html").is_file()
 
 
+def test_compile_trains_and_evaluates_through_torch_compile(datasets, tmp_path):
+    """Traced and differentiated as by the backend inductor, which takes minutes to make C++."""
+    keys = ("OUTPUT_DIR", tmp_path, *TINY, "SOLVER.MAX_ITER", 2, "COMPILE.BACKEND", "aot_eager")
+    train_net(datasets, "--compile", *CONFIG, *keys)
+    log = (tmp_path / "log.txt").read_text()
+    assert log.count("through torch.compile (aot_eager)") == 2  # to train, and to evaluate
+    assert json.loads((tmp_path / "inference" / "vspw_results.json").read_text())["sem_seg"]
+    weights = torch.load(tmp_path / "model_final.pth", weights_only=True)["model"]
+    assert not any("_orig_mod" in name for name in weights)
+
+
 def test_every_way_of_starting_any_number_of_processes_evaluates_to_the_same_digits(
     datasets, trained, tmp_path
 ):

@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from torch._dynamo.utils import counters
 
 from cffm_plugin.engine import CFFMTrainer
 
@@ -49,8 +50,10 @@ def assert_the_same(plain, losses, parameters, tolerance):
 )
 def test_a_switch_for_speed_leaves_losses_and_steps_as_they_are(cfg, plain, key, tolerance):
     cfg.COMPILE.BACKEND = "aot_eager"  # traced as by inductor, without a minute of C++ compilers
+    before = counters["stats"]["unique_graphs"]
     losses, parameters, _ = trained(cfg, **{key: True})
     assert_the_same(plain, losses, parameters, tolerance)
+    assert (counters["stats"]["unique_graphs"] > before) == (key == "SOLVER.COMPILE")
 
 
 def test_bfloat16_trains_on_a_cpu_with_weights_in_float32(cfg, plain):
@@ -65,4 +68,10 @@ def test_bfloat16_trains_on_a_cpu_with_weights_in_float32(cfg, plain):
 def test_an_unknown_precision_is_an_error_that_names_the_key(cfg):
     cfg.SOLVER.AMP.PRECISION = "int8"
     with pytest.raises(ValueError, match=r"SOLVER.AMP.PRECISION.*bfloat16.*int8"):
+        CFFMTrainer(cfg)
+
+
+def test_an_unknown_backend_of_compile_is_an_error_that_names_the_key(cfg):
+    cfg.SOLVER.COMPILE, cfg.COMPILE.BACKEND = True, "nonsense"
+    with pytest.raises(ValueError, match=r"COMPILE.BACKEND.*inductor.*nonsense"):
         CFFMTrainer(cfg)

@@ -93,6 +93,7 @@ class EfficientSelfAttention(nn.Module):
 
     def forward(self, tokens: Tensor, size: tuple[int, int]) -> Tensor:
         """(B, h * w, C) -> (B, h * w, C)."""
+        tokens = tokens.to(self.q.weight.dtype)
         B, N, C = tokens.shape
         heads = self.num_heads
         query = self.q(tokens).view(B, N, heads, C // heads).transpose(1, 2)
@@ -125,7 +126,8 @@ class MixFFN(nn.Module):
         self.fc2 = nn.Linear(hidden_dim, dim)
 
     def forward(self, tokens: Tensor, size: tuple[int, int]) -> Tensor:
-        return self.fc2(F.gelu(self.dwconv(self.fc1(tokens), size)))
+        hidden = self.fc1(tokens.to(self.fc1.weight.dtype))
+        return self.fc2(F.gelu(self.dwconv(hidden, size)))
 
 
 class MiTBlock(nn.Module):
@@ -210,6 +212,16 @@ class MiT(Backbone):
     def set_activation_checkpointing(self, enable: bool) -> None:
         """Whether training computes the blocks' activations again instead of keeping them."""
         self.activation_checkpointing = enable
+
+    def compute_in(self, dtype: torch.dtype) -> None:
+        """Cast the blocks' attention and MLPs, for inference.
+
+        Patch embeddings, norms, residuals and the feature maps stay in float32: in bfloat16 they
+        would make most of its error, and they are a tenth of the arithmetic.
+        """
+        for module in self.modules():
+            if isinstance(module, EfficientSelfAttention | MixFFN):
+                module.to(dtype)
 
     @property
     def size_divisibility(self) -> int:

@@ -22,12 +22,6 @@ def _is_fixed_batch_norm(norm: Any) -> bool:
     return isinstance(norm, _BATCH_NORMS) and not norm.training
 
 
-def _conv_in_dtype_of(feature: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Convolution in the precision of the feature map, which a half-precision backbone gives."""
-    dtype = feature.dtype
-    return F.conv2d(feature, weight.to(dtype), None if bias is None else bias.to(dtype))
-
-
 @SEM_SEG_HEADS_REGISTRY.register()
 class SegFormerHead(nn.Module):
     """Maps every feature map to one width, resizes them to the finest, fuses and classifies.
@@ -130,10 +124,9 @@ class SegFormerHead(nn.Module):
             stage_bias = (fuse_stage * projection.bias).sum(dim=1)
             bias = stage_bias if bias is None else bias + stage_bias
         finest, *others = self.in_features
-        dtype = weights[finest].dtype  # of the sum, whatever that of its parts
-        fused = _conv_in_dtype_of(features[finest], weights[finest], bias).to(dtype)
+        fused = F.conv2d(features[finest], weights[finest], bias)
         for name in others:
-            fused += resize(_conv_in_dtype_of(features[name], weights[name]), size)
+            fused += resize(F.conv2d(features[name], weights[name]), size)
         if norm is not None:
             fused = norm(fused)
         return F.relu(fused, inplace=True), None
