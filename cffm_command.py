@@ -31,6 +31,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "quickstart": ("cffm_plugin.cli.quickstart", "quickstart", "all of it, small, in minutes"),
     "make-demo": ("cffm_plugin.cli.make_demo", "make_demo", "train a small model on CamVid"),
     "soak": ("cffm_plugin.cli.soak", "soak", "see whether memory grows over a long run"),
+    "scaling": ("cffm_plugin.cli.scaling", "scaling", "see how time and memory grow"),
     "kill-training": ("cffm_plugin.cli.kill_training", "kill_training", "kill, resume, compare"),
 }
 

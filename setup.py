@@ -80,6 +80,8 @@ setup(
         # tools/demo.py writes H.264 with PyAV.
         "demo": ["av"],
         "export": ["onnx", "onnxscript", "onnxruntime"],
+        # tools/run_onnx_stream.py --runtime openvino.
+        "openvino": ["openvino"],
         # Segmentors of the Hugging Face hub, build_hf_segmenter; scipy for mask classification.
         "huggingface": ["transformers>=5", "safetensors", "scipy"],
         # Reports of evaluations, tools/report.py: pages from templates.

@@ -61,6 +61,8 @@ class Benchmark:
         channels_last: memory format of the model.
         compiled: the backbone and the temporal module, and the peer, go through ``torch.compile``.
         streams: frames of so many streams at a time in the mode "stream".
+        count: whether to count arithmetic.
+        beside_float32: False leaves out the second time.
 
     Attributes:
         flops: multiply-adds of the backbone, the image segmentor and a stream's step.
@@ -75,23 +77,26 @@ class Benchmark:
         channels_last: bool = False,
         compiled: bool = False,
         streams: int = 1,
+        count: bool = True,
+        beside_float32: bool = True,
     ):
         torch.manual_seed(0)
         self.cfg = cfg
         self.autocast, self.compiled, self.num_streams = autocast, compiled, streams
+        self.beside_float32 = beside_float32
         self.device = torch.device(cfg.MODEL.DEVICE)
         self.model: Any = build_model(cfg).eval()
         if channels_last:
             self.model.to(memory_format=torch.channels_last)
         self.frames = [frame.to(self.device) for frame in _render(size)]
         self.image = (self.frames[0] - self.model.pixel_mean) / self.model.pixel_std
-        self.flops = self._count_flops()
+        self.flops = self._count_flops() if count else {}
         self.fast = self._made_fast()
 
     def steps(self, modes: list[str], with_peer: bool = False) -> dict[str, Step]:
         """A step for every mode of ``MODEL_MODES`` asked for, and the peer's after them."""
         steps: dict[str, Step] = {}
-        plain_too = self.fast is not self.model
+        plain_too = self.beside_float32 and self.fast is not self.model
         for mode in modes:
             make = getattr(self, f"_{mode}")
             if mode not in INFERENCE_MODES:
@@ -143,11 +148,13 @@ class Benchmark:
 
     @torch.no_grad()
     def _count_flops(self) -> dict[str, float]:
-        model, frame = self.model, self.frames[:1]
+        # Without values: plain softmax, which is counted, would fill the memory with large frames.
+        model = copy.deepcopy(self.model).to("meta")
+        frame, image = [self.frames[0].to("meta")], self.image[None].to("meta")
         encoded = model.encode(frame)
         encode = _multiply_adds(lambda: model.encode(frame))
         counts = {
-            "backbone": _multiply_adds(lambda: model.backbone(self.image[None])),
+            "backbone": _multiply_adds(lambda: model.backbone(image)),
             "image": encode + _multiply_adds(lambda: model.classify(encoded)),
         }
         if model.num_references:

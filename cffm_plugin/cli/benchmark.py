@@ -20,7 +20,18 @@ from typing import Any
 
 import torch
 
-from ..benchmark import DATA_MODES, MODES, Benchmark, measure, ratios_of, tables_of
+from ..benchmark import (
+    DATA_MODES,
+    MODES,
+    Benchmark,
+    check_device,
+    gpu_entries,
+    measure,
+    ratios_of,
+    run_suite,
+    table,
+    tables_of,
+)
 from ..benchmark.data_modes import (
     generated_dataset,
     measure_dataloader,
@@ -32,6 +43,44 @@ from ..files import write_text
 from ..stopping import stops_raised
 
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+MIT = ("mit_b1", "mit_b0", "mit_b2", "mit_b5")
+# Suite -> name of a model -> its config, and keys.
+SUITES: dict[str, dict[str, tuple[str, list[str]]]] = {
+    "gpu": {
+        **{name: (f"vspw/cffm_{name}", []) for name in MIT},
+        **{
+            f"DINOv3 ViT-{size}": (
+                "vspw/cffm_dinov3_vits16",
+                ["MODEL.TIMM.NAME", f"vit_{size}_patch16_dinov3", "MODEL.TIMM.PRETRAINED", "False"],
+            )
+            for size in ("small", "base", "large")
+        },
+    }
+}
+SUITE_SECONDS = 440.0  # after which entries are left out: a lent GPU is not there for long
+
+
+def run_suite_of(args: argparse.Namespace) -> None:
+    """Print the table of a suite and whether the device computes what the CPU does."""
+    configs = {}
+    for name, (config, keys) in SUITES[args.suite].items():
+        cfg = load_config(config, [*keys, *args.opts])
+        cfg.MODEL.WEIGHTS = ""
+        complete_config(cfg)
+        configs[name] = cfg
+    first = next(iter(configs.values()))
+    print(json.dumps(machine(torch.device(first.MODEL.DEVICE))))
+    print(json.dumps(check_device(first)), flush=True)
+    entries = gpu_entries(list(configs), MIT)
+    rows = []
+    for row in run_suite(entries, configs, tuple(args.size), args.repeats, SUITE_SECONDS):
+        print(*row, sep=" | ", flush=True)
+        rows.append(row)
+    print(table(rows))
+    if args.json:
+        write_text(args.json, json.dumps(rows, indent=1) + "\n")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -94,7 +143,11 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--config-file", required=True)
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--config-file")
+    what.add_argument(
+        "--suite", choices=SUITES, help="all models and modes of a table of docs/benchmarks.md"
+    )
     parser.add_argument("--modes", nargs="+", choices=MODES, default=["stream", "clip", "image"])
     parser.add_argument("--peer", action="store_true", help="also transformers' SegFormer")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures to it")
@@ -117,7 +170,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
     try:
         with stops_raised():
-            run(args)
+            run_suite_of(args) if args.suite else run(args)
     except OSError as error:
         sys.exit(str(error))
     return 0

@@ -16,9 +16,11 @@ from .mining import CrossFrameMining
 from .tokens import FrameTokens
 from .windows import AttentionTable, pad_to_windows
 
+LARGEST_HIDDEN = 1 << 25  # values of a frame that an MLP makes at a time in inference: 128 MB
+
 
 class Mlp(nn.Module):
-    """Linear, GELU, linear, over the last dimension."""
+    """Linear, GELU, linear, over the last dimension of maps (..., H, W, C)."""
 
     def __init__(self, dim: int, hidden_dim: int):
         super().__init__()
@@ -26,7 +28,12 @@ class Mlp(nn.Module):
         self.fc2 = nn.Linear(hidden_dim, dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.fc2(F.gelu(self.fc1(x.to(self.fc1.weight.dtype))))
+        x = x.to(self.fc1.weight.dtype)
+        rows = max(1, LARGEST_HIDDEN // (x.shape[-2] * self.fc1.out_features))
+        if torch.is_grad_enabled() or rows >= x.shape[-3]:
+            return self.fc2(F.gelu(self.fc1(x)))
+        parts = [self.fc2(F.gelu(self.fc1(part))) for part in x.split(rows, dim=-3)]
+        return torch.cat(parts, dim=-3)
 
 
 class CFFMBlock(nn.Module):

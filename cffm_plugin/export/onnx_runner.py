@@ -2,8 +2,9 @@
 
     python onnx_runner.py --model exported/ --input video.mp4 --output masks/
 
-Needs onnxruntime, numpy and opencv, and imports nothing of the package that it lies in: copy this
-file and the folder to where they are to run. Writes a PNG per frame with the class of every pixel.
+Needs onnxruntime or openvino, numpy and opencv, and imports nothing of the package that it lies in:
+copy this file and the folder to where they are to run. Writes a PNG per frame with the class of
+every pixel.
 """
 
 import argparse
@@ -380,20 +381,74 @@ def graph_file(folder: Path, manifest: Mapping[str, Any], graph: str, format: st
 
 
 def load_graphs(
-    folder: Path, manifest: Mapping[str, Any], provider: str = "CPUExecutionProvider"
+    folder: Path,
+    manifest: Mapping[str, Any],
+    provider: str = "CPUExecutionProvider",
+    runtime: str = "onnxruntime",
 ) -> dict[str, Graph]:
     """The ONNX graphs of a folder, for ``Stream``.
+
+    Args:
+        folder: that was exported.
+        manifest: of ``read_manifest``.
+        provider: of onnxruntime.
+        runtime: "onnxruntime" or "openvino", which computes in bfloat16 where the CPU has it.
 
     Raises:
         ValueError: a graph is damaged, is not what stream.json says, or leads out of the folder:
             by its name, by a link or by the data that it refers to.
         FileNotFoundError: a graph is not there.
     """
-    names = manifest["graphs"]
-    return {
-        name: _load_graph(graph_file(folder, manifest, name, "onnx"), names[name], provider)
-        for name in names
-    }
+    graphs = {}
+    for name, described in manifest["graphs"].items():
+        file = graph_file(folder, manifest, name, "onnx")
+        if runtime == "openvino":
+            graphs[name] = _load_with_openvino(file, described)
+        else:
+            graphs[name] = _load_graph(file, described, provider)
+    return graphs
+
+
+def _check_names(
+    file: Path, described: Mapping[str, Any], inputs: Sequence[str], outputs: Sequence[str]
+) -> None:
+    for what, found in (("inputs", inputs), ("outputs", outputs)):
+        expected = {item["name"] for item in described[what]}
+        if expected != set(found):
+            raise ValueError(
+                f"{file}: stream.json says that its {what} are {', '.join(sorted(expected))}, but "
+                f"they are {', '.join(sorted(found))}. {_EXPORT_AGAIN}"
+            )
+
+
+def _load_with_openvino(file: Path, described: Mapping[str, Any]) -> Graph:
+    try:
+        import openvino
+    except ModuleNotFoundError:
+        raise ValueError("--runtime openvino needs the package openvino: pip install it") from None
+    content = file.read_bytes()
+    if b"\x0a\x08location" in content:  # the entry of a tensor whose values are in another file
+        raise ValueError(f"{file}: openvino can't load it: its data are in another file")
+    core = openvino.Core()
+    try:
+        model = core.compile_model(core.read_model(content, b""), "CPU")
+    except Exception as error:  # openvino's own kinds
+        raise ValueError(f"{file}: openvino can't load it: {error}") from error
+    _check_names(
+        file,
+        described,
+        [value.get_any_name() for value in model.inputs],
+        [value.get_any_name() for value in model.outputs],
+    )
+
+    def run(inputs: dict[str, np.ndarray], outputs: Sequence[str]) -> dict[str, np.ndarray]:
+        try:
+            results = model(inputs)
+        except Exception as error:  # openvino's own kinds
+            raise ValueError(f"{file}: openvino can't run it: {error}") from error
+        return {name: results[name].copy() for name in outputs}
+
+    return run
 
 
 def _load_graph(file: Path, described: Mapping[str, Any], provider: str) -> Graph:
@@ -403,13 +458,12 @@ def _load_graph(file: Path, described: Mapping[str, Any], provider: str) -> Grap
         session = onnxruntime.InferenceSession(str(file), providers=[provider])
     except Exception as error:  # onnxruntime's own kinds; it also refuses data outside the folder
         raise ValueError(f"{file}: onnxruntime can't load it: {error}") from error
-    for what, found in (("inputs", session.get_inputs()), ("outputs", session.get_outputs())):
-        expected = {item["name"] for item in described[what]}
-        if expected != {value.name for value in found}:
-            raise ValueError(
-                f"{file}: stream.json says that its {what} are {', '.join(sorted(expected))}, but "
-                f"they are {', '.join(sorted(value.name for value in found))}. {_EXPORT_AGAIN}"
-            )
+    _check_names(
+        file,
+        described,
+        [value.name for value in session.get_inputs()],
+        [value.name for value in session.get_outputs()],
+    )
 
     def run(inputs: dict[str, np.ndarray], outputs: Sequence[str]) -> dict[str, np.ndarray]:
         try:
@@ -488,10 +542,17 @@ def main() -> None:
     parser.add_argument(
         "--provider", default="CPUExecutionProvider", help="of onnxruntime (%(default)s)"
     )
+    parser.add_argument(
+        "--runtime",
+        choices=("onnxruntime", "openvino"),
+        default="onnxruntime",
+        help="openvino computes in bfloat16 where the CPU has it (%(default)s)",
+    )
     args = parser.parse_args()
     try:
         manifest = read_manifest(args.model)
-        stream = Stream(manifest, load_graphs(args.model, manifest, args.provider))
+        graphs = load_graphs(args.model, manifest, args.provider, args.runtime)
+        stream = Stream(manifest, graphs)
         prototypes = None if args.prototypes is None else read_prototypes(args.prototypes)
         args.output.mkdir(parents=True, exist_ok=True)
         seconds = []

@@ -7,13 +7,23 @@ import pytest
 import torch
 from detectron2.data import DatasetCatalog
 
-from cffm_plugin.benchmark import Benchmark, build_peer, measure, ratios_of, tables_of
+from cffm_plugin.benchmark import (
+    Benchmark,
+    Entry,
+    build_peer,
+    check_device,
+    gpu_entries,
+    measure,
+    ratios_of,
+    run_suite,
+    tables_of,
+)
 from cffm_plugin.benchmark.data_modes import (
     generated_dataset,
     measure_dataloader,
     measure_evaluation,
 )
-from cffm_plugin.cli.benchmark import main
+from cffm_plugin.cli.benchmark import MIT, SUITES, main
 from cffm_plugin.config import load_config
 
 
@@ -128,3 +138,31 @@ def test_the_command_measures_a_compiled_model(tmp_path):
     )
     figures = json.loads(file.read_text())
     assert code == 0 and {"stream", "stream_float32"} <= set(figures["modes"])
+
+
+def test_a_suite_gives_a_row_for_every_step_and_says_what_it_left_out(benchmark):
+    entries = [
+        Entry("tiny", ("stream", "image"), with_peer=True),
+        Entry("tiny", ("stream",), torch.bfloat16, streams=3),
+    ]
+    rows = list(run_suite(entries, {"tiny": benchmark.cfg}, (64, 96), repeats=1))
+    steps = [(row[1], row[2]) for row in rows]
+    assert steps == [
+        *(("float32", name) for name in ("stream", "image", "peer", "peer_backbone")),
+        ("bfloat16, 3 streams", "stream"),
+    ]
+    (late,) = run_suite(entries[:1], {"tiny": benchmark.cfg}, (64, 96), budget=-1.0)
+    assert "left out" in late[2]
+
+
+def test_the_device_is_compared_with_the_cpu(benchmark):
+    found = check_device(benchmark.cfg, (64, 96))
+    assert found == {"logits": 0.0, "stream is clip": True, "finite losses": True}
+
+
+def test_every_model_of_the_gpu_suite_has_a_config_that_builds():
+    for config, keys in SUITES["gpu"].values():
+        cfg = load_config(config, [*keys, "MODEL.DEVICE", "meta"])
+        assert cfg.MODEL.TEMPORAL.ENABLED
+    entries = gpu_entries(list(SUITES["gpu"]), MIT)
+    assert {entry.name for entry in entries} == set(SUITES["gpu"])

@@ -52,8 +52,9 @@ def test_graphs_outside_of_the_folder_are_refused(folder, tmp_path, name, load):
             load_programs(folder)
 
 
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
 @pytest.mark.parametrize("location", ["../secret.bin", "{tmp}/secret.bin", "link.bin"])
-def test_external_data_outside_of_the_folder_is_refused(folder, tmp_path, location):
+def test_external_data_outside_of_the_folder_is_refused(folder, tmp_path, location, runtime):
     model = onnx.load(folder / "classify.onnx")
     weights = next(w for w in model.graph.initializer if w.data_type == 1 and w.raw_data)
     (tmp_path / "secret.bin").write_bytes(weights.raw_data)
@@ -62,12 +63,13 @@ def test_external_data_outside_of_the_folder_is_refused(folder, tmp_path, locati
     weights.data_location = onnx.TensorProto.EXTERNAL
     weights.external_data.add(key="location", value=location.format(tmp=tmp_path))
     (folder / "classify.onnx").write_bytes(model.SerializeToString())
-    with pytest.raises(ValueError, match="classify.onnx: onnxruntime can't load it"):
-        load_graphs(folder, read_manifest(folder))
+    with pytest.raises(ValueError, match=f"classify.onnx: {runtime} can't load it"):
+        load_graphs(folder, read_manifest(folder), runtime=runtime)
 
 
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
 @pytest.mark.parametrize("damage", ["cut", "other", "empty", "gone", "swapped"])
-def test_a_damaged_graph_is_an_error_that_names_it(folder, damage):
+def test_a_damaged_graph_is_an_error_that_names_it(folder, damage, runtime):
     file = folder / "refine.onnx"
     if damage == "gone":
         file.unlink()
@@ -77,7 +79,7 @@ def test_a_damaged_graph_is_an_error_that_names_it(folder, damage):
         content = {"cut": file.read_bytes()[:-999], "other": b"hello", "empty": b""}[damage]
         file.write_bytes(content)
     with pytest.raises((ValueError, FileNotFoundError), match="refine.onnx: "):
-        load_graphs(folder, read_manifest(folder))
+        load_graphs(folder, read_manifest(folder), runtime=runtime)
 
 
 @pytest.mark.parametrize(

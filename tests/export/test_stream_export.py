@@ -13,6 +13,7 @@ from cffm_plugin.export import (
     compare,
     export_stream,
     load_programs,
+    onnx_runner,
     random_frames,
     stream_graphs,
 )
@@ -34,6 +35,20 @@ def test_an_onnx_stream_agrees_with_the_model_on_20_frames(exported, onnx_stream
     )
     assert agreement.frames == 20
     assert agreement.logits <= 1e-3
+
+
+@pytest.mark.parametrize("kind", ["mit", "plus", "recall"])
+def test_openvino_agrees_with_the_model_as_far_as_its_precision_goes(exported, kind):
+    of_kind = exported(kind)
+    manifest = onnx_runner.read_manifest(of_kind.folder)
+    graphs = onnx_runner.load_graphs(of_kind.folder, manifest, runtime="openvino")
+    agreement = compare(
+        of_kind.segmentor,
+        onnx_runner.Stream(manifest, graphs),
+        random_frames(of_kind.size, 12),
+        of_kind.prototypes,
+    )
+    assert agreement.labels > 0.95  # bfloat16 on a CPU that has it
 
 
 def test_programs_of_torch_export_equal_eager_after_loading(exported):

@@ -7,6 +7,7 @@ NeurIPS 2021, section 3.1. Parameters carry the field's names, so that published
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -21,6 +22,7 @@ from ...core import attend
 
 BLOCK_NORM_EPS = 1e-6  # block and stage norms; the others have torch's default, 1e-5
 STRIDES = (4, 8, 16, 32)
+LARGEST_HIDDEN = 1 << 25  # values of a frame that an MLP makes at a time in inference: 128 MB
 FEATURES = ("res2", "res3", "res4", "res5")
 
 
@@ -126,8 +128,25 @@ class MixFFN(nn.Module):
         self.fc2 = nn.Linear(hidden_dim, dim)
 
     def forward(self, tokens: Tensor, size: tuple[int, int]) -> Tensor:
-        hidden = self.fc1(tokens.to(self.fc1.weight.dtype))
-        return self.fc2(F.gelu(self.dwconv(hidden, size)))
+        tokens = tokens.to(self.fc1.weight.dtype)
+        hidden_dim = self.fc1.out_features
+        parts = -(-tokens.shape[1] * hidden_dim // LARGEST_HIDDEN)
+        if parts == 1 or torch.is_grad_enabled():
+            return self.fc2(F.gelu(self.dwconv(self.fc1(tokens), size)))
+        # Hidden channels are apart until fc2 sums them up: some at a time need less memory.
+        output = self.fc2.bias.expand(*tokens.shape).clone()
+        step = -(-hidden_dim // parts)
+        for start in range(0, hidden_dim, step):
+            output += self._of_channels(tokens, size, slice(start, start + step))
+        return output
+
+    def _of_channels(self, tokens: Tensor, size: tuple[int, int], part: slice) -> Tensor:
+        conv: Any = self.dwconv.dwconv
+        hidden = to_map(F.linear(tokens, self.fc1.weight[part], self.fc1.bias[part]), size)
+        hidden = F.conv2d(
+            hidden, conv.weight[part], conv.bias[part], padding=1, groups=hidden.shape[1]
+        )
+        return F.linear(F.gelu(hidden.flatten(2).transpose(1, 2)), self.fc2.weight[:, part])
 
 
 class MiTBlock(nn.Module):
