@@ -14,7 +14,13 @@ from torch import nn
 from ..files import whole_file, write_text
 from ..modeling.temporal import current_name
 from .conversion import FORMATS, is_classifier, recognise
-from .model_info import INFO_KEY, ModelInfo, info_of_safetensors, warn_of_differences
+from .model_info import (
+    INFO_KEY,
+    ModelInfo,
+    file_in_folder,
+    info_of_safetensors,
+    warn_of_differences,
+)
 from .reading import load_file
 from .saved import (
     LAST,
@@ -152,8 +158,9 @@ class SegmentorCheckpointer(DetectionCheckpointer):
             if isinstance(error, AssertionError) and "not found" not in str(error):
                 raise
             raise FileNotFoundError(
-                f"There is no checkpoint {path}. MODEL.WEIGHTS names what to start from; "
-                'MODEL_ZOO.md says how to make it, and MODEL.WEIGHTS "" starts from nothing.'
+                f"There is no checkpoint {path}{file_in_folder(path)}. MODEL.WEIGHTS names "
+                'what to start from; MODEL_ZOO.md says how to make it, and MODEL.WEIGHTS "" starts '
+                "from nothing."
             ) from None
         finally:
             self._parsed_url_during_load = None  # or detectron2 loads nothing after an error

@@ -7,6 +7,7 @@ Nothing that it names is ever imported or run.
 
 import json
 import logging
+import os
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -106,7 +107,7 @@ def read_model_info(path: str | Path) -> ModelInfo | None:
     """
     local = PathManager.get_local_path(urlparse(str(path))._replace(query="").geturl())
     if not Path(local).is_file():
-        raise FileNotFoundError(f"There is no checkpoint {path}")
+        raise FileNotFoundError(f"There is no checkpoint {path}{file_in_folder(path)}")
     if local.endswith(".safetensors"):
         return info_of_safetensors(local)
     if not zipfile.is_zipfile(local):  # torch's format; ours have always been in it
@@ -209,3 +210,12 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "config": _read_text,
     "version": _read_text,
 }
+
+
+def file_in_folder(path: str | Path) -> str:
+    """For a message: which file of a folder would do, where a path is a folder's."""
+    if not os.path.isdir(path):
+        return ""
+    files = sorted(name for name in os.listdir(path) if name.endswith((".safetensors", ".pth")))
+    example = f", such as {os.path.join(path, files[0])}" if files else ""
+    return f": it is a folder. Name a file in it{example}"

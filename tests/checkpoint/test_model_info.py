@@ -165,3 +165,10 @@ def test_configs_that_can_not_be_used_are_errors_that_say_what_to_do(tmp_path, t
 def test_without_weights_there_is_no_config():
     with pytest.raises(ValueError, match="Name a config file"):
         load_stored_config([])
+
+
+def test_a_folder_in_place_of_weights_is_told_which_file_to_name(saved, tmp_path):
+    file = saved(info())
+    for read in (read_model_info, SegmentorCheckpointer(model()).load):
+        with pytest.raises(FileNotFoundError, match=f"it is a folder. Name a file in it.*{file}"):
+            read(str(tmp_path))
