@@ -78,10 +78,14 @@ def plot(points_of: dict[str, list[dict[str, float]]], file: Path) -> None:
         panel.set_title(f"time ~ {name}^{exponent(points):.2f}")
         panel.set_xlabel(axis)
         panel.set_ylabel("seconds (circles)")
+        seconds = [point["seconds"] for point in points]
+        panel.set_ylim(min(seconds) / 1.5, max(seconds) * 1.5)
+        ticks = [min(seconds), max(seconds)]
+        panel.set_yticks(ticks, [f"{value:.2g}" for value in ticks])
         memory = panel.twinx()
         memory.semilogx(values, [p["peak_gb"] for p in points], "s--", color="#d55e00")
         memory.set_ylabel("peak GB (squares)")
-        memory.set_ylim(bottom=0)
+        memory.set_ylim(0, 1.2 * max(point["peak_gb"] for point in points))
         panel.set_xticks(values, [str(value) for value in values])
         panel.minorticks_off()
     figure.savefig(file)
