@@ -137,8 +137,9 @@ class CrossFrameMining(nn.Module):
             ],
             dim=1,
         )
-        attend = self._attend_eagerly if target.device.type == "cpu" else self._attend
-        mined = attend(partition_windows(query, w), bank, *table)
+        on_cpu = target.device.type == "cpu"
+        attend_windows = self._attend_eagerly if on_cpu else self._attend
+        mined = attend_windows(partition_windows(query, w), bank, *table)
         return merge_windows(self.proj(mined), w, grid)
 
     def _attend(self, query: Tensor, bank: Tensor, index: Tensor, mask: Tensor | None) -> Tensor:
