@@ -166,3 +166,22 @@ def test_every_model_of_the_gpu_suite_has_a_config_that_builds():
         assert cfg.MODEL.TEMPORAL.ENABLED
     entries = gpu_entries(list(SUITES["gpu"]), MIT)
     assert {entry.name for entry in entries} == set(SUITES["gpu"])
+
+
+def test_the_command_prints_the_table_of_a_suite(benchmark, monkeypatch, tmp_path, capsys):
+    tiny = {"mit_tiny": ("configs/vspw/cffm_mit_b0.yaml", ["MODEL.MIT.NAME", "mit_tiny"])}
+    monkeypatch.setitem(SUITES, "gpu", tiny)
+    file = tmp_path / "rows.json"
+    code = main(
+        [
+            *("--suite", "gpu", "--size", "64", "96", "--repeats", "1", "--json", str(file)),
+            *("--opts", "MODEL.DEVICE", "cpu", "COMPILE.BACKEND", "aot_eager"),
+            *("MODEL.SEM_SEG_HEAD.CONVS_DIM", "16", "MODEL.SEM_SEG_HEAD.NORM", "BN"),
+            *("INPUT.CROP.SIZE", "[32, 32]", "MODEL.CFFM.NUM_HEADS", "4"),
+        ]
+    )
+    rows = json.loads(file.read_text())
+    assert code == 0 and {row[1] for row in rows} >= {"float32", "bfloat16, 8 streams"}
+    assert any("compiled (reduce-overhead)" in row[1] for row in rows)
+    assert [row[2] for row in rows if "checkpointing" in row[1]].count("train") == 2
+    assert '"stream is clip": true' in capsys.readouterr().out
