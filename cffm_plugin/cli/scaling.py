@@ -1,6 +1,6 @@
 """Measures how time and memory of a stream grow, and draws it.
 
-    python tools/scaling.py --config-file vspw/cffm_mit_b0 --plot docs/scaling.png
+    cffm scaling --config-file vspw/cffm_mit_b0 --plot docs/scaling.png
 
 Along each axis all else stays as it is: lines of a frame, classes, streams at a time, references.
 The exponent is the slope of log time over log size: 1 where time is proportional to pixels,

@@ -4,7 +4,6 @@ import os
 from pathlib import Path
 
 import pytest
-import torch
 from PIL import Image
 
 from cffm_plugin.data import build_clip_test_loader, build_clip_train_loader
@@ -30,12 +29,6 @@ FAULTS = [
     (pipe, "origin", ValueError, "this is a pipe"),
     (Path.unlink, "mask", FileNotFoundError, "there is no such file"),
 ]
-
-
-@pytest.fixture(autouse=True)
-def workers_are_not_waited_for(monkeypatch):
-    """Forked from a process with pytest's threads, they leave late; torch waits so many seconds."""
-    monkeypatch.setattr(torch.utils.data._utils, "MP_STATUS_CHECK_INTERVAL", 0.2)
 
 
 @pytest.fixture
