@@ -1,5 +1,6 @@
 """Training that is asked to leave: a checkpoint, an exit code, and the same bits when resumed."""
 
+import gc
 import multiprocessing
 import os
 import signal
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from detectron2.engine import HookBase, default_argument_parser
+from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from cffm_plugin.engine import STOPPED, CFFMTrainer, main
 
@@ -157,6 +159,20 @@ def test_after_training_signals_do_what_they_did_before(recipe):
     assert [signal.getsignal(number) for number in SIGNALS] == before
 
 
+@pytest.fixture
+def no_worker_is_left(monkeypatch):
+    """A worker that was told to end does so within half a minute, in the middle of another test."""
+    yield
+    monkeypatch.setattr(torch.utils.data._utils, "MP_STATUS_CHECK_INTERVAL", 0.2)
+    iterators = [x for x in gc.get_objects() if isinstance(x, _MultiProcessingDataLoaderIter)]
+    for iterator in iterators:
+        iterator._shutdown_workers()  # from here on torch does not watch them
+    for worker in multiprocessing.active_children():
+        worker.kill()
+        worker.join()
+
+
+@pytest.mark.usefixtures("no_worker_is_left")
 def test_workers_that_load_data_outlive_a_signal_to_all_and_the_step_is_finished(recipe):
     """SLURM signals every process of a step, and a terminal's Ctrl-C every one of its group."""
     recipe.DATALOADER.NUM_WORKERS = 2
