@@ -2,6 +2,7 @@
 
 import logging
 import os
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -134,3 +135,17 @@ def tiny_cffm_cfg(tiny_cfg):
     tiny_cfg.MODEL.CFFM.NUM_HEADS = 4
     tiny_cfg.INPUT.CLIP.TEST_SIZE_DIVISIBILITY = 16
     return tiny_cfg
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem):
+    """Tests marked ``own_process`` run in one: they load what may not get on with other tests."""
+    if pyfuncitem.get_closest_marker("own_process") is None or "OWN_PROCESS" in os.environ:
+        return None
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", pyfuncitem.nodeid]
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")}
+    environment["OWN_PROCESS"] = "1"
+    root = Path(__file__).parents[1]
+    result = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout[-3000:]
+    return True

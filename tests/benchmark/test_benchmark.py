@@ -113,6 +113,7 @@ def test_data_are_measured_on_a_generated_dataset_that_is_gone_afterwards(benchm
     assert not set(registered) & set(DatasetCatalog.list())
 
 
+@pytest.mark.own_process
 def test_half_precision_and_compiling_are_measured_beside_float32(benchmark):
     benchmark.cfg.COMPILE.BACKEND = "aot_eager"
     fast = Benchmark(benchmark.cfg, (64, 96), autocast=torch.bfloat16, compiled=True, streams=2)
@@ -125,6 +126,7 @@ def test_half_precision_and_compiling_are_measured_beside_float32(benchmark):
     assert dtypes == {torch.float32}
 
 
+@pytest.mark.own_process
 def test_the_command_measures_a_compiled_model(tmp_path):
     file = tmp_path / "figures.json"
     code = main(
@@ -168,6 +170,7 @@ def test_every_model_of_the_gpu_suite_has_a_config_that_builds():
     assert {entry.name for entry in entries} == set(SUITES["gpu"])
 
 
+@pytest.mark.own_process
 def test_the_command_prints_the_table_of_a_suite(benchmark, monkeypatch, tmp_path, capsys):
     tiny = {"mit_tiny": ("configs/vspw/cffm_mit_b0.yaml", ["MODEL.MIT.NAME", "mit_tiny"])}
     monkeypatch.setitem(SUITES, "gpu", tiny)

@@ -44,6 +44,7 @@ def assert_the_same(plain, losses, parameters, tolerance):
         assert difference.mean() < tolerance, name
 
 
+@pytest.mark.own_process
 @pytest.mark.parametrize(
     ("key", "tolerance"),
     [("SOLVER.FUSED", 1e-5), ("MODEL.CHANNELS_LAST", 1e-3), ("SOLVER.COMPILE", 1e-3)],

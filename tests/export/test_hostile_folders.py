@@ -52,8 +52,13 @@ def test_graphs_outside_of_the_folder_are_refused(folder, tmp_path, name, load):
             load_programs(folder)
 
 
-@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
-@pytest.mark.parametrize("location", ["../secret.bin", "{tmp}/secret.bin", "link.bin"])
+@pytest.mark.parametrize(
+    ("location", "runtime"),
+    [
+        *((name, "onnxruntime") for name in ("../secret.bin", "{tmp}/secret.bin", "link.bin")),
+        pytest.param("link.bin", "openvino", marks=pytest.mark.own_process),
+    ],
+)
 def test_external_data_outside_of_the_folder_is_refused(folder, tmp_path, location, runtime):
     model = onnx.load(folder / "classify.onnx")
     weights = next(w for w in model.graph.initializer if w.data_type == 1 and w.raw_data)
@@ -67,9 +72,8 @@ def test_external_data_outside_of_the_folder_is_refused(folder, tmp_path, locati
         load_graphs(folder, read_manifest(folder), runtime=runtime)
 
 
-@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
 @pytest.mark.parametrize("damage", ["cut", "other", "empty", "gone", "swapped"])
-def test_a_damaged_graph_is_an_error_that_names_it(folder, damage, runtime):
+def test_a_damaged_graph_is_an_error_that_names_it(folder, damage):
     file = folder / "refine.onnx"
     if damage == "gone":
         file.unlink()
@@ -79,7 +83,7 @@ def test_a_damaged_graph_is_an_error_that_names_it(folder, damage, runtime):
         content = {"cut": file.read_bytes()[:-999], "other": b"hello", "empty": b""}[damage]
         file.write_bytes(content)
     with pytest.raises((ValueError, FileNotFoundError), match="refine.onnx: "):
-        load_graphs(folder, read_manifest(folder), runtime=runtime)
+        load_graphs(folder, read_manifest(folder))
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torch._dynamo.testing
 from detectron2.modeling import build_model
 from huggingface_models import save_model
 from tiny_models import NUM_CLASSES, make_parts
@@ -99,6 +100,7 @@ def test_attention_in_steps_is_attention(queries, with_bias):
         assert (attend(*half).float() - expected).abs().max() < 0.05 * expected.abs().max()
 
 
+@pytest.mark.own_process
 @pytest.mark.parametrize("dtype", [None, torch.bfloat16])
 def test_a_compiled_stream_gives_the_same_logits(dtype):
     plain = logits_of(make_model(module=CFFMRecall), autocast=dtype)
@@ -107,6 +109,7 @@ def test_a_compiled_stream_gives_the_same_logits(dtype):
     assert (compiled - plain).abs().max() < 1e-3 * plain.abs().max()
 
 
+@pytest.mark.own_process
 def test_many_sizes_of_frames_are_compiled_a_bounded_number_of_times():
     counter = torch._dynamo.testing.CompileCounterWithBackend("eager")
     model = make_model()
