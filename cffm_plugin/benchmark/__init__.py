@@ -1,6 +1,6 @@
 """What ``tools/benchmark.py`` measures, and how."""
 
-from .modes import DATA_MODES, MODEL_MODES, MODES, Benchmark
+from .modes import DATA_MODES, MODEL_MODES, MODES, Benchmark, config_to_measure
 from .peer import build_peer
 from .scaling import AXES, exponent, measure_scaling, plot
 from .suite import Entry, check_device, gpu_entries, run_suite, table
@@ -17,6 +17,7 @@ __all__ = [
     "Measurement",
     "build_peer",
     "check_device",
+    "config_to_measure",
     "exponent",
     "gpu_entries",
     "measure",

@@ -3,7 +3,7 @@
 import copy
 import functools
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from types import SimpleNamespace
 from typing import Any
@@ -16,7 +16,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from ..checkpoint import SegmentorCheckpointer
+from ..config import load_config
 from ..data.images import image_to_tensor
+from ..engine import complete_config
 from ..engine.preemption import LeaveWhenAsked, StopSignals
 from ..engine.train_loop import seed_step
 from ..inference import (
@@ -36,6 +38,25 @@ MODES = (*MODEL_MODES, *DATA_MODES)
 NUM_FRAMES = 12  # rendered, then repeated
 
 Step = Callable[[], object]
+
+
+def config_to_measure(config_file: str, overrides: Sequence[str] = ()) -> CfgNode:
+    """A config, complete, without weights; raises what ``load_config`` does."""
+    cfg = load_config(config_file, overrides)
+    cfg.MODEL.WEIGHTS = ""
+    complete_config(cfg)
+    return cfg
+
+
+def random_clip(cfg: CfgNode) -> dict[str, Any]:
+    """A training clip of the config's length, crop size and classes; the same at every call."""
+    length = len(cfg.MODEL.TEMPORAL.FRAME_OFFSETS) + 1
+    size = tuple(cfg.INPUT.CROP.SIZE)
+    draw = functools.partial(torch.randint, generator=torch.Generator().manual_seed(0))
+    return {
+        "image": [draw(0, 256, (3, *size)) for _ in range(length)],
+        "sem_seg": [draw(0, cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES, size) for _ in range(length)],
+    }
 
 
 class Benchmark:
@@ -193,15 +214,7 @@ class Benchmark:
         return torch.inference_mode()(lambda: model.backbone(image))
 
     def _train(self) -> Step:
-        length = len(self.cfg.MODEL.TEMPORAL.FRAME_OFFSETS) + 1
-        size = tuple(self.cfg.INPUT.CROP.SIZE)
-        classes = self.cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES
-        draw = functools.partial(torch.randint, generator=torch.Generator().manual_seed(0))
-        item = {
-            "image": [draw(0, 256, (3, *size)) for _ in range(length)],
-            "sem_seg": [draw(0, classes, size) for _ in range(length)],
-        }
-
+        item = random_clip(self.cfg)
         model = self.model
         if self.compiled:
             model = copy.deepcopy(model)

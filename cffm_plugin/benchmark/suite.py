@@ -12,7 +12,7 @@ from detectron2.modeling import build_model
 from tabulate import tabulate
 
 from ..inference import StreamingSegmentor
-from .modes import Benchmark
+from .modes import Benchmark, random_clip
 from .timing import measure
 
 HEADER = ["model", "precision", "step", "median ms", "frames per second", "peak GB"]
@@ -161,13 +161,7 @@ def _losses_are_finite(cfg: CfgNode, model: Any) -> bool:
     dtypes = [torch.bfloat16]
     if torch.device(cfg.MODEL.DEVICE).type == "cuda":
         dtypes.append(torch.float16)
-    length = len(cfg.MODEL.TEMPORAL.FRAME_OFFSETS) + 1
-    height, width = cfg.INPUT.CROP.SIZE
-    classes = cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES
-    clip = {
-        "image": [torch.randint(0, 256, (3, height, width)) for _ in range(length)],
-        "sem_seg": [torch.randint(0, classes, (height, width)) for _ in range(length)],
-    }
+    clip = random_clip(cfg)
     finite = True
     for dtype in dtypes:
         with torch.autocast(torch.device(cfg.MODEL.DEVICE).type, dtype=dtype):

@@ -25,6 +25,7 @@ from ..benchmark import (
     MODES,
     Benchmark,
     check_device,
+    config_to_measure,
     gpu_entries,
     measure,
     ratios_of,
@@ -37,8 +38,6 @@ from ..benchmark.data_modes import (
     measure_dataloader,
     measure_evaluation,
 )
-from ..config import load_config
-from ..engine import complete_config
 from ..files import write_text
 from ..stopping import stops_raised
 
@@ -66,10 +65,7 @@ def run_suite_of(args: argparse.Namespace) -> None:
     """Print the table of a suite and whether the device computes what the CPU does."""
     configs = {}
     for name, (config, keys) in SUITES[args.suite].items():
-        cfg = load_config(config, [*keys, *args.opts])
-        cfg.MODEL.WEIGHTS = ""
-        complete_config(cfg)
-        configs[name] = cfg
+        configs[name] = config_to_measure(config, [*keys, *args.opts])
     first = next(iter(configs.values()))
     print(json.dumps(machine(torch.device(first.MODEL.DEVICE))))
     print(json.dumps(check_device(first)), flush=True)
@@ -84,9 +80,7 @@ def run_suite_of(args: argparse.Namespace) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    cfg = load_config(args.config_file, args.opts)
-    cfg.MODEL.WEIGHTS = ""
-    complete_config(cfg)
+    cfg = config_to_measure(args.config_file, args.opts)
     benchmark = Benchmark(
         cfg,
         tuple(args.size),

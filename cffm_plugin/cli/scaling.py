@@ -15,17 +15,13 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from ..benchmark import AXES, exponent, measure_scaling, plot
-from ..config import load_config
-from ..engine import complete_config
+from ..benchmark import AXES, config_to_measure, exponent, measure_scaling, plot
 from ..files import write_text
 from ..stopping import stops_raised
 
 
 def run(args: argparse.Namespace) -> None:
-    cfg = load_config(args.config_file, args.opts)
-    cfg.MODEL.WEIGHTS = ""
-    complete_config(cfg)
+    cfg = config_to_measure(args.config_file, args.opts)
     points_of = {}
     for axis in AXES:
         values = getattr(args, axis)

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-_CACHE_BYTES = 4 << 20
+CACHE_BYTES = 4 << 20  # of a CPU, for what is worked on at a time
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -25,7 +25,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None
     if not in_steps or torch.is_grad_enabled():
         return F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
     B, heads, N, d = query.shape
-    step = max(64, _CACHE_BYTES // (B * heads * key.shape[2] * query.element_size()))
+    step = max(64, CACHE_BYTES // (B * heads * key.shape[2] * query.element_size()))
     if step >= N:
         return _in_steps(query, key, value, bias)
     attended = torch.empty_like(value[:, :, :1].expand(B, heads, N, d))

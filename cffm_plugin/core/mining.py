@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from .attention import attend
+from .attention import CACHE_BYTES, attend
 from .windows import (
     AttentionTable,
     attention_table,
@@ -16,8 +16,6 @@ from .windows import (
     partition_windows,
     relative_position_index,
 )
-
-_CACHE_BYTES = 4 << 20
 
 
 class CrossFrameMining(nn.Module):
@@ -198,7 +196,7 @@ class CrossFrameMining(nn.Module):
             return num_windows
         B, _, width = bank.shape
         bytes_per_window = B * num_tokens * width * bank.element_size()
-        return max(1, min(num_windows, _CACHE_BYTES // bytes_per_window))
+        return max(1, min(num_windows, CACHE_BYTES // bytes_per_window))
 
     def _attend_windows(
         self, query: Tensor, bank: Tensor, index: Tensor, bias: Tensor, mask: Tensor | None

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from ..modeling import CFFMSegmentor, SegFormerHead
+from ..modeling.heads.segformer import BATCH_NORMS
 from ..modeling.nested import map_tensors
 
 PARTS = ("backbone", "head", "temporal")
-_BATCH_NORMS = (nn.modules.batchnorm._BatchNorm,)
 
 
 def half_precision_copy(
@@ -60,14 +60,8 @@ def half_precision_copy(
 def _cast(module: nn.Module, dtype: torch.dtype) -> None:
     """All floating-point weights, but batch norms', whose running variances need the range."""
     for child in module.modules():
-        if isinstance(child, _BATCH_NORMS):
-            continue
-        for name, value in [*child._parameters.items(), *child._buffers.items()]:
-            if value is not None and value.is_floating_point():
-                if isinstance(value, nn.Parameter):
-                    child._parameters[name] = nn.Parameter(value.to(dtype), requires_grad=False)
-                else:
-                    child._buffers[name] = value.to(dtype)
+        if not isinstance(child, BATCH_NORMS):
+            child._apply(lambda tensor: _to(tensor, dtype), recurse=False)
 
 
 def _autocast_head(model: CFFMSegmentor, dtype: torch.dtype) -> None:

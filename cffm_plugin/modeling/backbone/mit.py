@@ -19,10 +19,10 @@ from torch.utils.checkpoint import checkpoint
 from torchvision.ops import StochasticDepth
 
 from ...core import attend
+from ...core.cffm import LARGEST_HIDDEN
 
 BLOCK_NORM_EPS = 1e-6  # block and stage norms; the others have torch's default, 1e-5
 STRIDES = (4, 8, 16, 32)
-LARGEST_HIDDEN = 1 << 25  # values of a frame that an MLP makes at a time in inference: 128 MB
 FEATURES = ("res2", "res3", "res4", "res5")
 
 

@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from ..label_maps import resize, upsample
 from ..losses import pixel_cross_entropy
 
-_BATCH_NORMS = (nn.BatchNorm2d, nn.SyncBatchNorm, FrozenBatchNorm2d)
+BATCH_NORMS = (nn.BatchNorm2d, nn.SyncBatchNorm, FrozenBatchNorm2d)
 
 
 def _is_fixed_batch_norm(norm: Any) -> bool:
-    return isinstance(norm, _BATCH_NORMS) and not norm.training
+    return isinstance(norm, BATCH_NORMS) and not norm.training
 
 
 @SEM_SEG_HEADS_REGISTRY.register()
