@@ -22,13 +22,15 @@ LARGEST_HIDDEN = 1 << 25  # values of a frame that an MLP makes at a time in inf
 class Mlp(nn.Module):
     """Linear, GELU, linear, over the last dimension of maps (..., H, W, C)."""
 
+    dtype: torch.dtype | None = None  # what maps are cast to, of ``CFFM.compute_in``
+
     def __init__(self, dim: int, hidden_dim: int):
         super().__init__()
         self.fc1 = nn.Linear(dim, hidden_dim)
         self.fc2 = nn.Linear(hidden_dim, dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x.to(self.fc1.weight.dtype)
+        x = x if self.dtype is None else x.to(self.dtype)
         rows = max(1, LARGEST_HIDDEN // (x.shape[-2] * self.fc1.out_features))
         if torch.is_grad_enabled() or rows >= x.shape[-3]:
             return self.fc2(F.gelu(self.fc1(x)))
@@ -177,6 +179,8 @@ class CFFM(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 module.to(dtype)
+            elif isinstance(module, Mlp | CrossFrameMining):
+                module.dtype = dtype
 
     def start_as_identity(self) -> None:
         """Set the last linear maps of every block to zero: the target comes out as it is."""

@@ -18,6 +18,15 @@ from .windows import (
 )
 
 
+class RowsLinear(nn.Linear):
+    """A linear map that can be asked for some of its outputs alone."""
+
+    def forward(self, x: Tensor, rows: slice | None = None) -> Tensor:
+        if rows is None:
+            return super().forward(x)
+        return F.linear(x, self.weight[rows], self.bias[rows])
+
+
 class CrossFrameMining(nn.Module):
     """Multi-head attention from every target window to its assembled tokens.
 
@@ -33,6 +42,8 @@ class CrossFrameMining(nn.Module):
         reference_pools: tokens per window side for each reference frame, oldest first.
         reference_kernels: side of the neighbourhood for each reference frame, odd.
     """
+
+    dtype: torch.dtype | None = None  # what linear maps take, of ``CFFM.compute_in``
 
     def __init__(
         self,
@@ -50,7 +61,7 @@ class CrossFrameMining(nn.Module):
         self.target_kernel = target_kernel
         self.reference_pools = reference_pools
         self.reference_kernels = reference_kernels
-        self.qkv = nn.Linear(dim, 3 * dim)
+        self.qkv = RowsLinear(dim, 3 * dim)
         self.proj = nn.Linear(dim, dim)
 
         def bias_table(kernel: int) -> nn.Parameter:
@@ -79,8 +90,10 @@ class CrossFrameMining(nn.Module):
     def keys_values(self, tokens: Tensor) -> Tensor:
         """Keys and values of pooled tokens: (B, N, C) -> (B, N, 2C), keys first."""
         dim = self.qkv.in_features
-        tokens = tokens.to(self.qkv.weight.dtype)
-        return F.linear(tokens, self.qkv.weight[dim:], self.qkv.bias[dim:])
+        return self.qkv(self._cast(tokens), slice(dim, None))
+
+    def _cast(self, tokens: Tensor) -> Tensor:
+        return tokens if self.dtype is None else tokens.to(self.dtype)
 
     def position_bias(self) -> Tensor:
         """Bias of every query position to every token of a window: (heads, w * w, L)."""
@@ -126,7 +139,7 @@ class CrossFrameMining(nn.Module):
         B, H, W, C = target.shape
         w = self.window_size
         grid = (H // w, W // w)
-        query, key_value = self.qkv(target.to(self.qkv.weight.dtype)).split((C, 2 * C), dim=-1)
+        query, key_value = self.qkv(self._cast(target)).split((C, 2 * C), dim=-1)
         bank = torch.cat(
             [
                 key_value.reshape(B, H * W, 2 * C),
