@@ -7,7 +7,7 @@ for some shapes says nothing. So each map of a model is tried, and what is off s
 import logging
 import math
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from types import MethodType
 from typing import Any
 
@@ -134,7 +134,7 @@ def stay_in_float32(module: nn.Module, dtype: torch.dtype | None = None) -> None
         module: its input is cast up and autocast is off in it.
         dtype: what its output is cast to; by default autocast's, where that is on around it.
     """
-    module.forward = MethodType(_forward_in_float32, module)  # type: ignore[method-assign]
+    module.forward = MethodType(_forward_in_float32, module)
     module.register_forward_hook(_CastBack(dtype))
 
 
