@@ -18,15 +18,6 @@ from .windows import (
 )
 
 
-class RowsLinear(nn.Linear):
-    """A linear map that can be asked for some of its outputs alone."""
-
-    def forward(self, x: Tensor, rows: slice | None = None) -> Tensor:
-        if rows is None:
-            return super().forward(x)
-        return F.linear(x, self.weight[rows], self.bias[rows])
-
-
 class CrossFrameMining(nn.Module):
     """Multi-head attention from every target window to its assembled tokens.
 
@@ -61,7 +52,7 @@ class CrossFrameMining(nn.Module):
         self.target_kernel = target_kernel
         self.reference_pools = reference_pools
         self.reference_kernels = reference_kernels
-        self.qkv = RowsLinear(dim, 3 * dim)
+        self.qkv = nn.Linear(dim, 3 * dim)
         self.proj = nn.Linear(dim, dim)
 
         def bias_table(kernel: int) -> nn.Parameter:
@@ -90,7 +81,11 @@ class CrossFrameMining(nn.Module):
     def keys_values(self, tokens: Tensor) -> Tensor:
         """Keys and values of pooled tokens: (B, N, C) -> (B, N, 2C), keys first."""
         dim = self.qkv.in_features
-        return self.qkv(self._cast(tokens), slice(dim, None))
+        weight, bias = self.qkv.weight[dim:], self.qkv.bias[dim:]
+        if getattr(self.qkv, "stays_in_float32", False):  # here too, where it is not called
+            with torch.autocast(tokens.device.type, enabled=False):
+                return self._cast(F.linear(tokens.float(), weight, bias))
+        return F.linear(self._cast(tokens), weight, bias)
 
     def _cast(self, tokens: Tensor) -> Tensor:
         return tokens if self.dtype is None else tokens.to(self.dtype)

@@ -84,7 +84,7 @@ def maps_that_are_off(
         excess = excess_over_rounding(module, dtype, autocast=autocast, backward=backward)
         if excess > 1:
             off[name] = excess
-    return off
+    return dict(reversed(off.items()))  # in the model's order
 
 
 @torch.inference_mode(False)
@@ -134,6 +134,7 @@ def stay_in_float32(module: nn.Module, dtype: torch.dtype | None = None) -> None
         module: its input is cast up and autocast is off in it.
         dtype: what its output is cast to; by default autocast's, where that is on around it.
     """
+    module.__dict__["stays_in_float32"] = True  # for who uses its weights without calling it
     module.forward = MethodType(_forward_in_float32, module)
     module.register_forward_hook(_CastBack(dtype))
 
@@ -142,7 +143,7 @@ def forget_what_stayed(module: nn.Module) -> None:
     """Undo ``stay_in_float32`` in a module and all below it."""
     for child in module.modules():
         if getattr(child.__dict__.get("forward"), "__func__", None) is _forward_in_float32:
-            del child.forward
+            del child.forward, child.stays_in_float32
         for key, hook in list(child._forward_hooks.items()):
             if isinstance(hook, _CastBack):
                 del child._forward_hooks[key]
