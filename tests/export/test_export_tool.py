@@ -67,6 +67,18 @@ def test_it_exports_what_a_config_says_and_checks_it(run, weights, tmp_path):
     }
 
 
+@pytest.mark.own_process
+def test_openvino_is_checked_in_its_own_precision_and_in_float32(run, weights, tmp_path):
+    printed = run(
+        *("--config-file", CONFIG, "--output", tmp_path / "exported", "--size", "32", "48"),
+        *("--format", "onnx", "--check", "--check-openvino", "--check-frames", "4", *OVERRIDES),
+        *("MODEL.WEIGHTS", weights),
+    )
+    assert "onnx, openvino in " in printed
+    of_others = "openvino in float32" not in printed
+    assert ("onnx, openvino --float32: 4 frames: logits differ by at most" in printed) == of_others
+
+
 @pytest.mark.parametrize("format", ["onnx", "torch_export"])
 def test_a_full_disk_is_told_with_the_path_and_the_old_graphs_stay(run, weights, tmp_path, format):
     folder = tmp_path / "exported"
