@@ -22,15 +22,13 @@ LARGEST_HIDDEN = 1 << 25  # values of a frame that an MLP makes at a time in inf
 class Mlp(nn.Module):
     """Linear, GELU, linear, over the last dimension of maps (..., H, W, C)."""
 
-    dtype: torch.dtype | None = None  # what maps are cast to, of ``CFFM.compute_in``
-
     def __init__(self, dim: int, hidden_dim: int):
         super().__init__()
         self.fc1 = nn.Linear(dim, hidden_dim)
         self.fc2 = nn.Linear(hidden_dim, dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x if self.dtype is None else x.to(self.dtype)
+        x = x.to(self.fc1.weight.dtype)
         rows = max(1, LARGEST_HIDDEN // (x.shape[-2] * self.fc1.out_features))
         if torch.is_grad_enabled() or rows >= x.shape[-3]:
             return self.fc2(F.gelu(self.fc1(x)))
@@ -179,7 +177,7 @@ class CFFM(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 module.to(dtype)
-            elif isinstance(module, Mlp | CrossFrameMining):
+            elif isinstance(module, CrossFrameMining):
                 module.dtype = dtype
 
     def start_as_identity(self) -> None:
@@ -229,11 +227,8 @@ class CFFM(nn.Module):
         slots = range(self.num_references) if slots is None else slots
         height, width = frame.shape[2:]
         frame = frame.permute(0, 2, 3, 1)
-        keys_values = []
-        for block in self.blocks:
-            assert isinstance(block, CFFMBlock)
-            keys_values.append(block.assemble(frame, slots))
-        return FrameTokens(height, width, tuple(keys_values))
+        blocks: Any = self.blocks
+        return FrameTokens(height, width, tuple(block.assemble(frame, slots) for block in blocks))
 
     def mine(self, target: Tensor, references: Sequence[FrameTokens]) -> Tensor:
         """Refine a target frame by the tokens of its references.

@@ -128,8 +128,6 @@ class DepthwiseConv(nn.Module):
 class MixFFN(nn.Module):
     """Linear, depthwise convolution, GELU, linear; the convolution tells positions apart."""
 
-    dtype: torch.dtype | None = None  # what tokens are cast to, of ``MiT.compute_in``
-
     def __init__(self, dim: int, hidden_dim: int):
         super().__init__()
         self.fc1 = nn.Linear(dim, hidden_dim)
@@ -137,7 +135,7 @@ class MixFFN(nn.Module):
         self.fc2 = nn.Linear(hidden_dim, dim)
 
     def forward(self, tokens: Tensor, size: tuple[int, int]) -> Tensor:
-        tokens = tokens if self.dtype is None else tokens.to(self.dtype)
+        tokens = tokens.to(self.fc1.weight.dtype)
         hidden_dim = self.fc1.out_features
         parts = -(-tokens.shape[1] * hidden_dim // LARGEST_HIDDEN)
         if parts == 1 or torch.is_grad_enabled():
@@ -249,8 +247,10 @@ class MiT(Backbone):
         would make most of its error, and they are a tenth of the arithmetic.
         """
         for module in self.modules():
-            if isinstance(module, EfficientSelfAttention | MixFFN):
+            if isinstance(module, EfficientSelfAttention):
                 module.to(dtype).dtype = dtype
+            elif isinstance(module, MixFFN):
+                module.to(dtype)
 
     @property
     def size_divisibility(self) -> int:
