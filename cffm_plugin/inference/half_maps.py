@@ -374,7 +374,8 @@ def _excess(
     limits = torch.finfo(dtype)
     given, expected = given.float(), expected.float()
     channel %= expected.dim()
-    others = [d for d in range(expected.dim()) if d != channel or expected.dim() == 1]
+    is_alone = expected.numel() == expected.shape[channel]  # a value a channel has no mean
+    others = [d for d in range(expected.dim()) if d != channel or is_alone]
     usual = expected.square().mean(others, keepdim=True).sqrt()
     allowed = margin * limits.eps * (expected.abs() + usual) + limits.tiny
     excess = ((given - expected).abs() / allowed).nan_to_num(math.inf, math.inf)
