@@ -301,16 +301,6 @@ def test_attention_is_tried_as_a_whole_and_without_dropout(monkeypatch):
     assert torch.equal(given, expected.bfloat16())
 
 
-@pytest.mark.own_process
-def test_a_compiled_stream_keeps_them_in_float32_too():
-    options = {"compile_options": {"backend": "aot_eager"}, "autocast": torch.bfloat16}
-    model = made_wrong(make_model(), "backbone.block1.0.attn.sr")
-    model = made_wrong(model, "temporal.module.blocks.0.mining.qkv")
-    plain = logits_of(model, autocast=torch.bfloat16)
-    compiled = logits_of(model, compiled=True, **options)
-    assert (compiled - plain).abs().max() < 1e-2 * plain.abs().max()
-
-
 def test_the_log_is_silent_where_all_is_right(caplog):
     caplog.set_level(logging.WARNING)
     exact = nn.Sequential(*(computes_exactly(make(), torch.bfloat16) for make in MAPS.values()))
