@@ -255,6 +255,11 @@ def _add_test_keys(cfg: CfgNode) -> None:
     cfg.TEST.AUTOCAST = ""
     # Parts that stay in float32 then: "backbone", "head", "temporal".
     cfg.TEST.FLOAT32_PARTS = ()
+    # The share of labels that must then be those of float32, which segments the first frame of each
+    # size as well; 0 compares nothing. Where fewer are: True goes on in float32, and the log says
+    # so; False is an error.
+    cfg.TEST.AUTOCAST_AGREEMENT = 0.995
+    cfg.TEST.AUTOCAST_FALLBACK = True
     # They go through torch.compile: slow to start, then faster, most of all on a GPU.
     cfg.TEST.COMPILE = False
     # The share of the past in every frame's class probabilities, averaged over a stream: 0 for

@@ -23,7 +23,7 @@ MAY_IMPORT = {
     },
     # Leaves: nothing above imports them.
     "synthetic": {"data"},
-    "doctor": {"data", "evaluation"},
+    "doctor": {"core", "data", "modeling", "evaluation", "inference", "video"},
     "video": {"data", "pictures", "modeling", "inference", "engine"},
     "web": {"checkpoint", "inference", "engine", "video"},
     "export": {"modeling", "data", "inference"},

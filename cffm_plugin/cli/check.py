@@ -1,16 +1,17 @@
-"""Checks datasets: reads every frame and mask and says what is amiss.
+"""Checks datasets: reads every frame and mask and says what is amiss. Or this machine.
 
     cffm check --root DIR                  # a folder in VSPW's layout
     cffm check --root DIR --splits train val --num-classes 10 --json report.json
     cffm check --root DIR --fix CORRECTED
     cffm check --dataset camvid_train camvid_val
     cffm check --video-folders mine.yaml --dataset mine_train
+    cffm check --machine                   # half precision, ports, video, a training step
 
 For every fault it says what it stops, loading, training or evaluation, and what to do. The dataset
 is never written to; --fix writes corrected copies of masks into another folder.
 
 Exit status: 0 if there is no error (with --strict: nor a warning), 1 if there is one, 2 if the
-check or the correction could not be done as asked.
+check or the correction could not be done as asked. With --machine: 1 if any of its lines is wrong.
 """
 
 import argparse
@@ -86,6 +87,11 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--fix", type=Path, metavar="DIR", help="write corrected copies of masks into this folder"
     )
+    parser.add_argument(
+        "--machine",
+        action="store_true",
+        help="check no dataset but this machine, in seconds; see docs/machines.md",
+    )
     parser.add_argument("--strict", action="store_true", help="warnings count as errors")
     return parser
 
@@ -96,6 +102,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = arguments.parse_args(argv)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # file names may be anything
+    if args.machine:
+        return print_machine()
     of_folder = (args.root, args.splits, args.num_classes)
     if args.dataset and of_folder != (None, None, None):
         arguments.error("--dataset takes no --root, --splits or --num-classes: registration did.")
@@ -173,6 +181,22 @@ def print_report(report: Report) -> None:
     )
     speed = report.num_images / report.seconds
     print(f"{report.num_images} images in {report.seconds:.1f} s, {speed:.0f} images per second")
+
+
+def print_machine() -> int:
+    """Check the machine, a line for each thing; the exit code."""
+    from ..doctor.machine import check_machine  # here: it imports models and readers of video
+
+    wrong = []
+    for line in check_machine():
+        print(
+            f"{'ok   ' if line.is_right else 'WRONG'}  {line.name + ':':<18} {line.text}",
+            flush=True,
+        )
+        if not line.is_right:
+            wrong.append(line.name)
+    print(f"\n{'Wrong: ' + ', '.join(wrong) if wrong else 'Nothing amiss'}. docs/machines.md")
+    return 1 if wrong else 0
 
 
 def print_corrections(

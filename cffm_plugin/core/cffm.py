@@ -177,6 +177,8 @@ class CFFM(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 module.to(dtype)
+            elif isinstance(module, CrossFrameMining):
+                module.dtype = dtype
 
     def start_as_identity(self) -> None:
         """Set the last linear maps of every block to zero: the target comes out as it is."""
@@ -225,11 +227,8 @@ class CFFM(nn.Module):
         slots = range(self.num_references) if slots is None else slots
         height, width = frame.shape[2:]
         frame = frame.permute(0, 2, 3, 1)
-        keys_values = []
-        for block in self.blocks:
-            assert isinstance(block, CFFMBlock)
-            keys_values.append(block.assemble(frame, slots))
-        return FrameTokens(height, width, tuple(keys_values))
+        blocks: Any = self.blocks
+        return FrameTokens(height, width, tuple(block.assemble(frame, slots) for block in blocks))
 
     def mine(self, target: Tensor, references: Sequence[FrameTokens]) -> Tensor:
         """Refine a target frame by the tokens of its references.

@@ -34,6 +34,8 @@ class CrossFrameMining(nn.Module):
         reference_kernels: side of the neighbourhood for each reference frame, odd.
     """
 
+    dtype: torch.dtype | None = None  # what linear maps take, of ``CFFM.compute_in``
+
     def __init__(
         self,
         dim: int,
@@ -79,8 +81,14 @@ class CrossFrameMining(nn.Module):
     def keys_values(self, tokens: Tensor) -> Tensor:
         """Keys and values of pooled tokens: (B, N, C) -> (B, N, 2C), keys first."""
         dim = self.qkv.in_features
-        tokens = tokens.to(self.qkv.weight.dtype)
-        return F.linear(tokens, self.qkv.weight[dim:], self.qkv.bias[dim:])
+        weight, bias = self.qkv.weight[dim:], self.qkv.bias[dim:]
+        if getattr(self.qkv, "stays_in_float32", False):  # here too, where it is not called
+            with torch.autocast(tokens.device.type, enabled=False):
+                return self._cast(F.linear(tokens.float(), weight, bias))
+        return F.linear(self._cast(tokens), weight, bias)
+
+    def _cast(self, tokens: Tensor) -> Tensor:
+        return tokens if self.dtype is None else tokens.to(self.dtype)
 
     def position_bias(self) -> Tensor:
         """Bias of every query position to every token of a window: (heads, w * w, L)."""
@@ -126,7 +134,7 @@ class CrossFrameMining(nn.Module):
         B, H, W, C = target.shape
         w = self.window_size
         grid = (H // w, W // w)
-        query, key_value = self.qkv(target.to(self.qkv.weight.dtype)).split((C, 2 * C), dim=-1)
+        query, key_value = self.qkv(self._cast(target)).split((C, 2 * C), dim=-1)
         bank = torch.cat(
             [
                 key_value.reshape(B, H * W, 2 * C),

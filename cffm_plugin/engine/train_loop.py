@@ -14,6 +14,8 @@ from detectron2.utils import comm
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from ..inference.half_maps import train_what_is_off_in_float32
+
 logger = logging.getLogger(__name__)
 
 
@@ -49,6 +51,9 @@ class AccumulatingTrainer(SimpleTrainer):
     An iteration is one optimiser step, whatever the number of parts, so that schedules, checkpoints
     and evaluation periods keep their meaning.
 
+    With mixed precision every convolution and linear map is tried first, forward and backward, on
+    a small input: what this device computes wrongly trains in float32, and the log names it.
+
     Args:
         model: takes a list of clips, gives a dict of losses that are means over clips.
         data_loader: gives lists of clips, the batch of this process.
@@ -75,6 +80,8 @@ class AccumulatingTrainer(SimpleTrainer):
             raise ValueError(f"accumulation_steps must be at least 1, got {accumulation_steps}")
         self.accumulation_steps = accumulation_steps
         self.precision = precision
+        if precision is not None:
+            train_what_is_off_in_float32(getattr(model, "module", model), precision)
         self.device_type = next(model.parameters()).device.type
         self.grad_scaler = torch.amp.GradScaler(
             self.device_type, enabled=precision is torch.float16

@@ -9,6 +9,7 @@ every pixel.
 
 import argparse
 import json
+import logging
 import os
 import re
 import sys
@@ -29,6 +30,8 @@ MOST_FRAMES = 10_000  # that a reference may lie back
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 
 Graph = Callable[[dict[str, np.ndarray], Sequence[str]], dict[str, np.ndarray]]
+
+logger = logging.getLogger(__name__)
 
 
 class Stream:
@@ -385,28 +388,45 @@ def load_graphs(
     manifest: Mapping[str, Any],
     provider: str = "CPUExecutionProvider",
     runtime: str = "onnxruntime",
+    float32: bool = False,
 ) -> dict[str, Graph]:
     """The ONNX graphs of a folder, for ``Stream``.
+
+    Where OpenVINO computes in another precision than float32, as it does by itself on CPUs that
+    have bfloat16, a warning is logged.
 
     Args:
         folder: that was exported.
         manifest: of ``read_manifest``.
         provider: of onnxruntime.
-        runtime: "onnxruntime" or "openvino", which computes in bfloat16 where the CPU has it.
+        runtime: "onnxruntime" or "openvino".
+        float32: hold OpenVINO to it.
 
     Raises:
         ValueError: a graph is damaged, is not what stream.json says, or leads out of the folder:
             by its name, by a link or by the data that it refers to.
         FileNotFoundError: a graph is not there.
     """
-    graphs = {}
+    graphs: dict[str, Graph] = {}
     for name, described in manifest["graphs"].items():
         file = graph_file(folder, manifest, name, "onnx")
         if runtime == "openvino":
-            graphs[name] = _load_with_openvino(file, described)
+            graphs[name] = OpenVINOGraph(file, described, float32)
         else:
             graphs[name] = _load_graph(file, described, provider)
+    if precision_of(graphs) != "float32":
+        logger.warning(
+            "OpenVINO computes in %s on this CPU: labels differ a little from float32's. "
+            "--float32 (float32=True) holds it to float32",
+            precision_of(graphs),
+        )
     return graphs
+
+
+def precision_of(graphs: Mapping[str, Graph]) -> str:
+    """What graphs of ``load_graphs`` compute in, such as "float32"."""
+    found = {getattr(graph, "precision", "float32") for graph in graphs.values()}
+    return " and ".join(sorted(found))
 
 
 def _check_names(
@@ -421,34 +441,60 @@ def _check_names(
             )
 
 
-def _load_with_openvino(file: Path, described: Mapping[str, Any]) -> Graph:
-    try:
-        import openvino
-    except ModuleNotFoundError:
-        raise ValueError("--runtime openvino needs the package openvino: pip install it") from None
-    content = file.read_bytes()
-    if b"\x0a\x08location" in content:  # the entry of a tensor whose values are in another file
-        raise ValueError(f"{file}: openvino can't load it: its data are in another file")
-    core = openvino.Core()
-    try:
-        model = core.compile_model(core.read_model(content, b""), "CPU")
-    except Exception as error:  # openvino's own kinds
-        raise ValueError(f"{file}: openvino can't load it: {error}") from error
-    _check_names(
-        file,
-        described,
-        [value.get_any_name() for value in model.inputs],
-        [value.get_any_name() for value in model.outputs],
-    )
+class OpenVINOGraph:
+    """A graph that OpenVINO runs, called as any ``Graph``.
 
-    def run(inputs: dict[str, np.ndarray], outputs: Sequence[str]) -> dict[str, np.ndarray]:
+    Args:
+        file: the ONNX file.
+        described: the graph in stream.json.
+        float32: compute in it, and not in what OpenVINO takes by itself on this CPU.
+
+    Attributes:
+        precision: what OpenVINO says that it computes in: "float32", "bfloat16" or "float16".
+
+    Raises:
+        ValueError: it can't be loaded.
+    """
+
+    def __init__(self, file: Path, described: Mapping[str, Any], float32: bool = False):
+        self.file = file
+        content = file.read_bytes()
+        if b"\x0a\x08location" in content:  # the entry of a tensor whose values are in another file
+            raise ValueError(f"{file}: openvino can't load it: its data are in another file")
+        self._model = self._compile(content, float32)
+        hint = self._model.get_property("INFERENCE_PRECISION_HINT").get_type_name()
+        self.precision = {"f32": "float32", "bf16": "bfloat16", "f16": "float16"}.get(hint, hint)
+        inputs, outputs = (
+            [value.get_any_name() for value in values]
+            for values in (self._model.inputs, self._model.outputs)
+        )
+        _check_names(file, described, inputs, outputs)
+
+    def __call__(
+        self, inputs: dict[str, np.ndarray], outputs: Sequence[str]
+    ) -> dict[str, np.ndarray]:
         try:
-            results = model(inputs)
+            results = self._model(inputs)
         except Exception as error:  # openvino's own kinds
-            raise ValueError(f"{file}: openvino can't run it: {error}") from error
+            raise ValueError(f"{self.file}: openvino can't run it: {error}") from error
         return {name: results[name].copy() for name in outputs}
 
-    return run
+    def _compile(self, content: bytes, float32: bool) -> Any:
+        try:
+            import openvino
+        except ModuleNotFoundError:
+            message = "--runtime openvino needs the package openvino: pip install it"
+            raise ValueError(message) from None
+        core = openvino.Core()
+        options = {"INFERENCE_PRECISION_HINT": "f32"} if float32 else {}
+        try:
+            return core.compile_model(core.read_model(content, b""), "CPU", options)
+        except Exception as error:  # openvino's own kinds
+            if float32:
+                raise ValueError(f"{self.file}: openvino can't load it: {error}") from error
+            # It chooses bfloat16 by what the CPU has, also where ONEDNN_MAX_CPU_ISA, which its
+            # kernels obey, leaves none for it. A file that is at fault fails once more.
+            return self._compile(content, float32=True)
 
 
 def _load_graph(file: Path, described: Mapping[str, Any], provider: str) -> Graph:
@@ -546,12 +592,13 @@ def main() -> None:
         "--runtime",
         choices=("onnxruntime", "openvino"),
         default="onnxruntime",
-        help="openvino computes in bfloat16 where the CPU has it (%(default)s)",
+        help="openvino computes in bfloat16 where the CPU has it, and says so (%(default)s)",
     )
+    parser.add_argument("--float32", action="store_true", help="hold openvino to float32")
     args = parser.parse_args()
     try:
         manifest = read_manifest(args.model)
-        graphs = load_graphs(args.model, manifest, args.provider, args.runtime)
+        graphs = load_graphs(args.model, manifest, args.provider, args.runtime, args.float32)
         stream = Stream(manifest, graphs)
         prototypes = None if args.prototypes is None else read_prototypes(args.prototypes)
         args.output.mkdir(parents=True, exist_ok=True)
@@ -567,8 +614,8 @@ def main() -> None:
     except (ValueError, OSError, FloatingPointError) as error:
         sys.exit(str(error))
     print(
-        f"{len(seconds)} frames, {1000 * np.median(seconds):.0f} ms each (median); "
-        f"masks of class indices in {args.output}"
+        f"{len(seconds)} frames in {precision_of(graphs)}, {1000 * np.median(seconds):.0f} ms each "
+        f"(median); masks of class indices in {args.output}"
     )
 
 

@@ -85,12 +85,14 @@ class LabelMapPredictor(nn.Module):
         )
 
     def _predict_clip(self, item: dict[str, Any]) -> Tensor:
-        prediction = self.model.coarse_output(item)
+        image, prototypes = item["image"], item.get("prototypes")
+        frames = [image] if isinstance(image, Tensor) else image
+        prediction = self.stream.model.coarse_output(item)
         if not all_finite(*prediction.parts()):
-            image, prototypes = item["image"], item.get("prototypes")
-            frames = [image] if isinstance(image, Tensor) else image
-            autocast = self.stream.autocast
-            raise not_finite(name_of_frame(item), self.model, frames, prototypes, autocast)
+            model, autocast = self.stream.model, self.stream.autocast
+            raise not_finite(name_of_frame(item), model, frames, prototypes, autocast)
+        if self.stream.falls_back(frames[-1], item):
+            prediction = self.stream.model.coarse_output(item)
         return prediction.label_map()
 
 

@@ -31,6 +31,7 @@ from ..modeling import (
     training_side,
 )
 from .finite import not_finite
+from .first_frames import DEFAULT_AGREEMENT, FirstFrames
 from .frames import Frame, check_frame, check_output_size, size_of_frame
 from .half_precision import half_precision_copy
 from .smoothing import check_smoothing, smooth
@@ -95,6 +96,10 @@ class StreamingSegmentor:
         autocast: a dtype to compute in, such as ``torch.bfloat16``: ``model`` is then a copy, see
             ``half_precision_copy``; None for the weights' own.
         float32_parts: with ``autocast``, which parts are left in float32.
+        least_agreement: with ``autocast``, the share of labels that must be those of float32 on the
+            first frame of each size, see ``FirstFrames``; 0: nothing is compared, and the model in
+            float32 not kept.
+        fall_back: whether float32 is gone on in where fewer are, or a FloatingPointError is raised.
         compiled: backbone and temporal module go through ``torch.compile``, once for every size of
             frames.
         compile_options: further arguments of ``compile_segmentor``.
@@ -104,8 +109,8 @@ class StreamingSegmentor:
             memory.
 
     Raises:
-        ValueError: ``frame_offsets`` do not fit the model, ``smoothing`` is no share below 1, or
-            ``max_streams`` is less than 1.
+        ValueError: ``frame_offsets`` do not fit the model, ``smoothing`` is no share below 1,
+            ``least_agreement`` no share, or ``max_streams`` is less than 1.
     """
 
     @configurable
@@ -118,6 +123,8 @@ class StreamingSegmentor:
         image_format: str = "RGB",
         autocast: torch.dtype | None = None,
         float32_parts: Sequence[str] = (),
+        least_agreement: float = DEFAULT_AGREEMENT,
+        fall_back: bool = True,
         compiled: bool = False,
         compile_options: Mapping[str, Any] | None = None,
         smoothing: float = 0.0,
@@ -134,8 +141,12 @@ class StreamingSegmentor:
             raise ValueError(
                 f"the model takes {needed} reference frames, got frame_offsets {frame_offsets}"
             )
+        self._first_frames: FirstFrames | None = None
         if autocast is not None:
-            model = half_precision_copy(model, autocast, float32_parts)
+            half = half_precision_copy(model, autocast, float32_parts)
+            first_frames = FirstFrames(model, half, least_agreement, fall_back)
+            self._first_frames = first_frames if least_agreement else None
+            model = half
         self.model = model.eval()
         self.frame_offsets = tuple(frame_offsets) if needed else ()
         self.augmentations = T.AugmentationList(augmentations)
@@ -143,8 +154,9 @@ class StreamingSegmentor:
         self.autocast = autocast
         self.smoothing = smoothing
         self.max_streams = max_streams
-        if compiled:
-            compile_segmentor(model, **(compile_options or {}))
+        self.compile_options = dict(compile_options or {}) if compiled else None
+        if self.compile_options is not None:
+            compile_segmentor(model, **self.compile_options)
         self._streams: dict[Hashable, _Stream] = {}
         self._lock = threading.RLock()
 
@@ -204,7 +216,8 @@ class StreamingSegmentor:
         Raises:
             ValueError: the frame is empty, or has another shape or kind of values; prototypes are
                 missing; or ``output_size`` is no size.
-            FloatingPointError: the prediction is NaN or infinite.
+            FloatingPointError: the prediction is NaN or infinite; or, without ``fall_back``, does
+                not agree with float32.
             RuntimeError: there would be more than ``max_streams``.
         """
         sizes = None if output_size is None else {stream: output_size}
@@ -281,9 +294,25 @@ class StreamingSegmentor:
         coarse = self.model.coarse(logits, encoded, [given.output_size for given in inputs])
         if not all_finite(*[part for prediction in coarse for part in prediction.parts()]):
             raise self._not_finite(inputs, streams, coarse)
+        if not references[0] and self.falls_back(inputs[0].image, inputs[0].item, encoded[:1]):
+            return self._step_group(inputs, streams)
         if self.smoothing:
             return [self._smooth(c, stream) for c, stream in zip(coarse, after)]
         return list(zip(coarse, after))
+
+    def falls_back(
+        self, image: Tensor, item: dict[str, Any], encoded: EncodedFrames | None = None
+    ) -> bool:
+        """Whether the model is from now on that in float32, see ``FirstFrames.replacement``."""
+        if self._first_frames is None:
+            return False
+        model = self._first_frames.replacement(image, item, encoded)
+        if model is None:
+            return False
+        if self.compile_options is not None:
+            compile_segmentor(model, **self.compile_options)
+        self.model, self.autocast, self._first_frames = model, None, None
+        return True
 
     def _not_finite(
         self, inputs: list[_Input], streams: list[_Stream], coarse: list[CoarseOutput]
@@ -368,6 +397,8 @@ def stream_options(cfg: CfgNode) -> dict[str, Any]:
     return {
         "autocast": getattr(torch, name) if name else None,
         "float32_parts": cfg.TEST.FLOAT32_PARTS,
+        "least_agreement": cfg.TEST.AUTOCAST_AGREEMENT,
+        "fall_back": cfg.TEST.AUTOCAST_FALLBACK,
         "compiled": cfg.TEST.COMPILE,
         "compile_options": compile_options(cfg),
         "smoothing": cfg.TEST.SMOOTHING,

@@ -76,3 +76,32 @@ def test_an_unknown_backend_of_compile_is_an_error_that_names_the_key(cfg):
     cfg.SOLVER.COMPILE, cfg.COMPILE.BACKEND = True, "nonsense"
     with pytest.raises(ValueError, match=r"COMPILE.BACKEND.*inductor.*nonsense"):
         CFFMTrainer(cfg)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["backbone.block1.0.attn.sr", "sem_seg_head.predictor", "temporal.module.blocks.0.mlp.fc2"],
+)
+def test_what_is_wrong_in_bfloat16_trains_in_float32(cfg, plain, name, caplog):
+    """With a map that is wrong under autocast, losses and steps are as near to float32's."""
+    trained_with = CFFMTrainer.build_model
+
+    def with_a_wrong_map(cfg):
+        model = trained_with(cfg)
+        module = model.get_submodule(name)
+        module.__class__ = type("Wrong", (type(module),), {"forward": _negated_in_bfloat16})
+        return model
+
+    CFFMTrainer.build_model = staticmethod(with_a_wrong_map)
+    try:
+        keys = {"SOLVER.AMP.ENABLED": True, "SOLVER.AMP.PRECISION": "bfloat16"}
+        losses, parameters, _ = trained(cfg, **keys)
+    finally:
+        CFFMTrainer.build_model = trained_with
+    assert_the_same(plain, losses, parameters, 0.03)
+    assert [name in record.message for record in caplog.records].count(True) == 1
+
+
+def _negated_in_bfloat16(self, x):
+    output = super(type(self), self).forward(x)
+    return -output if output.dtype == torch.bfloat16 else output

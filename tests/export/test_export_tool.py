@@ -5,6 +5,7 @@ import json
 import os
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,7 +13,9 @@ from detectron2.modeling import build_model
 from full_disk import files_at_most
 
 from cffm_plugin.checkpoint import INFO_KEY, ModelInfo
+from cffm_plugin.cli import export
 from cffm_plugin.config import load_config
+from cffm_plugin.export.parity import Agreement
 from cffm_plugin.synthetic import SYNTHETIC_CLASSES
 
 ROOT = Path(__file__).parents[2]
@@ -65,6 +68,34 @@ def test_it_exports_what_a_config_says_and_checks_it(run, weights, tmp_path):
         "fit_size": [224, 168],
         "size_divisibility": 8,
     }
+
+
+@pytest.mark.parametrize("own", ["bfloat16", "float32"])
+@pytest.mark.parametrize(("labels", "advice"), [(0.99, 1), (0.996, 0)])
+def test_openvino_is_checked_in_its_own_precision_and_in_float32(
+    own, labels, advice, monkeypatch, tmp_path, capsys
+):
+    def load_graphs(folder, manifest, runtime="onnxruntime", float32=False):
+        is_own = runtime == "openvino" and not float32
+        return {"encode": SimpleNamespace(precision=own if is_own else "float32")}
+
+    def compare(segmentor, graphs, frames, prototypes):
+        is_exact = graphs["encode"].precision == "float32"
+        return Agreement(4, 1e-6, 1.0) if is_exact else Agreement(4, 0.3, labels)
+
+    names = {"load_graphs": load_graphs, "compare": compare, "read_manifest": lambda folder: {}}
+    for name, stub in (*names.items(), ("Stream", lambda manifest, graphs: graphs)):
+        monkeypatch.setattr(export, name, stub)
+    arguments = ("--output", str(tmp_path), "--size", "32", "48", "--check", "--check-openvino")
+    args = export.parse_args([*arguments, "--format", "onnx"])
+    segmentor = SimpleNamespace(model=SimpleNamespace(prototype_branch=None))
+    assert export.check(segmentor, args)  # what is exported is right; the advice is for its use
+    printed = capsys.readouterr().out
+    assert f"onnx, openvino in {own}: 4 frames" in printed
+    assert printed.count("onnx, openvino --float32: 4 frames") == (own == "bfloat16")
+    assert printed.count("run_onnx_stream.py --runtime openvino --float32") == (
+        advice if own == "bfloat16" else 0
+    )
 
 
 @pytest.mark.parametrize("format", ["onnx", "torch_export"])

@@ -38,18 +38,30 @@ def test_an_onnx_stream_agrees_with_the_model_on_20_frames(exported, onnx_stream
 
 
 @pytest.mark.own_process
-@pytest.mark.parametrize("kind", ["recall"])
-def test_openvino_agrees_with_the_model_as_far_as_its_precision_goes(exported, kind):
-    of_kind = exported(kind)
+def test_openvino_says_its_precision_and_can_be_held_to_float32(exported, caplog):
+    of_kind = exported("recall")
     manifest = onnx_runner.read_manifest(of_kind.folder)
-    graphs = onnx_runner.load_graphs(of_kind.folder, manifest, runtime="openvino")
-    agreement = compare(
-        of_kind.segmentor,
-        onnx_runner.Stream(manifest, graphs),
-        random_frames(of_kind.size, 12),
-        of_kind.prototypes,
-    )
-    assert agreement.labels > 0.95  # bfloat16 on a CPU that has it
+    agreements = {}
+    for float32 in (False, True):
+        options = {"runtime": "openvino", "float32": float32}
+        graphs = onnx_runner.load_graphs(of_kind.folder, manifest, **options)
+        precision = onnx_runner.precision_of(graphs)
+        said = [r.message for r in caplog.records if f"computes in {precision}" in r.message]
+        assert len(said) == (precision != "float32")
+        agreements[float32] = (
+            precision,
+            compare(
+                of_kind.segmentor,
+                onnx_runner.Stream(manifest, graphs),
+                random_frames(of_kind.size, 12),
+                of_kind.prototypes,
+            ),
+        )
+    _, own = agreements[False]
+    assert own.labels > 0.95  # bfloat16 on a CPU that has it
+    precision, held = agreements[True]
+    assert precision == "float32"
+    assert held.logits < 1e-3
 
 
 def test_programs_of_torch_export_equal_eager_after_loading(exported):

@@ -51,14 +51,12 @@ def test_a_stream_in_half_precision_gives_nearly_the_same_logits(head, module, d
     assert all(torch.equal(value, after[name]) for name, value in before.items())
 
 
-def test_large_maps_are_cast_once_and_what_is_summed_up_is_not():
+def test_large_maps_are_cast_once_and_what_is_summed_up_is_not(caplog):
     half = half_precision_copy(make_model(), torch.bfloat16)
     dtypes = {name: value.dtype for name, value in half.named_parameters()}
     cast = {name for name, dtype in dtypes.items() if dtype == torch.bfloat16}
-    assert {
-        "backbone.block1.0.mlp.fc1.weight",
-        "temporal.module.blocks.0.mining.qkv.weight",
-    } <= cast
+    for name in ("backbone.block1.0.mlp.fc1", "temporal.module.blocks.0.mining.qkv"):
+        assert f"{name}.weight" in cast or name in caplog.text  # what this device computes wrongly
     assert not any("norm1" in name or "predictor" in name for name in cast)
 
 
@@ -100,12 +98,23 @@ def test_attention_in_steps_is_attention(queries, with_bias):
         assert (attend(*half).float() - expected).abs().max() < 0.05 * expected.abs().max()
 
 
+class NegatedInBfloat16(torch.nn.Linear):
+    def forward(self, x):
+        return super().forward(x) * (-1 if x.dtype == torch.bfloat16 else 1)
+
+
 @pytest.mark.own_process
 @pytest.mark.parametrize("dtype", [None, torch.bfloat16])
 def test_a_compiled_stream_gives_the_same_logits(dtype):
-    plain = logits_of(make_model(module=CFFMRecall), autocast=dtype)
+    def make():
+        model = make_model(module=CFFMRecall)  # of whose maps some stay in float32
+        model.temporal.module.cffm.blocks[0].mining.qkv.__class__ = NegatedInBfloat16
+        model.backbone.block2[0].mlp.fc1.__class__ = NegatedInBfloat16
+        return model
+
+    plain = logits_of(make(), autocast=dtype)
     options = {"compile_options": {"backend": "aot_eager"}, "autocast": dtype}
-    compiled = logits_of(make_model(module=CFFMRecall), compiled=True, **options)
+    compiled = logits_of(make(), compiled=True, **options)
     assert (compiled - plain).abs().max() < 1e-3 * plain.abs().max()
 
 

@@ -52,6 +52,11 @@ def to_map(tokens: Tensor, size: tuple[int, int]) -> Tensor:
     return tokens.unflatten(1, size).permute(0, 3, 1, 2)
 
 
+def linear(tokens: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """``F.linear`` in the weight's dtype, which need not be that of the tokens."""
+    return F.linear(tokens.to(weight.dtype), weight, bias).to(tokens.dtype)
+
+
 class OverlapPatchEmbed(nn.Module):
     """A strided convolution whose patches overlap, then LayerNorm."""
 
@@ -69,6 +74,8 @@ class OverlapPatchEmbed(nn.Module):
 
 class EfficientSelfAttention(nn.Module):
     """Self-attention whose keys and values come from a map reduced ``sr_ratio`` times a side."""
+
+    dtype: torch.dtype | None = None  # what tokens are cast to, of ``MiT.compute_in``
 
     def __init__(self, dim: int, num_heads: int, sr_ratio: int):
         super().__init__()
@@ -95,7 +102,7 @@ class EfficientSelfAttention(nn.Module):
 
     def forward(self, tokens: Tensor, size: tuple[int, int]) -> Tensor:
         """(B, h * w, C) -> (B, h * w, C)."""
-        tokens = tokens.to(self.q.weight.dtype)
+        tokens = tokens if self.dtype is None else tokens.to(self.dtype)
         B, N, C = tokens.shape
         heads = self.num_heads
         query = self.q(tokens).view(B, N, heads, C // heads).transpose(1, 2)
@@ -134,7 +141,7 @@ class MixFFN(nn.Module):
         if parts == 1 or torch.is_grad_enabled():
             return self.fc2(F.gelu(self.dwconv(self.fc1(tokens), size)))
         # Hidden channels are apart until fc2 sums them up: some at a time need less memory.
-        output = self.fc2.bias.expand(*tokens.shape).clone()
+        output = self.fc2.bias.to(tokens.dtype).expand(*tokens.shape).clone()
         step = -(-hidden_dim // parts)
         for start in range(0, hidden_dim, step):
             output += self._of_channels(tokens, size, slice(start, start + step))
@@ -142,11 +149,12 @@ class MixFFN(nn.Module):
 
     def _of_channels(self, tokens: Tensor, size: tuple[int, int], part: slice) -> Tensor:
         conv: Any = self.dwconv.dwconv
-        hidden = to_map(F.linear(tokens, self.fc1.weight[part], self.fc1.bias[part]), size)
-        hidden = F.conv2d(
-            hidden, conv.weight[part], conv.bias[part], padding=1, groups=hidden.shape[1]
-        )
-        return F.linear(F.gelu(hidden.flatten(2).transpose(1, 2)), self.fc2.weight[:, part])
+        hidden = linear(tokens, self.fc1.weight[part], self.fc1.bias[part])
+        weight, bias = conv.weight[part], conv.bias[part]
+        hidden = to_map(hidden.to(weight.dtype), size)
+        hidden = F.conv2d(hidden, weight, bias, padding=1, groups=hidden.shape[1])
+        hidden = F.gelu(hidden.to(tokens.dtype).flatten(2).transpose(1, 2))
+        return linear(hidden, self.fc2.weight[:, part])
 
 
 class MiTBlock(nn.Module):
@@ -239,7 +247,9 @@ class MiT(Backbone):
         would make most of its error, and they are a tenth of the arithmetic.
         """
         for module in self.modules():
-            if isinstance(module, EfficientSelfAttention | MixFFN):
+            if isinstance(module, EfficientSelfAttention):
+                module.to(dtype).dtype = dtype
+            elif isinstance(module, MixFFN):
                 module.to(dtype)
 
     @property

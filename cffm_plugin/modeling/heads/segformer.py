@@ -6,6 +6,7 @@ Xie et al., "SegFormer", NeurIPS 2021, section 3.2.
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from detectron2.config import CfgNode, configurable
 from detectron2.layers import Conv2d, FrozenBatchNorm2d, ShapeSpec, get_norm
@@ -107,6 +108,13 @@ class SegFormerHead(nn.Module):
         convolution is applied here by stage, merged with the stage's own map and at the stage's
         own resolution: the same function with a tenth of the arithmetic.
         """
+        maps = (self.fuse, *self.projections.values())
+        if any(getattr(m, "stays_in_float32", False) for m in maps):  # none of them is called
+            with torch.autocast(self.fuse.weight.device.type, enabled=False):
+                return self._fuse({name: f.float() for name, f in features.items()}), None
+        return self._fuse(features), None
+
+    def _fuse(self, features: Mapping[str, Tensor]) -> Tensor:
         size = features[self.in_features[0]].shape[2:]
         fuse_weight = self.fuse.weight.flatten(1)  # (C, stages * C)
         bias: Tensor | None = None
@@ -129,7 +137,7 @@ class SegFormerHead(nn.Module):
             fused += resize(F.conv2d(features[name], weights[name]), size)
         if norm is not None:
             fused = norm(fused)
-        return F.relu(fused, inplace=True), None
+        return F.relu(fused, inplace=True)
 
     def classify(self, embedding: Tensor, context: None = None) -> Tensor:
         """Embedding (N, C, h, w) -> logits (N, K, h, w)."""
