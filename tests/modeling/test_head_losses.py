@@ -125,9 +125,7 @@ def test_a_clip_without_a_labelled_pixel_has_no_loss_and_no_gradient(head, tempo
     cfg = config(head, **keys)
     if loss:
         cfg.MODEL.SEM_SEG_HEAD.LOSS_TYPE = "cross_entropy"
-    assert_void_trains_nothing(
-        build_model(cfg).train(), make_clip(SIZE, labels=True), ignore_value
-    )
+    assert_void_trains_nothing(build_model(cfg).train(), make_clip(SIZE, labels=True), ignore_value)
 
 
 @pytest.mark.parametrize("head", HEADS)
