@@ -2,7 +2,8 @@
 
 import logging
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -16,14 +17,17 @@ from detectron2.utils import comm
 from cffm_plugin.data import (
     DEFAULT_MAX_MEGAPIXELS,
     LabelMapping,
+    loader_of,
     path_below,
     read_mask,
     save_label_map,
+    videos_of,
 )
 from cffm_plugin.files import whole_file
 
 from .results import log_scores, write_json
 from .scoring import DatasetScores, Tally, VideoScorer
+from .whole_videos import classes_of_model, frames_of_video, is_whole_video
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +58,7 @@ class VSPWEvaluator(DatasetEvaluator):
         distributed: bool = True,
         window_sizes: Sequence[int] = (8, 16),
         max_megapixels: float = DEFAULT_MAX_MEGAPIXELS,
+        model_dataset: str | None = None,
     ) -> None:
         """
         Args:
@@ -65,6 +70,9 @@ class VSPWEvaluator(DatasetEvaluator):
                 each process evaluates what it got.
             window_sizes: the n of mVC_n.
             max_megapixels: larger masks are an error, see ``read_mask``.
+            model_dataset: of models that give whole videos: the dataset whose metadata
+                (``stuff_dataset_id_to_contiguous_id``) say in which order the model has its
+                classes, by default ``dataset_name``.
 
         Raises:
             ValueError: the metadata lack something or contradict themselves, or
@@ -77,6 +85,7 @@ class VSPWEvaluator(DatasetEvaluator):
         self._distributed = distributed
         self._window_sizes = tuple(window_sizes)
         self._max_megapixels = max_megapixels
+        self._model_dataset = model_dataset or dataset_name
         self._class_names = list(_metadata_entry(dataset_name, "stuff_classes"))
         self._label_mapping: LabelMapping = _metadata_entry(dataset_name, "label_mapping")
         self._check_classes()
@@ -90,9 +99,15 @@ class VSPWEvaluator(DatasetEvaluator):
         self._has_warned = False  # of foreign values in the open video
 
     def process(
-        self, inputs: Sequence[Mapping[str, Any]], outputs: Sequence[Mapping[str, Any]]
+        self,
+        inputs: Sequence[Mapping[str, Any]],
+        outputs: Sequence[Mapping[str, Any]] | Mapping[str, Any],
     ) -> None:
         """Take the next frames of the video under way, or the first ones of a new video.
+
+        Also takes what DVIS++, PMT and VidEoMT give: a video and one output of it with
+        ``pred_masks``, see ``frames_of_video``. The masks are the input's ``sem_mask_names``, or
+        those of the registered dataset.
 
         Args:
             inputs: test records: ``video_id``, ``frame_index`` (from 0), ``num_frames``,
@@ -107,7 +122,7 @@ class VSPWEvaluator(DatasetEvaluator):
             FileNotFoundError: there is no such mask file.
             FloatingPointError: logits are NaN or infinite.
         """
-        for record, output in zip(inputs, outputs, strict=True):
+        for record, output in self._frames(inputs, outputs):
             video = self._video_of(record)
             prediction = self._label_map(record, output)
             if self._colors is not None:
@@ -213,6 +228,39 @@ class VSPWEvaluator(DatasetEvaluator):
                 f"{record['file_name']}. {_NEEDS_WHOLE_VIDEOS}"
             )
         return video
+
+    def _frames(
+        self,
+        inputs: Sequence[Mapping[str, Any]],
+        outputs: Sequence[Mapping[str, Any]] | Mapping[str, Any],
+    ) -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any]]]:
+        """Records and outputs, of frames."""
+        of_inputs = [outputs] if isinstance(outputs, Mapping) else outputs
+        for record, output in zip(inputs, of_inputs, strict=True):
+            if is_whole_video(output):
+                masks = None if "sem_mask_names" in record else self._masks_of(record["video_id"])
+                yield from frames_of_video(record, output, self._classes_of_model, masks)
+            else:
+                yield record, output
+
+    @cached_property
+    def _classes_of_model(self) -> np.ndarray:
+        return classes_of_model(self._model_dataset, self._label_mapping)
+
+    @cached_property
+    def _videos(self) -> dict[str, Mapping[str, Any]]:
+        videos = videos_of(self._dataset_name, loader_of(self._dataset_name)())
+        return {video["video_id"]: video for video in videos}
+
+    def _masks_of(self, video_id: str) -> dict[str, str | None]:
+        """Stem of a frame -> its mask, in the registered dataset."""
+        if video_id not in self._videos:
+            raise ValueError(
+                f"{self._dataset_name!r} has no video {video_id}; it has "
+                f"{', '.join(list(self._videos)[:5])} ... Evaluate on the model's own videos."
+            )
+        frames = self._videos[video_id]["frames"]
+        return {Path(frame["file_name"]).stem: frame["sem_seg_file_name"] for frame in frames}
 
     def _label_map(self, record: Mapping[str, Any], output: Mapping[str, Any]) -> np.ndarray:
         """A model's output -> (H, W) uint8 class indices."""
