@@ -59,6 +59,7 @@ class VSPWEvaluator(DatasetEvaluator):
         window_sizes: Sequence[int] = (8, 16),
         max_megapixels: float = DEFAULT_MAX_MEGAPIXELS,
         model_dataset: str | None = None,
+        all_vc: bool = False,
     ) -> None:
         """
         Args:
@@ -73,6 +74,8 @@ class VSPWEvaluator(DatasetEvaluator):
             model_dataset: of models that give whole videos: the dataset whose metadata
                 (``stuff_dataset_id_to_contiguous_id``) say in which order the model has its
                 classes, by default ``dataset_name``.
+            all_vc: the results hold the mVC of other scripts too, see ``DatasetScores.vc``; the log
+                and the file always do.
 
         Raises:
             ValueError: the metadata lack something or contradict themselves, or
@@ -86,6 +89,7 @@ class VSPWEvaluator(DatasetEvaluator):
         self._window_sizes = tuple(window_sizes)
         self._max_megapixels = max_megapixels
         self._model_dataset = model_dataset or dataset_name
+        self._all_vc = all_vc
         self._class_names = list(_metadata_entry(dataset_name, "stuff_classes"))
         self._label_mapping: LabelMapping = _metadata_entry(dataset_name, "label_mapping")
         self._check_classes()
@@ -170,7 +174,9 @@ class VSPWEvaluator(DatasetEvaluator):
             path = self._output_dir / "vspw_results.json"
             write_json(scores, path)
             logger.info("Results are in %s", path)
-        return OrderedDict(sem_seg=scores.results(), temporal=scores.temporal_accuracies())
+        return OrderedDict(
+            sem_seg=scores.results(self._all_vc), temporal=scores.temporal_accuracies()
+        )
 
     @property
     def _num_classes(self) -> int:
