@@ -218,6 +218,8 @@ def defined_losses(
     if bool(void.all()):
         return {name: 0.0 * loss for name, loss in losses_of(torch.zeros_like(labels)).items()}
     losses = losses_of(labels)
+    if not losses:
+        return losses
     is_nan = torch.stack([loss.detach().isnan().any() for loss in losses.values()]).tolist()
     undefined = [name for name, nan in zip(losses, is_nan) if nan]
     if undefined and bool(void.any()):
