@@ -8,10 +8,11 @@
 
 Predictions are <predictions>/<video>/<frame>.png with one channel that holds class indices from 0.
 Where they are called otherwise than the frames, --frame-offset or --in-order says how.
-Prints a table per class, the official VSPW numbers, and stricter ones: strict_VC<n> counts the
-pixels whose truth is one class, never void, over all n frames of a window, and which share of them
-keeps its prediction; temporal_accuracy<n>, which share of them is right in all n frames. Both count
-all windows of all videos.
+Prints a table per class, the official VSPW numbers, with the mVC of every script that counts it in
+a way of its own, and stricter ones: strict_VC<n> counts the pixels whose truth is one class, never
+void, over all n frames of a window, and which share of them keeps its prediction;
+temporal_accuracy<n>, which share of them is right in all n frames. Both count all windows of all
+videos.
 """
 
 import argparse

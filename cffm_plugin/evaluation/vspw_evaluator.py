@@ -3,7 +3,6 @@
 import logging
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -17,17 +16,15 @@ from detectron2.utils import comm
 from cffm_plugin.data import (
     DEFAULT_MAX_MEGAPIXELS,
     LabelMapping,
-    loader_of,
     path_below,
     read_mask,
     save_label_map,
-    videos_of,
 )
 from cffm_plugin.files import whole_file
 
 from .results import log_scores, write_json
 from .scoring import DatasetScores, Tally, VideoScorer
-from .whole_videos import classes_of_model, frames_of_video, is_whole_video
+from .whole_videos import WholeVideos, is_whole_video
 
 logger = logging.getLogger(__name__)
 
@@ -42,8 +39,9 @@ class VSPWEvaluator(DatasetEvaluator):
 
     mIoU, fwIoU, mACC and pACC come from one confusion matrix over all labelled pixels of all
     videos, mVC8 and mVC16 from all windows of all videos longer than 16 frames but each video's
-    last window. All are in percent. A frame without ground truth counts nowhere, nor do the
-    windows that hold it: where labels are sparse, VC runs over consecutive labelled frames alone.
+    last window; log and file have the mVC of other scripts too (``DatasetScores.vc``). All are in
+    percent. A frame without ground truth counts nowhere, nor do the windows that hold it: where
+    labels are sparse, VC runs over consecutive labelled frames alone.
 
     Reads of the dataset's metadata: ``stuff_classes`` (K names), ``label_mapping`` (a
     ``LabelMapping`` with K classes), and to save predictions ``stuff_colors`` (K RGB triples).
@@ -88,11 +86,13 @@ class VSPWEvaluator(DatasetEvaluator):
         self._distributed = distributed
         self._window_sizes = tuple(window_sizes)
         self._max_megapixels = max_megapixels
-        self._model_dataset = model_dataset or dataset_name
         self._all_vc = all_vc
         self._class_names = list(_metadata_entry(dataset_name, "stuff_classes"))
         self._label_mapping: LabelMapping = _metadata_entry(dataset_name, "label_mapping")
         self._check_classes()
+        self._whole_videos = WholeVideos(
+            dataset_name, model_dataset or dataset_name, self._label_mapping
+        )
         self._colors = self._read_colors() if save_predictions else None
         self.reset()
 
@@ -110,8 +110,7 @@ class VSPWEvaluator(DatasetEvaluator):
         """Take the next frames of the video under way, or the first ones of a new video.
 
         Also takes what DVIS++, PMT and VidEoMT give: a video and one output of it with
-        ``pred_masks``, see ``frames_of_video``. The masks are the input's ``sem_mask_names``, or
-        those of the registered dataset.
+        ``pred_masks``, see ``WholeVideos.frames``.
 
         Args:
             inputs: test records: ``video_id``, ``frame_index`` (from 0), ``num_frames``,
@@ -244,29 +243,9 @@ class VSPWEvaluator(DatasetEvaluator):
         of_inputs = [outputs] if isinstance(outputs, Mapping) else outputs
         for record, output in zip(inputs, of_inputs, strict=True):
             if is_whole_video(output):
-                masks = None if "sem_mask_names" in record else self._masks_of(record["video_id"])
-                yield from frames_of_video(record, output, self._classes_of_model, masks)
+                yield from self._whole_videos.frames(record, output)
             else:
                 yield record, output
-
-    @cached_property
-    def _classes_of_model(self) -> np.ndarray:
-        return classes_of_model(self._model_dataset, self._label_mapping)
-
-    @cached_property
-    def _videos(self) -> dict[str, Mapping[str, Any]]:
-        videos = videos_of(self._dataset_name, loader_of(self._dataset_name)())
-        return {video["video_id"]: video for video in videos}
-
-    def _masks_of(self, video_id: str) -> dict[str, str | None]:
-        """Stem of a frame -> its mask, in the registered dataset."""
-        if video_id not in self._videos:
-            raise ValueError(
-                f"{self._dataset_name!r} has no video {video_id}; it has "
-                f"{', '.join(list(self._videos)[:5])} ... Evaluate on the model's own videos."
-            )
-        frames = self._videos[video_id]["frames"]
-        return {Path(frame["file_name"]).stem: frame["sem_seg_file_name"] for frame in frames}
 
     def _label_map(self, record: Mapping[str, Any], output: Mapping[str, Any]) -> np.ndarray:
         """A model's output -> (H, W) uint8 class indices."""

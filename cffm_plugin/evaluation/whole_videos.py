@@ -1,6 +1,7 @@
 """What models give that give one result a video, such as DVIS++, PMT and VidEoMT, as frames."""
 
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import numpy as np
 import torch
 from detectron2.data import MetadataCatalog
 
-from cffm_plugin.data import LabelMapping
+from cffm_plugin.data import LabelMapping, loader_of, videos_of
 
 _VOID = 255
 
@@ -18,60 +19,98 @@ def is_whole_video(output: Mapping[str, Any]) -> bool:
     return "pred_masks" in output
 
 
-def frames_of_video(
-    video: Mapping[str, Any],
-    output: Mapping[str, Any],
-    classes: np.ndarray,
-    masks: Mapping[str, str | None] | None,
-) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-    """The records and outputs of a video's frames, as ``VSPWEvaluator`` takes them.
+class WholeVideos:
+    """Takes videos apart into the frames of a dataset.
 
     Args:
-        video: ``video_id``, ``file_names`` of all its L frames, ``frame_idx``, which of them were
-            given to the model (by default all), and ``sem_mask_names``, L mask files, if ``masks``
-            is None.
-        output: ``pred_masks``, (T, H, W) class indices of the model, 255 for none.
-        classes: the model's class index -> the dataset's, (256,) uint8, see ``classes_of_model``.
-        masks: stem of a frame's file -> its mask file, None without ground truth.
-
-    Raises:
-        ValueError: something is missing or does not fit; a class is not in ``classes``.
+        dataset_name: that is scored against.
+        model_dataset: that the model was trained on, see ``classes_of_model``.
+        mapping: of the masks.
     """
-    video_id = video["video_id"]
+
+    def __init__(self, dataset_name: str, model_dataset: str, mapping: LabelMapping) -> None:
+        self._dataset_name = dataset_name
+        self._model_dataset = model_dataset
+        self._mapping = mapping
+
+    def frames(
+        self, video: Mapping[str, Any], output: Mapping[str, Any]
+    ) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+        """The records and outputs of a video's frames, as ``VSPWEvaluator`` takes them.
+
+        Args:
+            video: ``video_id``, ``file_names`` of all its L frames, and ``frame_idx``, which of
+                them the model was given, by default all. L mask files as ``sem_mask_names``;
+                without, they are those of the registered dataset.
+            output: ``pred_masks``, (T, H, W) class indices of the model, 255 for none.
+
+        Raises:
+            ValueError: something is missing or does not fit, or a class is unknown.
+        """
+        video_id, files = video["video_id"], video["file_names"]
+        indices = list(video.get("frame_idx", range(len(files))))
+        predicted = _label_maps(video_id, output, len(indices))
+        if "sem_mask_names" in video:
+            masks = dict(zip((Path(file).stem for file in files), video["sem_mask_names"]))
+        else:
+            masks = self._masks_of(video_id)
+        for index, labels in zip(indices, predicted):
+            file = files[index]
+            if Path(file).stem not in masks:
+                raise ValueError(
+                    f"Video {video_id}: {file} is no frame of {self._dataset_name!r}, which is "
+                    "scored against"
+                )
+            unknown = [int(k) for k in np.unique(labels) if not _is_known(k, self._classes)]
+            if unknown:
+                raise ValueError(
+                    f"Video {video_id}, frame {file}: the model predicts class {unknown[0]}, which "
+                    f"stuff_dataset_id_to_contiguous_id of {self._model_dataset!r} does not hold. "
+                    "Was it trained on that dataset?"
+                )
+            record = {
+                "video_id": video_id,
+                "frame_index": index,
+                "num_frames": len(files),
+                "file_name": file,
+                "sem_seg_file_name": masks[Path(file).stem],
+            }
+            yield record, {"label_map": torch.from_numpy(self._classes[labels.astype(np.uint8)])}
+
+    @cached_property
+    def _classes(self) -> np.ndarray:
+        return classes_of_model(self._model_dataset, self._mapping)
+
+    @cached_property
+    def _videos(self) -> dict[str, Mapping[str, Any]]:
+        videos = videos_of(self._dataset_name, loader_of(self._dataset_name)())
+        return {video["video_id"]: video for video in videos}
+
+    def _masks_of(self, video_id: str) -> dict[str, str | None]:
+        """Stem of a frame -> its mask, in the registered dataset."""
+        if video_id not in self._videos:
+            raise ValueError(
+                f"{self._dataset_name!r} has no video {video_id}; it has "
+                f"{', '.join(list(self._videos)[:5])} ..."
+            )
+        frames = self._videos[video_id]["frames"]
+        return {Path(f["file_name"]).stem: f.get("sem_seg_file_name") for f in frames}
+
+
+def _label_maps(video_id: str, output: Mapping[str, Any], num_frames: int) -> np.ndarray:
+    """The model's class indices, (T, H, W)."""
     if output.get("task", "vss") != "vss":
         raise ValueError(
             f"Video {video_id}: the model gave the task {output['task']!r}. Semantic segmentation "
             'is "vss" (MODEL.MASK_FORMER.TEST.TASK of DVIS++, PMT and VidEoMT).'
         )
-    files = video["file_names"]
-    indices = list(video.get("frame_idx", range(len(files))))
     predicted = torch.as_tensor(output["pred_masks"]).cpu().numpy()
-    if predicted.ndim != 3 or len(predicted) != len(indices):
+    if predicted.ndim != 3 or len(predicted) != num_frames:
         raise ValueError(
             f"Video {video_id}: expected pred_masks (T, H, W), a class for every pixel of its "
-            f"{len(indices)} frames; got {predicted.shape}"
+            f"{num_frames} frames; got {predicted.shape}"
         )
-    if masks is None:
-        masks = dict(zip((Path(file).stem for file in files), video["sem_mask_names"]))
-    for index, labels in zip(indices, predicted):
-        file = files[index]
-        if Path(file).stem not in masks:
-            raise ValueError(f"Video {video_id}: {file} is no frame of the dataset scored against")
-        record = {
-            "video_id": video_id,
-            "frame_index": index,
-            "num_frames": len(files),
-            "file_name": file,
-            "sem_seg_file_name": masks[Path(file).stem],
-        }
-        unknown = [int(k) for k in np.unique(labels) if not _is_known(k, classes)]
-        if unknown:
-            raise ValueError(
-                f"Video {video_id}, frame {file}: the model predicts class {unknown[0]}, which "
-                "stuff_dataset_id_to_contiguous_id does not hold. Is it that of the model's "
-                "training?"
-            )
-        yield record, {"label_map": torch.from_numpy(classes[labels.astype(np.uint8)])}
+    return predicted
 
 
 def _is_known(label: int, classes: np.ndarray) -> bool:

@@ -173,5 +173,5 @@ def test_videos_and_frames_of_another_dataset_are_named(root):
     with pytest.raises(ValueError, match="has no video x; it has a, b"):
         evaluator.process([inputs[0] | {"video_id": "x"}], output)
     files = [*inputs[0]["file_names"][:2], "elsewhere/9.png"]
-    with pytest.raises(ValueError, match="elsewhere/9.png is no frame of the dataset"):
+    with pytest.raises(ValueError, match="elsewhere/9.png is no frame of "):
         evaluator.process([inputs[0] | {"file_names": files}], output)

@@ -169,7 +169,7 @@ def test_without_a_temporal_module_mask_classification_trains_by_its_criterion(s
 @pytest.mark.parametrize("kind", ["segformer", *MASKS])
 def test_frames_of_void_train_nothing_and_name_the_same_losses(saved, kind, temporal):
     cfg = make_config(saved[kind], **{"MODEL.TEMPORAL.ENABLED": temporal})
-    assert_void_trains_nothing(build_model(cfg).train(), make_clip((64, 96), labels=True))
+    assert_void_trains_nothing(build_model(cfg).train(), make_clip((32, 64), labels=True))
 
 
 @pytest.mark.parametrize("kind", MASKS)

@@ -203,7 +203,7 @@ def test_without_a_temporal_module_it_trains_by_its_criterion():
 def test_frames_of_void_train_nothing(temporal):
     cfg = make_config()
     cfg.MODEL.TEMPORAL.ENABLED = temporal
-    assert_void_trains_nothing(build(cfg).train(), make_clip((64, 96), labels=True))
+    assert_void_trains_nothing(build(cfg).train(), make_clip((32, 64), labels=True))
 
 
 def test_a_criterion_that_takes_frames_without_masks_is_told_of_none():

@@ -272,7 +272,7 @@ def test_a_head_that_says_less_trains_with_its_own_losses(head):
 def test_where_all_is_void_such_a_head_is_not_trained(head, temporal):
     cfg = CLOSED[head]()
     cfg.MODEL.TEMPORAL.ENABLED = temporal
-    assert_void_trains_nothing(build_model(cfg).train(), make_clip((64, 96), labels=True))
+    assert_void_trains_nothing(build_model(cfg).train(), make_clip((32, 64), labels=True))
 
 
 @pytest.mark.parametrize("temporal", [True, False])
@@ -282,7 +282,7 @@ def test_a_head_that_names_no_value_of_void_has_255(temporal):
     model = build_model(cfg).train()
     del model.sem_seg_head.ignore_value
     model.sem_seg_head.forward = functools.partial(forward_of_255, model.sem_seg_head)
-    assert_void_trains_nothing(model, make_clip((64, 96), labels=True))
+    assert_void_trains_nothing(model, make_clip((32, 64), labels=True))
 
 
 def forward_of_255(head, features, targets=None):
