@@ -34,3 +34,30 @@ def make_clip(size=(64, 96), frames=4, labels=False, **extra):
     if labels:
         clip["sem_seg"] = [torch.randint(0, NUM_CLASSES, size) for _ in range(frames)]
     return clip
+
+
+def void_of(clip, ignore_value=255):
+    """The clip with frames that are labelled as void throughout."""
+    return clip | {"sem_seg": [torch.full_like(label, ignore_value) for label in clip["sem_seg"]]}
+
+
+def assert_void_trains_nothing(model, clip, ignore_value=255):
+    """A clip of void has the losses of others, all 0, with gradients of 0 for what others train:
+    what several processes need, of which one has nothing but void."""
+
+    def losses_and_gradients(*clips):
+        model.zero_grad(set_to_none=True)
+        losses = model(list(clips))
+        sum(losses.values()).backward()
+        return losses, {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
+
+    losses, gradients = losses_and_gradients(clip)
+    of_void, none = losses_and_gradients(void_of(clip, ignore_value))
+    assert all(loss > 0 for loss in losses.values())
+    assert list(of_void) == list(losses)
+    assert all(loss == 0 for loss in of_void.values()), of_void
+    assert none.keys() == gradients.keys()
+    assert all((gradient == 0).all() for gradient in none.values())
+    both, _ = losses_and_gradients(clip, void_of(clip, ignore_value))
+    assert list(both) == list(losses)
+    assert all(loss.isfinite() and loss > 0 for loss in both.values())

@@ -7,10 +7,12 @@
         --predictions PNGS
 
 Predictions are <predictions>/<video>/<frame>.png with one channel that holds class indices from 0.
-Prints a table per class, the official VSPW numbers, and stricter ones: strict_VC<n> counts the
-pixels whose truth is one class, never void, over all n frames of a window, and which share of them
-keeps its prediction; temporal_accuracy<n>, which share of them is right in all n frames. Both count
-all windows of all videos.
+Where they are called otherwise than the frames, --frame-offset or --in-order says how.
+Prints a table per class, the official VSPW numbers, with the mVC of every script that counts it in
+a way of its own, and stricter ones: strict_VC<n> counts the pixels whose truth is one class, never
+void, over all n frames of a window, and which share of them keeps its prediction;
+temporal_accuracy<n>, which share of them is right in all n frames. Both count all windows of all
+videos.
 """
 
 import argparse
@@ -57,6 +59,19 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         action="store_true",
         help="score the frames whose predictions are there and fit, and warn of the others",
     )
+    matching = parser.add_mutually_exclusive_group()
+    matching.add_argument(
+        "--frame-offset",
+        type=int,
+        metavar="N",
+        help="compare names by their numbers alone: PNG number n is of frame n + N (0 where "
+        "padding or suffixes differ)",
+    )
+    matching.add_argument(
+        "--in-order",
+        action="store_true",
+        help="the PNGs of a video are its frames', or its labelled frames', in order",
+    )
     parser.add_argument(
         "--max-megapixels",
         type=float,
@@ -82,6 +97,8 @@ def score(args: argparse.Namespace) -> DatasetScores:
     options = {
         "one_based": args.one_based,
         "partial": args.partial,
+        "frame_offset": args.frame_offset,
+        "in_order": args.in_order,
         "jobs": args.jobs,
         "progress": True,
         "max_megapixels": args.max_megapixels,

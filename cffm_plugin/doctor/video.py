@@ -153,7 +153,7 @@ class Video:
             detail = f"{length}. Training leaves it out: no clip has all its references."
             self.add("video_without_clip", [first], detail)
         if self.evaluates and self.labelled and num_frames <= OFFICIAL_LONGEST_LEFT_OUT:
-            detail = f"{length}. It counts in mIoU, but not in VC."
+            detail = f"{length}. It counts in mIoU, but not in mVC8 and mVC16."
             self.add("video_too_short_for_vc", [first], detail, severity=Severity.INFO)
 
     def _check_frame_sizes(self, sizes: dict[int, Size]) -> None:

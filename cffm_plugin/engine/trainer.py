@@ -201,6 +201,7 @@ class CFFMTrainer(DefaultTrainer):
             output_dir=inference_folder(cfg, dataset_name),
             save_predictions=cfg.TEST.SAVE_PREDICTIONS,
             max_megapixels=cfg.INPUT.MAX_MEGAPIXELS,
+            all_vc=cfg.TEST.ALL_VC,
         )
 
     @classmethod

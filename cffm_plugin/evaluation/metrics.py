@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-# The official VSPW script leaves videos of this many frames or fewer out of VC, for every window
-# size, and out of its own mIoU.
+# CFFM's script leaves videos of this many frames or fewer out of VC, for every window size, and out
+# of its own mIoU.
 OFFICIAL_LONGEST_LEFT_OUT = 16
 
 
@@ -249,22 +249,27 @@ class _Runs:
         self.labels = labels.copy()
 
 
-def official_window_scores(video: VideoWindows, window_size: int) -> list[float]:
+def official_window_scores(
+    video: VideoWindows, window_size: int, longest_left_out: int = OFFICIAL_LONGEST_LEFT_OUT
+) -> list[float]:
     """The windows of a video that the official VC_n counts.
 
-    The official script leaves out the last window of each video, windows with no pixel of constant
-    ground truth, and videos of 16 frames or fewer altogether. Where frames were skipped, all of
-    this stays as it is: the frames of a video are all its frames, its last window is the one at its
-    end, whether it can be scored or not, and windows that hold a skipped frame do not count.
+    The official scripts leave out the last window of each video, windows with no pixel of constant
+    ground truth, and short videos altogether: CFFM's those of 16 frames or fewer, VSPW's own those
+    of n or fewer. The two differ for n below 16. Where frames were skipped, all of this stays as it
+    is: the frames of a video are all its frames, its last window is the one at its end, whether it
+    can be scored or not, and windows that hold a skipped frame do not count.
 
     Args:
         video: the video's windows.
         window_size: n, one of those that ``video`` was scored with.
+        longest_left_out: 16 as in CFFM's script; n as in VSPW's, or 0, since a video of n frames
+            has its last window alone.
 
     Returns:
         At most L - n scores, in the order of the windows.
     """
-    if video.num_frames <= OFFICIAL_LONGEST_LEFT_OUT:
+    if video.num_frames <= longest_left_out:
         return []
     return defined_scores(video.scores[window_size][:-1])
 

@@ -21,6 +21,8 @@ from cffm_plugin.data import (
     opened_image,
 )
 
+from .numbering import NamedVideo, OtherNames, by_number, in_order, other_names
+
 NAMED_IN_MESSAGES = 5
 _THREADS = 16  # reading folders and headers is waiting, most of all on network disks
 
@@ -72,33 +74,68 @@ class Problems:
         return "\n".join(f"  {len(n)} {kind}: {some(n)}" for kind, n in self.found.items())
 
 
+@dataclass(frozen=True)
+class Matching:
+    """Which prediction is of which frame.
+
+    Attributes:
+        frame_offset: None where names are equal; otherwise the prediction of number n is of the
+            frame of number n + ``frame_offset``, whatever else stands in their names.
+        in_order: the predictions of a video are its frames', or its labelled frames', in order.
+    """
+
+    frame_offset: int | None = None
+    in_order: bool = False
+
+    def __post_init__(self) -> None:
+        if self.in_order and self.frame_offset is not None:
+            raise ValueError("frame_offset and in_order are two ways of matching; choose one")
+
+    @property
+    def by_name(self) -> bool:
+        return self.frame_offset is None and not self.in_order
+
+    def files(self, video: NamedVideo) -> dict[str, str]:
+        """Stem of a frame -> file name of its prediction, where there is one."""
+        if self.in_order:
+            return in_order(video) if video.files else {}
+        if self.frame_offset is not None:
+            return by_number(video, self.frame_offset)
+        return {f: name for f in video.frames if (name := f"{f}.png") in video.files}
+
+
 def find_predictions(
-    folder: Path, videos: Sequence[Mapping[str, Any]]
-) -> tuple[list[PredictedVideo], Problems]:
+    folder: Path, videos: Sequence[Mapping[str, Any]], matching: Matching = Matching()
+) -> tuple[list[PredictedVideo], Problems, OtherNames | None]:
     """Match a folder of predictions with a dataset.
 
     Args:
         folder: the predictions.
         videos: the dataset, one record per video as ``load_vspw(..., is_train=True)`` gives them.
+        matching: which prediction is of which frame.
 
     Returns:
-        Every video, with those of its predictions that can be scored; and what is wrong.
+        Every video, with those of its predictions that can be scored; what is wrong; and where
+        names are the frames' and some are no frame's, what explains that, if anything does.
 
     Raises:
         FileNotFoundError: there is no such folder, or a mask is gone.
-        ValueError: a mask is damaged, or a video's name leads out of the folder.
+        ValueError: a mask is damaged, a video's name leads out of the folder, or ``matching`` does
+            not match.
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: there is no such folder of predictions.")
     for video in videos:
         check_name(video["video_id"], "Video")
     with ThreadPoolExecutor(_THREADS) as pool:
-        results = list(pool.map(partial(_inspect, folder), videos))
+        named = list(pool.map(partial(_named, folder), videos))
+        explanation = other_names(named) if matching.by_name else None
+        results = list(pool.map(partial(_inspect, folder, matching), videos, named))
     problems = Problems()
     for _, found in results:
         problems.update(found)
     _note_extra(folder, {video["video_id"] for video in videos}, problems)
-    return [video for video, _ in results], problems
+    return [video for video, _ in results], problems, explanation
 
 
 def some(names: Sequence[str]) -> str:
@@ -129,27 +166,40 @@ def _note_extra(folder: Path, videos: set[str], problems: Problems) -> None:
             problems.add(EXTRA, *(str(Path(parent) / name) for name in beside))
 
 
-def _inspect(folder: Path, video: Mapping[str, Any]) -> tuple[PredictedVideo, Problems]:
+def _named(folder: Path, video: Mapping[str, Any]) -> NamedVideo:
+    """What a video's frames and predictions are called."""
+    return NamedVideo(
+        video["video_id"],
+        tuple(Path(frame["file_name"]).stem for frame in video["frames"]),
+        tuple(frame["sem_seg_file_name"] is not None for frame in video["frames"]),
+        tuple(sorted(_pngs(folder / video["video_id"]))),
+    )
+
+
+def _inspect(
+    folder: Path, matching: Matching, video: Mapping[str, Any], named: NamedVideo
+) -> tuple[PredictedVideo, Problems]:
     """Match the predictions of one video. Frames without ground truth need none."""
-    video_id, frames = video["video_id"], video["frames"]
-    present = _pngs(folder / video_id)
-    names = [f"{Path(frame['file_name']).stem}.png" for frame in frames]
-    masks = tuple(frame["sem_seg_file_name"] for frame in frames)
+    video_id = named.video_id
+    files = matching.files(named)
+    masks = tuple(frame["sem_seg_file_name"] for frame in video["frames"])
     problems = Problems()
-    missing = [name for name, mask in zip(names, masks) if mask and name not in present]
-    if missing and not present:
+    missing = [f"{f}.png" for f, mask in zip(named.frames, masks) if mask and f not in files]
+    if missing and not named.files:
         problems.add(MISSING_VIDEO, f"{video_id} ({len(missing)} frames)")
     else:
         problems.add(MISSING, *(f"{video_id}/{name}" for name in missing))
-    problems.add(EXTRA, *(f"{video_id}/{name}" for name in sorted(present - set(names))))
+    extra = sorted(set(named.files) - set(files.values()))
+    problems.add(EXTRA, *(f"{video_id}/{name}" for name in extra))
     predictions: list[Path | None] = []
-    for name, mask in zip(names, masks):
-        usable = mask is not None and name in present
-        if usable and link_out_of(folder, f"{video_id}/{name}"):
-            problems.add(LINK, f"{video_id}/{name}")
+    for frame, mask in zip(named.frames, masks):
+        name = f"{video_id}/{files.get(frame)}"
+        usable = mask is not None and frame in files
+        if usable and link_out_of(folder, name):
+            problems.add(LINK, name)
             usable = False
-        fits = usable and mask is not None and _fits(folder, f"{video_id}/{name}", mask, problems)
-        predictions.append(folder / video_id / name if fits else None)
+        fits = usable and mask is not None and _fits(folder, name, mask, problems)
+        predictions.append(folder / name if fits else None)
     return PredictedVideo(video_id, masks, tuple(predictions)), problems
 
 

@@ -28,9 +28,11 @@ from cffm_plugin.data import (
 )
 
 from .metrics import SegmentationScores, segmentation_scores
+from .numbering import OtherNames
 from .prediction_files import (
     UNREADABLE,
     WRONG_SIZE,
+    Matching,
     PredictedVideo,
     Problems,
     find_predictions,
@@ -54,6 +56,8 @@ def score_predictions(
     window_sizes: Sequence[int] = (8, 16),
     one_based: bool = False,
     partial: bool = False,
+    frame_offset: int | None = None,
+    in_order: bool = False,
     jobs: int = 1,
     progress: bool = False,
     max_megapixels: float = DEFAULT_MAX_MEGAPIXELS,
@@ -76,6 +80,7 @@ def score_predictions(
         window_sizes=window_sizes,
         one_based=one_based,
         partial=partial,
+        matching=Matching(frame_offset, in_order),
         jobs=jobs,
         progress=progress,
         max_megapixels=max_megapixels,
@@ -89,6 +94,8 @@ def score_dataset_predictions(
     window_sizes: Sequence[int] = (8, 16),
     one_based: bool = False,
     partial: bool = False,
+    frame_offset: int | None = None,
+    in_order: bool = False,
     jobs: int = 1,
     progress: bool = False,
     max_megapixels: float = DEFAULT_MAX_MEGAPIXELS,
@@ -107,6 +114,9 @@ def score_dataset_predictions(
         one_based: the PNGs hold k + 1 for class k, as VSPW's masks do; 0 and 255 are no class.
         partial: score the frames whose predictions are there and fit. The others count nowhere,
             nor do the windows that hold them.
+        frame_offset: None: a prediction is called like its frame. Otherwise names are compared by
+            their numbers alone: the prediction of number n is of the frame n + ``frame_offset``.
+        in_order: the predictions of a video are its frames', or its labelled frames', in order.
         jobs: processes, a video at a time. The scores do not depend on it. More than one starts
             Python anew, so a script needs ``if __name__ == "__main__":``.
         progress: show a bar if standard error is a terminal.
@@ -129,6 +139,7 @@ def score_dataset_predictions(
         window_sizes=window_sizes,
         one_based=one_based,
         partial=partial,
+        matching=Matching(frame_offset, in_order),
         jobs=jobs,
         progress=progress,
         max_megapixels=max_megapixels,
@@ -145,6 +156,7 @@ def _score(
     window_sizes: Sequence[int],
     one_based: bool,
     partial: bool,
+    matching: Matching,
     jobs: int,
     progress: bool,
     max_megapixels: float,
@@ -154,9 +166,9 @@ def _score(
     if jobs < 1:
         raise ValueError(f"jobs must be at least 1, got {jobs}")
     folder = Path(predictions).expanduser()
-    videos, problems = find_predictions(folder, records)
+    videos, problems, other_names = find_predictions(folder, records, matching)
     usable = sum(path is not None for video in videos for path in video.predictions)
-    _check(problems, folder, dataset, videos, usable, partial)
+    _check(problems, folder, dataset, videos, usable, partial, other_names)
 
     score = functools.partial(_score_video, mapping, tuple(window_sizes), one_based, max_megapixels)
     total = _Scored(Tally.empty(mapping.num_classes))
@@ -261,14 +273,19 @@ def _check(
     videos: Sequence[PredictedVideo],
     usable: int,
     partial: bool,
+    other_names: OtherNames | None = None,
 ) -> None:
-    """Raise ValueError if the frames that can be scored are not all, or with ``partial`` none."""
+    """Raise ValueError if the frames that can be scored are not all, or with ``partial`` none; or
+    where predictions would be scored against other frames than theirs."""
     frames = sum(mask is not None for video in videos for mask in video.masks)
     if not frames:
         raise ValueError(f"{dataset}: no frame of its videos has a mask to score against.")
-    if not problems or (partial and usable):
+    scores_others = other_names is not None and other_names.overlap
+    if not problems or (partial and usable and not scores_others):
         return
-    if usable:
+    if other_names is not None:
+        advice = other_names.advice
+    elif usable:
         advice = "Mend the folder, or score the frames that fit with --partial (partial=True)."
     else:
         advice = f"No frame can be scored. Expected {folder}/<video>/<frame>.png."

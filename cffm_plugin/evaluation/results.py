@@ -30,20 +30,27 @@ def class_table(scores: DatasetScores) -> str:
 
 
 def summary_table(scores: DatasetScores) -> str:
-    """One row: mIoU, fwIoU, mACC, pACC and mVC<n> in percent, rounded."""
-    summary = {k: f"{v:.2f}" for k, v in scores.results().items() if not k.startswith("IoU-")}
-    return _table([list(summary.values())], list(summary))
+    """One row: mIoU, fwIoU, mACC, pACC and every mVC in percent, rounded; and what each mVC is."""
+    results = scores.results(all_vc=True)
+    summary = {k: f"{v:.2f}" for k, v in results.items() if not k.startswith("IoU-")}
+    names: dict[str, list[str]] = {}
+    for name, score in scores.vc().items():
+        names.setdefault(score.rule, []).append(name)
+    legend = [f"{', '.join(of)}: {rule}" for rule, of in names.items()]
+    return "\n".join([_table([list(summary.values())], list(summary)), *legend])
 
 
 def official_table(scores: DatasetScores) -> str:
     """The official numbers of both scopes, as fractions with all digits that a float is sure of.
 
-    VC counts the videos longer than 16 frames in either scope, so it is the same in both.
+    CFFM's VC counts the videos longer than 16 frames in either scope, so it is the same in both.
     """
     scopes = scores.official_segmentation()
     rows = [[name, *(scope[name] for scope in scopes.values())] for name in scopes["all_videos"]]
     rows += [[name, *[score] * len(scopes)] for name, score in scores.official_vc().items()]
     rows = [[name, *(f"{score:.15g}" for score in row)] for name, *row in rows]
+    others = {k: vc for k, vc in scores.vc().items() if k not in scores.official_vc()}
+    rows += [[name, f"{score.mean:.15g}", "-"] for name, score in others.items()]
     return _table(
         rows, ["", "all videos", f"videos of more than {OFFICIAL_LONGEST_LEFT_OUT} frames"]
     )
@@ -62,7 +69,7 @@ def strict_table(scores: DatasetScores) -> str:
 def log_scores(scores: DatasetScores) -> None:
     """Log the official scores as tables, and warn of those that are undefined."""
     logger.info("%s, percent per class:\n%s", scores.dataset, class_table(scores))
-    windows = ", ".join(f"{name} over {n}" for name, n in scores.official_windows().items())
+    windows = ", ".join(f"{name} over {score.windows}" for name, score in scores.vc().items())
     logger.info(
         "%s, %d video(s), %d of %d frames with ground truth; windows: %s:\n%s",
         scores.dataset,
@@ -105,8 +112,10 @@ def undefined_warnings(scores: DatasetScores) -> list[str]:
 def write_json(scores: DatasetScores, path: str | PathLike) -> None:
     """Write all scores as strict JSON, null for NaN. Folders are made where needed.
 
-    Percent, but for ``official``, which holds the official scripts' fractions under their names.
+    Percent, but for ``official``, which holds the official scripts' fractions. ``vc`` says of every
+    mVC which windows it counts.
     """
+    vc = scores.vc()
     content = {
         "dataset": scores.dataset,
         "frames": scores.frames,
@@ -115,7 +124,12 @@ def write_json(scores: DatasetScores, path: str | PathLike) -> None:
         LONG_VIDEOS: percentages(scores.long_videos),
         "windows": scores.official_windows(),
         "per_video": scores.per_video(),
-        "official": scores.official_segmentation() | scores.official_vc(),
+        "official": scores.official_segmentation()
+        | {name: score.mean for name, score in vc.items()},
+        "vc": {
+            name: {"percent": 100 * score.mean, "windows": score.windows, "rule": score.rule}
+            for name, score in vc.items()
+        },
         "strict": scores.strict(),
     }
     text = json.dumps(_none_for_nan(content), indent=1, allow_nan=False)

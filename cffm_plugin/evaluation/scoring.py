@@ -106,6 +106,29 @@ class VideoScorer:
             self._tally.videos[self.video_id] = self._consistency.windows()
 
 
+CFFM_RULE = f"as CFFM's script: without videos of {OFFICIAL_LONGEST_LEFT_OUT} frames or fewer"
+VSPW_RULE = "as VSPW's script: without videos of no more frames than a window"
+POOLED_RULE = (
+    "as the script of DVIS++, PMT and VidEoMT, which calls it by the last length: the windows of "
+    "all these lengths together, without videos of no more frames than a window"
+)
+
+
+@dataclass(frozen=True)
+class ConsistencyScore:
+    """A video consistency over a dataset.
+
+    Attributes:
+        mean: over the windows, a fraction.
+        windows: how many there were.
+        rule: which ones count, in words.
+    """
+
+    mean: float
+    windows: int
+    rule: str
+
+
 @dataclass(frozen=True, eq=False)
 class DatasetScores:
     """All scores of a dataset's videos. NaN stands for what is undefined.
@@ -149,9 +172,15 @@ class DatasetScores:
             videos=dict(sorted(tally.videos.items())),
         )
 
-    def results(self) -> dict[str, float]:
-        """mIoU, fwIoU, mACC, pACC, mVC8, mVC16 (mVC<n>) and ``IoU-<class>``, in percent."""
+    def results(self, all_vc: bool = False) -> dict[str, float]:
+        """mIoU, fwIoU, mACC, pACC, mVC8, mVC16 (mVC<n>) and ``IoU-<class>``, in percent.
+
+        Args:
+            all_vc: with all of ``vc``.
+        """
         consistency = {name: 100 * score for name, score in self.official_vc().items()}
+        if all_vc:
+            consistency |= {name: 100 * score.mean for name, score in self.vc().items()}
         class_iou = zip(self.class_names, self.all_videos.class_iou)
         classes = {f"IoU-{name}": 100 * float(iou) for name, iou in class_iou}
         return percentages(self.all_videos) | consistency | classes
@@ -169,21 +198,41 @@ class DatasetScores:
         }
 
     def official_vc(self) -> dict[str, float]:
-        """mVC<n> as the official script prints it: a fraction."""
-        return {
-            f"mVC{n}": pooled_mean(
-                {k: official_window_scores(v, n) for k, v in self.videos.items()}
-            )
-            for n in self.window_sizes
-        }
+        """mVC<n> as CFFM's script prints it: a fraction. ``vc`` has the others too."""
+        return {f"mVC{n}": self._vc([n], CFFM_RULE).mean for n in self.window_sizes}
 
     def official_windows(self) -> dict[str, int]:
         """How many windows each mVC<n> is the mean of."""
-        videos = self.videos.values()
-        return {
-            f"mVC{n}": sum(len(official_window_scores(video, n)) for video in videos)
-            for n in self.window_sizes
+        return {f"mVC{n}": self._vc([n], CFFM_RULE).windows for n in self.window_sizes}
+
+    def vc(self, window_sizes: Sequence[int] | None = None) -> dict[str, ConsistencyScore]:
+        """Every mVC that is published, each under a name of its own.
+
+        ``mVC<n>`` as CFFM's script counts it; ``mVC<n>_vspw`` as VSPW's, where that may differ; and
+        ``mVC8+16``, what the script of DVIS++, PMT and VidEoMT calls VC16: it keeps the windows of
+        the sizes before, so that its second number is the mean over the windows of 8 and of 16
+        frames together, by VSPW's rule.
+
+        Args:
+            window_sizes: in the order of such a script, by default all.
+        """
+        sizes = self.window_sizes if window_sizes is None else tuple(window_sizes)
+        found = {f"mVC{n}": self._vc([n], CFFM_RULE) for n in sizes}
+        differing = [n for n in sizes if n < OFFICIAL_LONGEST_LEFT_OUT]
+        found |= {f"mVC{n}_vspw": self._vc([n], VSPW_RULE, 0) for n in differing}
+        for number in range(2, len(sizes) + 1):
+            name = f"mVC{'+'.join(map(str, sizes[:number]))}"
+            found[name] = self._vc(sizes[:number], POOLED_RULE, 0)
+        return found
+
+    def _vc(
+        self, sizes: Sequence[int], rule: str, longest_left_out: int = OFFICIAL_LONGEST_LEFT_OUT
+    ) -> ConsistencyScore:
+        windows = {
+            name: [s for n in sizes for s in official_window_scores(video, n, longest_left_out)]
+            for name, video in self.videos.items()
         }
+        return ConsistencyScore(pooled_mean(windows), sum(map(len, windows.values())), rule)
 
     def temporal_accuracies(self) -> dict[str, float]:
         """TA<n>: the strict temporal accuracy over all windows of n frames, in percent."""

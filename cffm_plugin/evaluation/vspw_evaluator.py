@@ -2,7 +2,7 @@
 
 import logging
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from cffm_plugin.files import whole_file
 
 from .results import log_scores, write_json
 from .scoring import DatasetScores, Tally, VideoScorer
+from .whole_videos import WholeVideos, is_whole_video
 
 logger = logging.getLogger(__name__)
 
@@ -38,8 +39,9 @@ class VSPWEvaluator(DatasetEvaluator):
 
     mIoU, fwIoU, mACC and pACC come from one confusion matrix over all labelled pixels of all
     videos, mVC8 and mVC16 from all windows of all videos longer than 16 frames but each video's
-    last window. All are in percent. A frame without ground truth counts nowhere, nor do the
-    windows that hold it: where labels are sparse, VC runs over consecutive labelled frames alone.
+    last window; log and file have the mVC of other scripts too (``DatasetScores.vc``). All are in
+    percent. A frame without ground truth counts nowhere, nor do the windows that hold it: where
+    labels are sparse, VC runs over consecutive labelled frames alone.
 
     Reads of the dataset's metadata: ``stuff_classes`` (K names), ``label_mapping`` (a
     ``LabelMapping`` with K classes), and to save predictions ``stuff_colors`` (K RGB triples).
@@ -54,6 +56,8 @@ class VSPWEvaluator(DatasetEvaluator):
         distributed: bool = True,
         window_sizes: Sequence[int] = (8, 16),
         max_megapixels: float = DEFAULT_MAX_MEGAPIXELS,
+        model_dataset: str | None = None,
+        all_vc: bool = False,
     ) -> None:
         """
         Args:
@@ -65,6 +69,11 @@ class VSPWEvaluator(DatasetEvaluator):
                 each process evaluates what it got.
             window_sizes: the n of mVC_n.
             max_megapixels: larger masks are an error, see ``read_mask``.
+            model_dataset: of models that give whole videos: the dataset whose metadata
+                (``stuff_dataset_id_to_contiguous_id``) say in which order the model has its
+                classes, by default ``dataset_name``.
+            all_vc: the results hold the mVC of other scripts too, see ``DatasetScores.vc``; the log
+                and the file always do.
 
         Raises:
             ValueError: the metadata lack something or contradict themselves, or
@@ -77,9 +86,13 @@ class VSPWEvaluator(DatasetEvaluator):
         self._distributed = distributed
         self._window_sizes = tuple(window_sizes)
         self._max_megapixels = max_megapixels
+        self._all_vc = all_vc
         self._class_names = list(_metadata_entry(dataset_name, "stuff_classes"))
         self._label_mapping: LabelMapping = _metadata_entry(dataset_name, "label_mapping")
         self._check_classes()
+        self._whole_videos = WholeVideos(
+            dataset_name, model_dataset or dataset_name, self._label_mapping
+        )
         self._colors = self._read_colors() if save_predictions else None
         self.reset()
 
@@ -90,9 +103,14 @@ class VSPWEvaluator(DatasetEvaluator):
         self._has_warned = False  # of foreign values in the open video
 
     def process(
-        self, inputs: Sequence[Mapping[str, Any]], outputs: Sequence[Mapping[str, Any]]
+        self,
+        inputs: Sequence[Mapping[str, Any]],
+        outputs: Sequence[Mapping[str, Any]] | Mapping[str, Any],
     ) -> None:
         """Take the next frames of the video under way, or the first ones of a new video.
+
+        Also takes what DVIS++, PMT and VidEoMT give: a video and one output of it with
+        ``pred_masks``, see ``WholeVideos.frames``.
 
         Args:
             inputs: test records: ``video_id``, ``frame_index`` (from 0), ``num_frames``,
@@ -107,7 +125,7 @@ class VSPWEvaluator(DatasetEvaluator):
             FileNotFoundError: there is no such mask file.
             FloatingPointError: logits are NaN or infinite.
         """
-        for record, output in zip(inputs, outputs, strict=True):
+        for record, output in self._frames(inputs, outputs):
             video = self._video_of(record)
             prediction = self._label_map(record, output)
             if self._colors is not None:
@@ -155,7 +173,9 @@ class VSPWEvaluator(DatasetEvaluator):
             path = self._output_dir / "vspw_results.json"
             write_json(scores, path)
             logger.info("Results are in %s", path)
-        return OrderedDict(sem_seg=scores.results(), temporal=scores.temporal_accuracies())
+        return OrderedDict(
+            sem_seg=scores.results(self._all_vc), temporal=scores.temporal_accuracies()
+        )
 
     @property
     def _num_classes(self) -> int:
@@ -213,6 +233,19 @@ class VSPWEvaluator(DatasetEvaluator):
                 f"{record['file_name']}. {_NEEDS_WHOLE_VIDEOS}"
             )
         return video
+
+    def _frames(
+        self,
+        inputs: Sequence[Mapping[str, Any]],
+        outputs: Sequence[Mapping[str, Any]] | Mapping[str, Any],
+    ) -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any]]]:
+        """Records and outputs, of frames."""
+        of_inputs = [outputs] if isinstance(outputs, Mapping) else outputs
+        for record, output in zip(inputs, of_inputs, strict=True):
+            if is_whole_video(output):
+                yield from self._whole_videos.frames(record, output)
+            else:
+                yield record, output
 
     def _label_map(self, record: Mapping[str, Any], output: Mapping[str, Any]) -> np.ndarray:
         """A model's output -> (H, W) uint8 class indices."""

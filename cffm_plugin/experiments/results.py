@@ -16,6 +16,8 @@ METRICS: Mapping[str, tuple[str, ...]] = {
     "fwIoU": ("sem_seg", "fwIoU"),
     "mVC8": ("sem_seg", "mVC8"),
     "mVC16": ("sem_seg", "mVC16"),
+    "mVC8_vspw": ("vc", "mVC8_vspw", "percent"),
+    "mVC8+16": ("vc", "mVC8+16", "percent"),
     "TA8": ("strict", "over_windows", "temporal_accuracy8"),
     "TA16": ("strict", "over_windows", "temporal_accuracy16"),
 }
@@ -69,6 +71,8 @@ def read_results(folder: Path) -> RunResult:
 
 
 def _percent(found: Any, path: tuple[str, ...]) -> float:
+    if path[0] == "vc" and "vc" not in found:
+        return math.nan  # a file of before there were several
     for key in path:
         found = found[key]
     return math.nan if found is None else float(found)

@@ -68,11 +68,17 @@ def clip_losses(
 def frame_losses(
     model: "CFFMSegmentor", batched_inputs: list[dict[str, Any]], clips: list[list[Tensor]]
 ) -> dict[str, Tensor]:
-    """The losses of the labelled frames of clips as images, without a temporal module."""
+    """The losses of the labelled frames of clips as images, without a temporal module.
+
+    They are those of detectron2's ``SemanticSegmentor``, the head's own ``forward``'s; and of the
+    head's embedding under mask classification, where ``forward`` has none.
+    """
     items = one_input_per_frame(batched_inputs, clips)
     batch = model.normalise_and_pad([item["image"] for item in items])
     features = model.backbone(batch.tensor)
     labels = _pad_labels(model, [item["sem_seg"] for item in items])
+    if model.gives_logits:
+        return model.head.losses_of_forward(features, labels)
     return model.head.image_losses(features, *model.head.embed(features), labels)
 
 

@@ -9,7 +9,7 @@ from detectron2.structures import ImageList
 from torch import Tensor, nn
 
 from .building import segmentor_arguments
-from .clip_inputs import frames_of, one_input_per_frame, prototypes_of
+from .clip_inputs import frames_of, prototypes_of
 from .clip_losses import clip_losses, frame_losses
 from .encoded import EncodedFrames, size_of
 from .heads import HeadEmbedding, MaskClassificationEmbedding, embedding_of
@@ -136,8 +136,6 @@ class CFFMSegmentor(SemanticSegmentor):
         if self.training:
             if self.temporal is not None:
                 return clip_losses(self, batched_inputs, clips)
-            if self.gives_logits:
-                return super().forward(one_input_per_frame(batched_inputs, clips))
             return frame_losses(self, batched_inputs, clips)
 
         takes_clip = [self._takes_clip(frames) for frames in clips]

@@ -31,6 +31,7 @@ def final_weights(cfg):
 def test_training_lowers_the_loss_and_evaluates(cfg, enabled):
     cfg.MODEL.TEMPORAL.ENABLED = enabled
     cfg.SOLVER.MAX_ITER = 30
+    cfg.TEST.ALL_VC = True
     trainer = build_trainer(cfg)
     losses = []
     trainer.model.register_forward_hook(
@@ -45,6 +46,7 @@ def test_training_lowers_the_loss_and_evaluates(cfg, enabled):
     # Of the two validation videos the one with 20 frames counts for VC.
     assert not math.isnan(results["sem_seg"]["mVC8"])
     assert set(trainer._last_eval_results["sem_seg"]) >= {"mIoU", "fwIoU", "mVC8", "mVC16"}
+    assert set(trainer._last_eval_results["sem_seg"]) >= {"mVC8_vspw", "mVC8+16"}
 
 
 def test_two_runs_give_the_same_weights_and_a_resumed_run_too(cfg, tmp_path):

@@ -6,11 +6,12 @@ import logging
 import pytest
 import torch
 from detectron2.modeling import build_model
-from tiny_models import NUM_CLASSES, make_clip
+from tiny_models import NUM_CLASSES, assert_void_trains_nothing, make_clip
 
 from cffm_plugin.config import load_config
 
 SIZE = (64, 96)
+SMALL = (32, 64)
 # Head -> what it needs of the config.
 HEADS = {
     "SegFormerHead": ["MODEL.SEM_SEG_HEAD.DROPOUT", "0.0", "MODEL.MIT.SIZE_DIVISIBILITY", "0"],
@@ -113,16 +114,21 @@ def test_the_video_loss_is_the_heads_loss_of_the_video_logits(head, output):
     torch.testing.assert_close(loss, expected, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("head", HEADS)
-def test_a_clip_without_a_labelled_pixel_has_no_loss_and_no_gradient(head):
-    _, video = build_both(head)
-    clip = make_clip(SIZE, labels=True)
-    clip["sem_seg"] = [torch.full_like(label, 255) for label in clip["sem_seg"]]
-    losses = video([clip])
-    assert all(loss.item() == 0 for loss in losses.values())
-    sum(losses.values()).backward()
-    gradients = [p.grad for p in video.parameters() if p.grad is not None]
-    assert gradients and all((gradient == 0).all() for gradient in gradients)
+@pytest.mark.parametrize("temporal", ["True", "False"])
+@pytest.mark.parametrize("head", [*HEADS, "DeepLabV3PlusHead, cross entropy"])
+def test_a_clip_without_a_labelled_pixel_has_no_loss_and_no_gradient(head, temporal):
+    head, *loss = head.split(", ")
+    cfg = config(head, **{"MODEL.TEMPORAL.ENABLED": temporal})
+    if loss:
+        cfg.MODEL.SEM_SEG_HEAD.LOSS_TYPE = "cross_entropy"
+    assert_void_trains_nothing(build_model(cfg).train(), make_clip(SMALL, labels=True))
+
+
+@pytest.mark.parametrize("head", ["SegFormerHead", "SemSegFPNHead"])
+def test_so_it_is_in_bfloat16_and_with_another_value_for_void(head):
+    model = build_model(config(head, **{"MODEL.SEM_SEG_HEAD.IGNORE_VALUE": "99"})).train()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert_void_trains_nothing(model, make_clip(SMALL, labels=True), 99)
 
 
 def test_a_head_without_losses_gets_the_cross_entropy_over_all_pixels_and_a_log_line(caplog):

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from detectron2.modeling import SemanticSegmentor, build_model
 from huggingface_models import MEAN, MODELS, NAMES, STD, save_model
-from tiny_models import make_clip
+from tiny_models import assert_void_trains_nothing, make_clip
 from transformers import SegformerForImageClassification
 from transformers.utils.logging import set_verbosity_error
 
@@ -163,8 +163,25 @@ def test_without_a_temporal_module_mask_classification_trains_by_its_criterion(s
     item = make_clip((64, 96), frames=1, labels=True)
     losses = model([item])
     assert {"loss_mask", "loss_dice", "loss_cross_entropy"} < set(losses)
-    item["sem_seg"][0].fill_(255)
-    assert sum(model([item]).values()) == 0  # no labelled pixel: no loss
+
+
+@pytest.mark.parametrize("temporal", [True, False])
+@pytest.mark.parametrize("kind", ["segformer", *MASKS])
+def test_frames_of_void_train_nothing_and_name_the_same_losses(saved, kind, temporal):
+    cfg = make_config(saved[kind], **{"MODEL.TEMPORAL.ENABLED": temporal})
+    assert_void_trains_nothing(build_model(cfg).train(), make_clip((32, 64), labels=True))
+
+
+@pytest.mark.parametrize("kind", MASKS)
+def test_as_detectron2s_head_too_they_train_nothing(saved, kind):
+    model = build_model(make_config(saved[kind], **{"MODEL.TEMPORAL.ENABLED": False})).train()
+    features = model.backbone(torch.rand(2, 3, 64, 96))
+    labels = torch.randint(0, len(NAMES), (2, 64, 96))
+    (_, losses), (_, of_void) = (
+        model.sem_seg_head(features, of) for of in (labels, torch.full_like(labels, 255))
+    )
+    assert list(of_void) == list(losses) and sum(losses.values()) > 0
+    assert all(loss == 0 for loss in of_void.values())
 
 
 @pytest.mark.parametrize("kind", ["segformer", "mask2former"])

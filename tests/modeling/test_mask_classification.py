@@ -9,7 +9,7 @@ from detectron2.config import get_cfg
 from detectron2.modeling import META_ARCH_REGISTRY, build_model
 from detectron2.structures import Instances
 from mask2former import add_maskformer2_config
-from tiny_models import NUM_CLASSES, make_clip
+from tiny_models import NUM_CLASSES, assert_void_trains_nothing, make_clip, void_of
 
 from cffm_plugin import add_cffm_config
 from cffm_plugin.checkpoint import SegmentorCheckpointer
@@ -17,6 +17,8 @@ from cffm_plugin.engine.tta import ClipSegmentorWithTTA
 from cffm_plugin.export import StreamSpec, export_stream
 from cffm_plugin.inference import LabelMapPredictor, StreamingSegmentor
 from cffm_plugin.modeling import check_agreement
+from cffm_plugin.modeling.heads.mask_classification import MaskCriterion
+from cffm_plugin.modeling.mask_prediction import MaskPrediction
 
 SIZES = [(97, 131), (64, 96)]
 
@@ -195,6 +197,52 @@ def test_without_a_temporal_module_it_trains_by_its_criterion():
     assert set(losses) == {
         f"{name}{layer}" for name in ("loss_ce", "loss_mask") for layer in ("", "_0", "_1")
     }
+
+
+@pytest.mark.parametrize("temporal", [True, False])
+def test_frames_of_void_train_nothing(temporal):
+    cfg = make_config()
+    cfg.MODEL.TEMPORAL.ENABLED = temporal
+    assert_void_trains_nothing(build(cfg).train(), make_clip((32, 64), labels=True))
+
+
+def test_a_criterion_that_takes_frames_without_masks_is_told_of_none():
+    """It may divide by the number of masks of all processes."""
+
+    class Counting(torch.nn.Module):
+        weight_dict = {"loss_mask": 2.0}
+
+        def forward(self, outputs, targets):
+            self.masks = [len(target["masks"]) for target in targets]
+            return {"loss_mask": 3 * outputs["pred_masks"].sum() + 1}
+
+    model = build(make_config()).train()
+    counting = Counting()
+    model.head.criterion = MaskCriterion(counting, model.head.criterion.prepare_targets)
+    clip = make_clip((64, 96), labels=True)
+    model([void_of(clip)])
+    assert counting.masks == [0, 0, 0, 0]
+    model([clip, void_of(clip)])
+    assert counting.masks == [NUM_CLASSES] * 4
+
+
+def test_a_frame_of_void_among_others_changes_no_loss_of_masks():
+    model = build(make_config()).train()
+    clip = make_clip((64, 96), labels=True)
+    features = model.backbone(model.normalise_and_pad(clip["image"]).tensor)
+    prediction = model.head.classify(*model.head.embed(features))
+    labels = torch.stack(clip["sem_seg"])
+    labels[1] = 255
+    kept = MaskPrediction(
+        prediction.masks[[0, 2, 3]],
+        prediction.classes[[0, 2, 3]],
+        [{k: v[[0, 2, 3]] for k, v in layer.items()} for layer in prediction.auxiliary],
+    )
+    losses = model.head.losses(prediction, labels)
+    expected = model.head.losses(kept, labels[[0, 2, 3]])
+    assert losses.keys() == expected.keys()
+    for name, loss in expected.items():
+        torch.testing.assert_close(losses[name], loss)
 
 
 @pytest.mark.parametrize("frozen", [False, True])

@@ -1,6 +1,7 @@
 """Backbones and heads that know nothing of this package work through the config alone."""
 
 import copy
+import functools
 import logging
 
 import pytest
@@ -16,7 +17,7 @@ from detectron2.modeling import (
     build_model,
 )
 from detectron2.projects.point_rend import add_pointrend_config
-from tiny_models import NUM_CLASSES, make_clip
+from tiny_models import NUM_CLASSES, assert_void_trains_nothing, make_clip, void_of
 from torch import nn
 
 from cffm_plugin import add_cffm_config
@@ -264,6 +265,59 @@ def test_a_head_that_says_less_trains_with_its_own_losses(head):
     sum(losses.values()).backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None and parameter.grad.isfinite().all(), name
+
+
+@pytest.mark.parametrize("temporal", [True, False])
+@pytest.mark.parametrize("head", CLOSED)
+def test_where_all_is_void_such_a_head_is_not_trained(head, temporal):
+    cfg = CLOSED[head]()
+    cfg.MODEL.TEMPORAL.ENABLED = temporal
+    assert_void_trains_nothing(build_model(cfg).train(), make_clip((32, 64), labels=True))
+
+
+@pytest.mark.parametrize("temporal", [True, False])
+def test_a_head_that_names_no_value_of_void_has_255(temporal):
+    cfg = strangers_config("ClosedHead")
+    cfg.MODEL.TEMPORAL.ENABLED = temporal
+    model = build_model(cfg).train()
+    del model.sem_seg_head.ignore_value
+    model.sem_seg_head.forward = functools.partial(forward_of_255, model.sem_seg_head)
+    assert_void_trains_nothing(model, make_clip((32, 64), labels=True))
+
+
+def forward_of_255(head, features, targets=None):
+    """As ``_TwoMaps``, of a head that knows its value of void by itself."""
+    logits = F.interpolate(head._logits(features), scale_factor=4, mode="bilinear")
+    if not head.training:
+        return logits, {}
+    return None, {"loss_own": F.cross_entropy(logits, targets, ignore_index=255)}
+
+
+@pytest.mark.parametrize("temporal", [True, False])
+def test_a_loss_of_few_points_is_0_where_all_of_these_are_void(temporal):
+    """PointRend looks at 40 points of each frame: none of them is the one that has a label."""
+    torch.manual_seed(0)
+    cfg = pointrend_config()
+    cfg.MODEL.TEMPORAL.ENABLED = temporal
+    model = build_model(cfg).train()
+    clip = void_of(make_clip((64, 96), labels=True))
+    clip["sem_seg"][-1][0, 0] = 1
+    losses = model([clip])
+    assert losses["loss_sem_seg"] > 0 and losses["loss_sem_seg_point"] == 0
+    sum(losses.values()).backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None and parameter.grad.isfinite().all(), name
+
+
+@pytest.mark.parametrize("temporal", [True, False])
+def test_void_hides_no_prediction_that_is_not_finite(temporal):
+    cfg = pointrend_config()
+    cfg.MODEL.TEMPORAL.ENABLED = temporal
+    model = build_model(cfg).train()
+    with torch.no_grad():
+        model.sem_seg_head.coarse_sem_seg_head.predictor.weight.fill_(float("nan"))
+    losses = model([void_of(make_clip((64, 96), labels=True))])
+    assert losses["loss_sem_seg"].isnan()
 
 
 def test_the_log_says_what_would_be_better_than_logits(caplog):

@@ -5,12 +5,13 @@ A head is seen as two steps, ``embed`` (feature maps to one embedding per pixel)
 """
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
 
 from ..losses import pixel_cross_entropy
 from ..mask_prediction import dense_logits
@@ -32,7 +33,7 @@ class HeadEmbedding:
     It may have
         ``losses(logits, labels) -> {name: loss}``: what it trains with, for what ``classify`` gives
         and labels (N, H, W) int64, ``ignore_value`` where there is no class. Without it the cross
-        entropy over all pixels is taken;
+        entropy over all pixels is taken. It need not mind batches of void, see ``defined_losses``;
         ``embedding_channels`` (C), ``embedding_stride`` (of the embedding and the logits relative
         to the image) and ``num_classes`` (K): measured where they are missing.
 
@@ -116,6 +117,15 @@ class HeadEmbedding:
         """
         return self.losses(self.classify(embedding, context), labels)
 
+    def losses_of_forward(self, features: Features, labels: Tensor) -> dict[str, Tensor]:
+        """What the head's own ``forward`` gives in training, as in ``SemanticSegmentor``.
+
+        Args:
+            features: of N frames.
+            labels: (N, H, W).
+        """
+        return self._defined(lambda labels: self.head(features, labels)[1], labels)
+
     def _cross_entropy(self, prediction: Any, labels: Tensor) -> dict[str, Tensor]:
         logits = dense_logits(prediction)
         return {"loss_sem_seg": pixel_cross_entropy(logits, labels, self.ignore_value)}
@@ -124,11 +134,17 @@ class HeadEmbedding:
         return callable(getattr(self.head, "losses", None))
 
     def _own_losses(self, prediction: Any, labels: Tensor) -> dict[str, Tensor]:
-        if isinstance(prediction, Tensor):
-            if not bool((labels != self.ignore_value).any()):  # means over labelled pixels are NaN
-                return {"loss_sem_seg": 0.0 * prediction.sum()}
-            labels = self._fit_labels(prediction, labels)
-        return self.head.losses(prediction, labels)
+        def losses_of(labels: Tensor) -> dict[str, Tensor]:
+            if isinstance(prediction, Tensor):
+                labels = self._fit_labels(prediction, labels)
+            return self.head.losses(prediction, labels)
+
+        return self._defined(losses_of, labels)
+
+    def _defined(
+        self, losses_of: Callable[[Tensor], dict[str, Tensor]], labels: Tensor
+    ) -> dict[str, Tensor]:
+        return defined_losses(losses_of, labels, self.ignore_value, self.head)
 
     def _fit_labels(self, logits: Tensor, labels: Tensor) -> Tensor:
         """The labels as the head's own losses expect them."""
@@ -175,3 +191,39 @@ def evaluating(*modules: nn.Module) -> Iterator[None]:
     finally:
         for module, mode in modes.items():
             module.training = mode
+
+
+def defined_losses(
+    losses_of: Callable[[Tensor], dict[str, Tensor]],
+    labels: Tensor,
+    ignore_value: int,
+    head: nn.Module,
+) -> dict[str, Tensor]:
+    """A head's losses, with 0 for means over no pixel, which are NaN.
+
+    All processes need losses of the same names, with gradients (of 0) for the same parameters. So
+    what is undefined is computed once more with class 0 in place of void, and multiplied by 0: NaN
+    comes out only where the prediction itself is not finite. In a batch without a labelled pixel
+    that is all losses. In others it is those that look at few of the pixels, such as PointRend's
+    points and auxiliary losses at a coarser stride, if all of these are void.
+
+    Args:
+        losses_of: labels (N, H, W) -> losses by name.
+        labels: (N, H, W) int64, classes or ``ignore_value``.
+        ignore_value: label of pixels without a class.
+        head: its norms are in evaluation mode while it is asked a second time: statistics are taken
+            once, and not in one process alone.
+    """
+    void = labels == ignore_value
+    if bool(void.all()):
+        return {name: 0.0 * loss for name, loss in losses_of(torch.zeros_like(labels)).items()}
+    losses = losses_of(labels)
+    if not losses:
+        return losses
+    is_nan = torch.stack([loss.detach().isnan().any() for loss in losses.values()]).tolist()
+    undefined = [name for name, nan in zip(losses, is_nan) if nan]
+    if undefined and bool(void.any()):
+        with evaluating(*(module for module in head.modules() if isinstance(module, _NormBase))):
+            of_class_0 = losses_of(torch.where(void, 0, labels))
+        losses |= {name: 0.0 * of_class_0[name] for name in undefined}
+    return losses

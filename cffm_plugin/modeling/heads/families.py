@@ -99,7 +99,7 @@ class LogitsEmbedding(HeadEmbedding):
         self, features: Features, embedding: Tensor, context: Any, labels: Tensor
     ) -> dict[str, Tensor]:
         if self.head.training:
-            return self.head(features, labels)[1]
+            return self.losses_of_forward(features, labels)
         return self.losses(embedding, labels)
 
     def _has_losses(self) -> bool:

@@ -4,10 +4,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from detectron2.structures import ImageList, Instances
 from torch import Tensor, nn
 
 from ..mask_prediction import MaskPrediction
+from ..nested import map_tensors
 from .embedding import Features, HeadEmbedding
 
 
@@ -29,13 +31,41 @@ class MaskCriterion:
     def __call__(
         self, outputs: Mapping[str, Any], labels: Tensor, ignore_value: int
     ) -> dict[str, Tensor]:
-        """The weighted losses of N frames; ``labels`` (N, H, W) int64."""
+        """The weighted losses of N frames; ``labels`` (N, H, W) int64.
+
+        Frames of void count nowhere. Where there is nothing else the criterion is called all the
+        same, with no masks: its losses have names, and it may count the masks of all processes.
+        """
+        frames, scale = labelled_frames(labels, ignore_value)
+        if len(frames) < len(labels):
+            outputs, labels = map_tensors(outputs, lambda of: of[frames]), labels[frames]
+        try:
+            losses = self._losses(outputs, labels, ignore_value)
+        except (RuntimeError, ValueError, IndexError):
+            if scale:
+                raise
+            # A criterion that takes no frame without a mask.
+            losses = self._losses(outputs, torch.zeros_like(labels), ignore_value)
+        weights: Any = self.module.weight_dict
+        return {
+            name: scale * weights[name] * loss for name, loss in losses.items() if name in weights
+        }
+
+    def _losses(
+        self, outputs: Mapping[str, Any], labels: Tensor, ignore_value: int
+    ) -> dict[str, Tensor]:
         size = (labels.shape[1], labels.shape[2])
         images = ImageList(labels[:, None], [size] * len(labels))
         targets = self.prepare_targets([_instances(of, ignore_value) for of in labels], images)
-        losses = self.module(dict(outputs), targets)
-        weights: Any = self.module.weight_dict
-        return {name: weights[name] * loss for name, loss in losses.items() if name in weights}
+        return self.module(dict(outputs), targets)
+
+
+def labelled_frames(labels: Tensor, ignore_value: int) -> tuple[list[int], float]:
+    """The frames of (N, H, W) that are not void throughout, and what their losses count: 1; or all
+    frames, and 0."""
+    is_labelled = (labels != ignore_value).flatten(1).any(dim=1).tolist()
+    frames = [n for n, labelled in enumerate(is_labelled) if labelled]
+    return (frames, 1.0) if frames else (list(range(len(labels))), 0.0)
 
 
 def masks_of_classes(labels: Tensor, ignore_value: int) -> tuple[Tensor, Tensor]:

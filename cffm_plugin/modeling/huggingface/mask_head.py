@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ..heads.embedding import Features
-from ..heads.mask_classification import masks_of_classes
+from ..heads.mask_classification import labelled_frames, masks_of_classes
 from ..losses import pixel_cross_entropy
 from ..mask_prediction import MaskPrediction
 
@@ -77,15 +77,13 @@ class HFMaskHead(nn.Module):
         """The criterion's weighted losses, or the cross entropy of the semantic map.
 
         Args:
-            prediction: of N frames. Frames without a labelled pixel are left out.
+            prediction: of N frames. Frames without a labelled pixel count nowhere.
             labels: (N, H, W) int64, classes or ``ignore_value``.
         """
         if self.criterion is None:
             logits = prediction.logits()
             return {"loss_sem_seg": pixel_cross_entropy(logits, labels, self.ignore_value)}
-        frames = [n for n, label in enumerate(labels) if (label != self.ignore_value).any()]
-        if not frames:
-            return {"loss_mask": 0.0 * (prediction.masks.sum() + prediction.classes.sum())}
+        frames, scale = labelled_frames(labels, self.ignore_value)
         targets = [masks_of_classes(labels[n], self.ignore_value) for n in frames]
         classes_of, masks_of = [c for c, _ in targets], [m.float() for _, m in targets]
         earlier = [
@@ -97,7 +95,7 @@ class HFMaskHead(nn.Module):
         )
         weights = self.criterion.weight_dict  # by the beginnings of names: layers are numbered
         return {
-            name: next(weight for key, weight in weights.items() if name.startswith(key)) * loss
+            name: scale * next(w for key, w in weights.items() if name.startswith(key)) * loss
             for name, loss in losses.items()
         }
 
