@@ -14,7 +14,7 @@ from detectron2.data import transforms as T
 from .augmentation import build_test_augmentations, build_training_augmentations
 from .classes import common_label_mapping
 from .image_opening import DEFAULT_MAX_MEGAPIXELS, check_max_megapixels
-from .images import LabelMapping, image_to_tensor, read_image, read_mask
+from .images import LabelMapping, image_to_tensor, read_image
 from .prototype_folder import PrototypeFolder
 
 logger = logging.getLogger(__name__)
@@ -173,7 +173,7 @@ class ClipMapper:
         if file_name is None:
             return None
         with _naming(video_id, frame["file_name"]):
-            raw = read_mask(file_name, self.max_megapixels)
+            raw = self.label_mapping.read(file_name, self.max_megapixels)
             if raw.shape != image.shape[:2]:
                 raise ValueError(
                     f"A frame and its mask must be of one size, but {frame['file_name']} is "
@@ -188,7 +188,7 @@ class ClipMapper:
                     "%s: the values %s stand for no class; they count as void. Not said again for "
                     "video %s.",
                     file_name,
-                    ", ".join(map(str, foreign)),
+                    ", ".join(map(self.label_mapping.encoding.name_of, foreign)),
                     video_id,
                 )
         return self.label_mapping(raw)

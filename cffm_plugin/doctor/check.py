@@ -19,13 +19,21 @@ from ..data import (
     LabelMapping,
     build_clip_train_loader,
     check_max_megapixels,
+    datasets_folder,
 )
 from ..data.classes import common_label_mapping
 from ..data.clips import DEFAULT_OFFSETS, check_offsets
 from ..data.datasets.records import Problem, load_noting, videos_of
-from ..data.label_sanity import label_findings
+from ..data.label_findings import (
+    accidental_values,
+    class_shares,
+    label_findings,
+)
+from ..data.mask_origins import depths_finding, objects_finding
 from .findings import Finding, Report, Severity
-from .video import Video
+from .video import Checked, Video
+
+_HARMLESS = ("video_unlisted", "mask_unmatched")  # problems that are good to know
 
 
 def check_dataset(
@@ -74,10 +82,19 @@ def check_dataset(
     with ProcessPoolExecutor(jobs, initializer=cv2.setNumThreads, initargs=(0,)) as pool:
         checked = (map if jobs == 1 else pool.map)(check, videos)
         results = list(tqdm(checked, "videos", len(videos), disable=not progress))
-    findings += [finding for of_video, _ in results for finding in of_video]
-    findings += _check_labels(names, videos, [histogram for _, histogram in results], mapping)
+    histogram = sum((checked.histogram for checked in results), np.zeros(256, np.int64))
+    accidental = accidental_values(histogram, mapping)
+    findings += [
+        replace(finding, correctable=bool(accidental))
+        if finding.kind == "mask_foreign_values"
+        else finding
+        for checked in results
+        for finding in checked.findings
+    ]
+    labels = [_Labels(name, mapping, list(zip(videos, results))) for name in names]
+    findings += [finding for of_dataset in labels for finding in of_dataset.findings()]
     if root is None:
-        root = os.path.commonpath([Path(file).absolute().parent for file in files or "."])
+        root = _root_of(names, files)
     return Report(
         root=str(root),
         splits=names,
@@ -87,6 +104,8 @@ def check_dataset(
         num_images=len(files),
         seconds=time.perf_counter() - start,
         findings=tuple(sorted((_relative_to(root, f) for f in findings), key=_worst_first)),
+        accidental=tuple(accidental),
+        shares={of_dataset.name: of_dataset.shares() for of_dataset in labels},
     )
 
 
@@ -113,26 +132,50 @@ def _training_without_clip(videos: Sequence[Video], offsets: Sequence[int]) -> l
     return []
 
 
-def _check_labels(
-    names: Sequence[str],
-    videos: Sequence[Video],
-    histograms: Sequence[np.ndarray],
-    mapping: LabelMapping,
-) -> list[Finding]:
-    """What is odd about the values in all masks of a dataset together, for every dataset."""
-    findings = []
-    for name in names:
-        of_videos = [h for video, h in zip(videos, histograms) if name in video.datasets]
-        histogram = sum(of_videos, np.zeros(256, np.int64))
+class _Labels:
+    """The values in all masks of a dataset together."""
+
+    def __init__(self, name: str, mapping: LabelMapping, results: list[tuple[Video, Checked]]):
+        self.name, self.mapping = name, mapping
+        self.checked = [checked for video, checked in results if name in video.datasets]
+        histograms = (checked.histogram for checked in self.checked)
+        self.histogram = sum(histograms, np.zeros(256, np.int64))
         classes = MetadataCatalog.get(name).get("stuff_classes")
         if classes is None or len(classes) != mapping.num_classes:
             classes = [f"class {k}" for k in range(mapping.num_classes)]
-        findings += [
-            Finding(found.kind, (), found.message, severity=Severity(found.level), splits=(name,))
-            for found in label_findings(histogram, mapping, classes)
-            if found.kind != "labels_foreign"  # mask_foreign_values names them, with their files
+        self.classes: list[str] = classes
+
+    def findings(self) -> list[Finding]:
+        """What is odd about them."""
+        values = [np.flatnonzero(checked.histogram).tolist() for checked in self.checked]
+        by_depth: dict[int, list[str]] = {}
+        for checked in self.checked:
+            for depth, files in checked.depths.items():
+                by_depth.setdefault(depth, []).extend(files)
+        found = [
+            *label_findings(self.histogram, self.mapping, self.classes),
+            *objects_finding(values, self.mapping),
+            *depths_finding(by_depth),
         ]
-    return findings
+        return [
+            Finding(f.kind, (), f.message, severity=Severity(f.level), splits=(self.name,))
+            for f in found
+            # mask_foreign_values names these, with their files
+            if f.kind != "labels_foreign"
+        ]
+
+    def shares(self) -> dict[str, float]:
+        """Class -> its share of the pixels."""
+        return class_shares(self.histogram, self.mapping, self.classes)
+
+
+def _root_of(names: Sequence[str], files: set[str]) -> str:
+    """The folder that holds all files; where there are none, that of the datasets."""
+    folders = [Path(file).absolute().parent for file in files]
+    if not folders:
+        roots = [MetadataCatalog.get(name).get("root") for name in names]
+        folders = [Path(root or datasets_folder()).expanduser().absolute() for root in roots]
+    return os.path.commonpath(folders)
 
 
 def _load(names: Sequence[str], max_megapixels: float) -> tuple[list[Finding], list[Video]]:
@@ -159,7 +202,7 @@ def _load(names: Sequence[str], max_megapixels: float) -> tuple[list[Finding], l
             tuple(map(str, problem.files)),
             str(problem.error),
             stops=("loading",) * problem.stops,
-            severity=Severity.INFO if problem.kind == "video_unlisted" else Severity.WARNING,
+            severity=Severity.INFO if problem.kind in _HARMLESS else Severity.WARNING,
             splits=tuple(having),
             video=problem.video,
         )

@@ -13,7 +13,7 @@ from test_cityscapes_video import SNIPPETS, write_snippet
 from cffm_plugin.data import LabelMapping, build_clip_train_loader, register_video_folder
 from cffm_plugin.data.label_sanity import (
     check_training_labels,
-    histogram_of_masks,
+    histograms_of_masks,
     label_findings,
     sample_masks,
 )

@@ -19,6 +19,10 @@ from ..names import EXPECTED_NAME, fault_of_name
 
 SPLITS = ("train", "val", "test")
 FRAME_SUFFIXES = (".jpg", ".jpeg", ".png")
+IMAGE_SUFFIXES = (
+    *FRAME_SUFFIXES,
+    *(".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".gif", ".avif", ".heic", ".jp2"),
+)
 
 _NAMED_IN_ERRORS = 5
 
@@ -86,6 +90,7 @@ def register_videos(
     classes: Sequence[str],
     colors: Sequence[tuple[int, int, int]],
     label_mapping: LabelMapping,
+    root: str | os.PathLike | None = None,
 ) -> None:
     """Register a dataset of videos with detectron2.
 
@@ -95,6 +100,7 @@ def register_videos(
         classes: K class names.
         colors: (R, G, B) of every class.
         label_mapping: what the values in the masks mean; K classes.
+        root: the folder that it lies in; None for one in ``datasets_folder()``.
 
     Raises:
         ValueError: classes, colours and mapping are not of one number.
@@ -113,6 +119,7 @@ def register_videos(
         ignore_label=IGNORE_LABEL,
         evaluator_type="vspw",
         label_mapping=label_mapping,
+        root=None if root is None else str(root),
     )
 
 
