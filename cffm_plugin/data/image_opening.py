@@ -95,13 +95,13 @@ def opened_image(
             if width * height > max_megapixels * 1e6:
                 raise Image.DecompressionBombError(f"{width}x{height} pixels, width x height")
             if (pages := _pages(image)) > 1:
-                raise SeveralPagesError(pages)
+                raise SeveralPagesError(f"{FORMATS_OF_PAGES[str(image.format)]} holds {pages}")
             yield image
     except SeveralPagesError as error:
         raise ValueError(
-            f"{file_name}: expected {expected}, but this {FORMATS_OF_PAGES[str(image.format)]} holds "
-            f"{error} pictures, and which is meant can't be told. Write each into a file of its "
-            "own; an animation is a video, which cffm demo takes."
+            f"{file_name}: expected {expected}, but this {error} pictures, and which is meant "
+            "can't be told. Write each into a file of its own; an animation is a "
+            "video, which cffm demo takes."
         ) from None
     except Image.DecompressionBombError as error:
         raise TooLargeError(

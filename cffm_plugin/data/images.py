@@ -22,7 +22,7 @@ IGNORE_LABEL = 255
 MOST_CLASSES = 255  # what 8 bits hold beside it
 ONE_CLASS = (
     "With one class there is nothing to learn: the loss is 0 and every pixel is right. Name what "
-    "is not it too, such as classes: [background, lesion]."
+    "is not it too, such as classes: [background, lesion]"
 )
 FRAME_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")  # 8 bits or fewer
 

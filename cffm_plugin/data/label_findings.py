@@ -276,16 +276,15 @@ def is_background(name: str) -> bool:
 def accidental_values(histogram: np.ndarray, mapping: LabelMapping) -> list[int]:
     """Values that are of no class for certain, so that a corrected mask may lose them.
 
-    None where a value may be of a class that nobody has named: where nobody has said what the
-    values mean; where the numbers of classes have gaps; where such values are more than a trifle.
-    Else those beyond twice the largest number of a class.
+    None where nobody has said what the values mean, or where such values are more than a trifle;
+    else those beyond twice the largest number of a class: the nearer ones may be classes that
+    nobody has named.
     """
     classes = sorted(mapping.class_of)
     if "label_mapping" in mapping.assumed or mapping.encoding != PLAIN or not classes:
         return []
-    has_gaps = classes[-1] - classes[0] >= len(classes)
     foreign = mapping.foreign_values(np.arange(256, dtype=np.uint8))
-    if has_gaps or histogram[foreign].sum() > _TRIFLE * histogram.sum():
+    if histogram[foreign].sum() > _TRIFLE * histogram.sum():
         return []
     return [value for value in foreign if value > 2 * classes[-1]]
 

@@ -1,6 +1,7 @@
 """Signs that masks come from where values mean something else: numbers of objects, PNGs that were
 made smaller."""
 
+import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from .datasets.records import some
@@ -74,10 +75,12 @@ def depths_finding(by_depth: Mapping[int, Sequence[str]]) -> list[LabelFinding]:
 
 def _grey_depth(file: str) -> int | None:
     """Bits of a grey PNG by its header; None for any other file."""
+    if not os.path.isfile(file):  # a pipe would be waited for without end
+        return None
     try:
         with open(file, "rb") as content:
             header = content.read(26)
     except OSError:
-        return []
+        return None
     is_grey = header.startswith(b"\x89PNG") and len(header) == 26 and header[25] == 0
     return header[24] if is_grey else None

@@ -19,11 +19,10 @@ from ..data import (
     LabelMapping,
     build_clip_train_loader,
     check_max_megapixels,
-    datasets_folder,
 )
 from ..data.classes import common_label_mapping
 from ..data.clips import DEFAULT_OFFSETS, check_offsets
-from ..data.datasets.records import Problem, load_noting, videos_of
+from ..data.datasets.records import Problem, load_noting, root_of, videos_of
 from ..data.label_findings import (
     accidental_values,
     class_shares,
@@ -173,8 +172,7 @@ def _root_of(names: Sequence[str], files: set[str]) -> str:
     """The folder that holds all files; where there are none, that of the datasets."""
     folders = [Path(file).absolute().parent for file in files]
     if not folders:
-        roots = [MetadataCatalog.get(name).get("root") for name in names]
-        folders = [Path(root or datasets_folder()).expanduser().absolute() for root in roots]
+        folders = [root_of(name) for name in names]
     return os.path.commonpath(folders)
 
 

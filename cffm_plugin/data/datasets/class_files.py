@@ -193,6 +193,8 @@ def _meaning(mapping: LabelMapping, value: int, classes: tuple[str, ...]) -> str
 
 def _mode_and_palette(mask: Path) -> tuple[str, list[Color]]:
     """Pillow's mode of a mask, and its palette; ("", []) where it can't be had."""
+    if not mask.is_file():  # a pipe would be waited for without end
+        return "", []
     try:
         with Image.open(mask, formats=("PNG",)) as image:
             flat = image.getpalette() or []

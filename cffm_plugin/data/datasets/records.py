@@ -25,6 +25,7 @@ IMAGE_SUFFIXES = (
 )
 
 _NAMED_IN_ERRORS = 5
+_roots: dict[str, str | os.PathLike | None] = {}
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,11 @@ def stop_at(problem: Problem) -> None:
 def datasets_folder() -> Path:
     """Where datasets lie: $DETECTRON2_DATASETS with ``~`` expanded, or else ./datasets."""
     return Path(os.environ.get("DETECTRON2_DATASETS") or "datasets").expanduser()
+
+
+def root_of(name: str) -> Path:
+    """The folder that a registered dataset lies in; ``datasets_folder()`` where nobody knows."""
+    return Path(_roots.get(name) or datasets_folder()).expanduser().absolute()
 
 
 def builtin_root(folder: str, how_to_get: str) -> Path:
@@ -119,8 +125,8 @@ def register_videos(
         ignore_label=IGNORE_LABEL,
         evaluator_type="vspw",
         label_mapping=label_mapping,
-        root=None if root is None else str(root),
     )
+    _roots[name] = root
 
 
 def register_builtin(
