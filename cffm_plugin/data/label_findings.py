@@ -242,20 +242,21 @@ class _Labels:
         as_void = f"\n  void: {void}" if 0 < len(self.foreign) <= _NAMED else ""
         last_is = f"{last} is {self.names[-1]}"
         first_class = f"  label_mapping: from_0   # 0 is {self.names[0]}, {last_is}"
-        with_background = f"  classes: [background, ...]   # {k + 1}, and so NUM_CLASSES"
+        ways = f"classes that count from 0\n{first_class}{as_void}\n"
+        if not is_background(self.names[0]):
+            ways += (
+                f"or from 1, and 0 is void\n  {_counted_from_one(self.names)}\n"
+                "or 0 is a class of its own\n"
+                f"  classes: [background, ...]   # {k + 1}, and so NUM_CLASSES\n"
+            )
         return (
             f"what 0 and the other values mean nobody has said, so that they are taken for "
             f"{_some(shown)}: {tell}. Most programs write 0 for what nobody outlined. Say what is "
             "right, in the YAML file of DATASETS.VIDEO_FOLDERS (or to register_video_folder): "
-            "classes that count from 0\n"
-            f"{first_class}{as_void}\n"
-            "or from 1, and 0 is void\n"
-            f"  {_counted_from_one(self.names)}\n"
-            "or 0 is a class of its own\n"
-            f"{with_background}\n"
-            "or, in another order than that of classes, every value and its class: "
+            f"{ways}"
+            "or there are more classes, or in another order, every value and its class: "
             "label_mapping: {value: class, ...}. Only a look at the masks, or the program's own "
-            "list of classes, tells the order."
+            "list of classes, tells."
         )
 
     def _share(self, value: int) -> str:

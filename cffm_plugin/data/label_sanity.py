@@ -51,9 +51,9 @@ def check_training_labels(
         if classes is not None and len(classes) == mapping.num_classes:
             names = classes
         findings = [
-            *label_findings(histogram, mapping, names),
             *objects_finding(_values_of_videos(videos, histograms), mapping),
             *depths_finding(files_by_depth(histograms)),
+            *label_findings(histogram, mapping, names),  # may hold an error
         ]
         for finding in findings:
             message = f"Dataset {dataset}, {len(masks)} of its masks: {finding.message}"

@@ -394,16 +394,16 @@ def test_a_value_for_no_class_that_can_not_be_one_is_refused_by_its_key(tiny_cfg
         ClipMapper(tiny_cfg, is_train=True)
 
 
-def test_a_loss_does_not_depend_on_the_value_for_no_class(tiny_cfg, video):
+def test_a_loss_does_not_depend_on_the_value_for_no_class(tiny_cffm_cfg, video):
     losses = []
     for value in (255, 200):
-        tiny_cfg.MODEL.SEM_SEG_HEAD.IGNORE_VALUE = value
+        tiny_cffm_cfg.MODEL.SEM_SEG_HEAD.IGNORE_VALUE = value
         torch.manual_seed(0)
         random.seed(0)
         np.random.seed(0)
-        clip = ClipMapper(tiny_cfg, is_train=True)(draw(video))
+        clip = ClipMapper(tiny_cffm_cfg, is_train=True)(draw(video))
         assert (clip["sem_seg"][-1] == value).any()
-        losses.append(build_model(tiny_cfg)([clip]))
+        losses.append(build_model(tiny_cffm_cfg)([clip]))
     usual, other = losses
     assert usual.keys() == other.keys()
     assert all(torch.equal(usual[name], other[name]) for name in usual)

@@ -8,7 +8,6 @@ but reads a YAML file; the folders are read when the dataset is loaded.
 """
 
 import functools
-import itertools
 import logging
 import os
 from collections.abc import Mapping, Sequence
@@ -176,13 +175,10 @@ def load_video_folder(folder: VideoFolder, note: Note = stop_at) -> list[dict[st
         record = functools.partial(_record, frames, masks)
         records = list(pool.map(record, videos, names))
     if folder.split_at_gaps:
-        parted = zip(records, names)
-        records = [
-            stretch for parts in itertools.starmap(split_at_gaps, parted) for stretch in parts
-        ]
-    elif with_gaps := [f"{v} ({gap})" for v, n in zip(videos, names) if (gap := gap_message(n))]:
-        more = f" So do those of {len(with_gaps) - 1} more videos." if with_gaps[1:] else ""
-        logger.warning("Dataset %s: %s.%s", folder.name, with_gaps[0], more)
+        parted = map(split_at_gaps, records, names)
+        records = [stretch for stretches in parted for stretch in stretches]
+    elif note is _log_or_stop:  # the doctor looks for itself, in every dataset
+        _warn_of_gaps(folder.name, dict(zip(videos, map(gap_message, names))))
     logger.info(
         "Dataset %s: %d video(s), %d frames, %d of them with masks",
         folder.name,
@@ -191,6 +187,14 @@ def load_video_folder(folder: VideoFolder, note: Note = stop_at) -> list[dict[st
         sum(len(masks.get(video, {})) for video in videos),
     )
     return records_of(records, folder.is_train)
+
+
+def _warn_of_gaps(dataset: str, messages: Mapping[str, str | None]) -> None:
+    """``messages``: video -> where its frames' numbers jump."""
+    if found := {video: message for video, message in messages.items() if message}:
+        video, message = next(iter(found.items()))
+        more = f" So {len(found) - 1} more video(s) do." if len(found) > 1 else ""
+        logger.warning("Dataset %s, video %s: %s%s", dataset, video, message, more)
 
 
 def _log_or_stop(problem: Problem) -> None:
