@@ -34,7 +34,7 @@ Kind = Literal[
     "labels_from_zero",
     "labels_foreign",
     "labels_of_objects",
-    "mask_depths_mix",
+    "mask_storage_mixed",
     "classes_absent",
     "classes_without_value",
 ]

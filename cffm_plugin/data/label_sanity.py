@@ -12,7 +12,7 @@ from detectron2.data import MetadataCatalog
 from .image_opening import DEFAULT_MAX_MEGAPIXELS
 from .images import LabelMapping
 from .label_findings import class_shares, label_findings
-from .mask_origins import depths_finding, files_by_depth, objects_finding
+from .mask_origins import files_by_storage, objects_finding, storage_finding
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ def check_training_labels(
             names = classes
         findings = [
             *objects_finding(_values_of_videos(videos, histograms), mapping),
-            *depths_finding(files_by_depth(histograms)),
+            *storage_finding(files_by_storage(histograms)),
             *label_findings(histogram, mapping, names),  # may hold an error
         ]
         for finding in findings:

@@ -10,6 +10,9 @@ from .label_findings import LabelFinding
 
 _FEWEST_VIDEOS = 3  # whose values look like numbers of objects
 _MOST_OBJECTS = 30
+_START = 1 << 12  # bytes of a PNG, which hold its header and palette
+
+Storage = tuple[int, tuple[int, ...]]  # bits; the greys of a palette, () without one
 
 
 def objects_finding(
@@ -41,46 +44,70 @@ def objects_finding(
     return [LabelFinding("labels_of_objects", "warning", message)]
 
 
-def files_by_depth(files: Iterable[str]) -> dict[int, list[str]]:
-    """Number of bits -> the grey PNGs among files that have it, by their headers."""
-    by_depth: dict[int, list[str]] = {}
+def files_by_storage(files: Iterable[str]) -> dict[Storage, list[str]]:
+    """How grey values are stored -> the PNGs among files that store them so, by their headers."""
+    by_storage: dict[Storage, list[str]] = {}
     for file in files:
-        if (depth := _grey_depth(file)) is not None:
-            by_depth.setdefault(depth, []).append(file)
-    return by_depth
+        if (storage := _storage(file)) is not None:
+            by_storage.setdefault(storage, []).append(file)
+    return by_storage
 
 
-def depths_finding(by_depth: Mapping[int, Sequence[str]]) -> list[LabelFinding]:
-    """A warning where grey masks have different numbers of bits, which names those of fewer.
+def storage_finding(by_storage: Mapping[Storage, Sequence[str]]) -> list[LabelFinding]:
+    """A warning where grey masks are stored in different ways, which names the rarer files.
 
     Programs that make PNGs smaller without loss of the picture store {0, 255} in one bit, as 0 and
-    1. Index masks are read by their stored values, which then are others than before.
+    1, and {0, 7, 11} as the places 0, 1, 2 of a palette of three greys. Index masks are read by
+    what is stored, which then is something else than before.
 
     Args:
-        by_depth: as ``files_by_depth`` gives it.
+        by_storage: as ``files_by_storage`` gives it.
     """
-    if len(by_depth) < 2 or min(by_depth) >= 8:
+    depths = {bits for bits, palette in by_storage if not palette}
+    palettes = [palette for _, palette in by_storage if palette]
+    longest = max(palettes, key=len, default=())
+    one_palette = all(longest[: len(palette)] == palette for palette in palettes)
+    one_depth = len(depths) < 2 or min(depths) >= 8
+    if one_palette and one_depth and not (depths and palettes):
         return []
-    most = max(by_depth)
-    fewer = sorted(file for depth, of in by_depth.items() if depth != most for file in of)
-    counts = ", ".join(f"{len(by_depth[d])} of {d} bit(s)" for d in sorted(by_depth))
+    usual = max(by_storage, key=lambda storage: len(by_storage[storage]))
+    rarer = sorted(file for storage, of in by_storage.items() if storage != usual for file in of)
+    counts = some([f"{len(of)} of {_name(*storage)}" for storage, of in by_storage.items()])
     message = (
-        f"grey masks have different numbers of bits: {counts}; fewer than {most} have "
-        f"{some(fewer)}. If a program made the files smaller, it stored 0 and 255 as 0 and 1 in "
-        "one bit, and void became a class: the stored values are what counts. Write all masks with "
-        "8 bits by the program that made them, or take them from the archive."
+        f"grey masks are stored in different ways: {counts}; not as most are {some(rarer)}. If a "
+        "program made the files smaller, it kept the picture and changed the stored numbers, which "
+        "are what counts: 255 may have become 1, and classes others. Then say that the picture "
+        "counts, in the YAML file of DATASETS.VIDEO_FOLDERS: mask_values: {channel: R}. Or write "
+        "all masks with 8 bits."
     )
-    return [LabelFinding("mask_depths_mix", "warning", message)]
+    return [LabelFinding("mask_storage_mixed", "warning", message)]
 
 
-def _grey_depth(file: str) -> int | None:
-    """Bits of a grey PNG by its header; None for any other file."""
+def _name(bits: int, palette: tuple[int, ...]) -> str:
+    if not palette:
+        return f"{bits} bit(s)"
+    return f"a palette with the greys {some(list(map(str, palette)))}"
+
+
+def _storage(file: str) -> Storage | None:
+    """Bits of a grey PNG, or the greys of a palette that are not their places; None for others."""
     if not os.path.isfile(file):  # a pipe would be waited for without end
         return None
     try:
         with open(file, "rb") as content:
-            header = content.read(26)
+            start = content.read(_START)
     except OSError:
         return None
-    is_grey = header.startswith(b"\x89PNG") and len(header) == 26 and header[25] == 0
-    return header[24] if is_grey else None
+    if not start.startswith(b"\x89PNG") or len(start) < 26:
+        return None
+    bits, kind = start[24:26]
+    place = start.find(b"PLTE")
+    if kind == 0:
+        return bits, ()
+    if kind != 3 or place < 0:
+        return None
+    length = int.from_bytes(start[place - 4 : place], "big")
+    palette = start[place + 4 : place + 4 + length]
+    greys = tuple(palette[::3])
+    is_grey = greys == tuple(palette[1::3]) == tuple(palette[2::3])
+    return (bits, greys) if is_grey and greys != tuple(range(len(greys))) else None

@@ -28,7 +28,7 @@ from ..data.label_findings import (
     class_shares,
     label_findings,
 )
-from ..data.mask_origins import depths_finding, objects_finding
+from ..data.mask_origins import Storage, objects_finding, storage_finding
 from .findings import Finding, Report, Severity
 from .video import Checked, Video
 
@@ -63,12 +63,7 @@ def check_dataset(
         ValueError: a name is that of no dataset of videos, or an argument is out of range.
     """
     names = (names,) if isinstance(names, str) else tuple(names)
-    if not names or len(set(names)) < len(names):
-        raise ValueError(f"Name at least one dataset, and none twice; got {names}.")
-    if jobs is not None and jobs < 1:
-        raise ValueError(f"jobs must be at least 1, got {jobs}.")
-    check_offsets(offsets)
-    check_max_megapixels(max_megapixels)
+    _check_arguments(names, offsets, jobs, max_megapixels)
     start = time.perf_counter()
     findings, videos = _load(names, max_megapixels)
     findings += _training_without_clip(videos, offsets)
@@ -81,19 +76,11 @@ def check_dataset(
     with ProcessPoolExecutor(jobs, initializer=cv2.setNumThreads, initargs=(0,)) as pool:
         checked = (map if jobs == 1 else pool.map)(check, videos)
         results = list(tqdm(checked, "videos", len(videos), disable=not progress))
-    histogram = sum((checked.histogram for checked in results), np.zeros(256, np.int64))
-    accidental = accidental_values(histogram, mapping)
-    findings += [
-        replace(finding, correctable=bool(accidental))
-        if finding.kind == "mask_foreign_values"
-        else finding
-        for checked in results
-        for finding in checked.findings
-    ]
+    accidental = accidental_values(_histogram(results), mapping)
+    findings += [_with_correction(f, accidental) for checked in results for f in checked.findings]
     labels = [_Labels(name, mapping, list(zip(videos, results))) for name in names]
     findings += [finding for of_dataset in labels for finding in of_dataset.findings()]
-    if root is None:
-        root = _root_of(names, files)
+    root = _root_of(names, files) if root is None else root
     return Report(
         root=str(root),
         splits=names,
@@ -106,6 +93,24 @@ def check_dataset(
         accidental=tuple(accidental),
         shares={of_dataset.name: of_dataset.shares() for of_dataset in labels},
     )
+
+
+def _check_arguments(
+    names: Sequence[str], offsets: Sequence[int], jobs: int | None, max_megapixels: float
+) -> None:
+    if not names or len(set(names)) < len(names):
+        raise ValueError(f"Name at least one dataset, and none twice; got {names}.")
+    if jobs is not None and jobs < 1:
+        raise ValueError(f"jobs must be at least 1, got {jobs}.")
+    check_offsets(offsets)
+    check_max_megapixels(max_megapixels)
+
+
+def _with_correction(finding: Finding, accidental: Sequence[int]) -> Finding:
+    """Foreign values can be corrected where they are of no class for certain."""
+    if finding.kind != "mask_foreign_values":
+        return finding
+    return replace(finding, correctable=bool(accidental))
 
 
 def _relative_to(root: str | PathLike, finding: Finding) -> Finding:
@@ -131,14 +136,18 @@ def _training_without_clip(videos: Sequence[Video], offsets: Sequence[int]) -> l
     return []
 
 
+def _histogram(results: Sequence[Checked]) -> np.ndarray:
+    """(256,): pixels of each value in the masks of all videos."""
+    return sum((checked.histogram for checked in results), np.zeros(256, np.int64))
+
+
 class _Labels:
     """The values in all masks of a dataset together."""
 
     def __init__(self, name: str, mapping: LabelMapping, results: list[tuple[Video, Checked]]):
         self.name, self.mapping = name, mapping
         self.checked = [checked for video, checked in results if name in video.datasets]
-        histograms = (checked.histogram for checked in self.checked)
-        self.histogram = sum(histograms, np.zeros(256, np.int64))
+        self.histogram = _histogram(self.checked)
         classes = MetadataCatalog.get(name).get("stuff_classes")
         if classes is None or len(classes) != mapping.num_classes:
             classes = [f"class {k}" for k in range(mapping.num_classes)]
@@ -147,14 +156,14 @@ class _Labels:
     def findings(self) -> list[Finding]:
         """What is odd about them."""
         values = [np.flatnonzero(checked.histogram).tolist() for checked in self.checked]
-        by_depth: dict[int, list[str]] = {}
+        by_storage: dict[Storage, list[str]] = {}
         for checked in self.checked:
-            for depth, files in checked.depths.items():
-                by_depth.setdefault(depth, []).extend(files)
+            for storage, files in checked.storages.items():
+                by_storage.setdefault(storage, []).extend(files)
         found = [
             *label_findings(self.histogram, self.mapping, self.classes),
             *objects_finding(values, self.mapping),
-            *depths_finding(by_depth),
+            *storage_finding(by_storage),
         ]
         return [
             Finding(f.kind, (), f.message, severity=Severity(f.level), splits=(self.name,))

@@ -24,7 +24,7 @@ from ..data.datasets.records import some
 from ..data.image_files import is_whole, read_mask_of_any_format
 from ..data.label_sanity import histogram_of
 from ..data.mask_encoding import PLAIN
-from ..data.mask_origins import files_by_depth
+from ..data.mask_origins import Storage, files_by_storage
 from ..evaluation.metrics import OFFICIAL_LONGEST_LEFT_OUT
 from .findings import Finding, Severity
 
@@ -38,12 +38,12 @@ class Checked:
     Attributes:
         findings: all of it.
         histogram: (256,) the pixels of each value in the masks that can be read.
-        depths: number of bits -> the grey masks that have it.
+        storages: how grey values are stored -> the masks that store them so.
     """
 
     findings: list[Finding]
     histogram: np.ndarray
-    depths: dict[int, list[str]]
+    storages: dict[Storage, list[str]]
 
 
 @dataclass
@@ -108,8 +108,8 @@ class Video:
         self._check_frame_sizes(sizes)
         self._check_values(mapping, foreign)
         self._check_turned(turned)
-        depths = files_by_depth(sorted(read - known - {f["file_name"] for f in self.frames}))
-        return Checked(self.findings, histogram, depths)
+        storages = files_by_storage(sorted(read - known - {f["file_name"] for f in self.frames}))
+        return Checked(self.findings, histogram, storages)
 
     def _read(
         self,

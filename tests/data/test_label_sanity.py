@@ -11,14 +11,20 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from PIL import Image
 from test_cityscapes_video import SNIPPETS, write_snippet
 
-from cffm_plugin.data import LabelMapping, build_clip_train_loader, register_video_folder
+from cffm_plugin.data import (
+    LabelMapping,
+    build_clip_train_loader,
+    read_mask,
+    register_video_folder,
+)
 from cffm_plugin.data.label_findings import label_findings
 from cffm_plugin.data.label_sanity import (
     check_training_labels,
     histograms_of_masks,
     sample_masks,
 )
-from cffm_plugin.data.mask_origins import depths_finding, files_by_depth, objects_finding
+from cffm_plugin.data.mask_encoding import MaskEncoding
+from cffm_plugin.data.mask_origins import files_by_storage, objects_finding, storage_finding
 
 CLASSES = ("road", "car", "person")
 IDENTITY = LabelMapping(3, {0: 0, 1: 1, 2: 2})
@@ -139,24 +145,53 @@ def test_numbers_of_objects_are_told_by_every_videos_counting_from_1(values, is_
     assert [(f.kind, f.level) for f in found] == [("labels_of_objects", "warning")] * is_found
 
 
-def test_grey_masks_of_different_bits_are_named(tmp_path):
-    files = [str(tmp_path / f"{name}.png") for name in "abc"]
-    values = np.zeros((4, 4), np.uint8)
-    for file, bits in zip(files, (8, 1, 8)):
-        Image.fromarray(values).convert("1" if bits == 1 else "L").save(file)
-    (found,) = depths_finding(files_by_depth([*files, str(tmp_path / "none.png")]))
-    assert found.kind == "mask_depths_mix" and "1 of 1 bit(s), 2 of 8 bit(s)" in found.message
-    assert "b.png" in found.message and "a.png" not in found.message
-    assert depths_finding(files_by_depth(files[::2])) == []
-    paletted = Image.fromarray(values)
-    paletted.putpalette([0, 0, 0, 9, 9, 9])
-    paletted.save(files[1], bits=1)  # a palette's indices are what they are
-    assert depths_finding(files_by_depth(files)) == []
+def save(file, values, greys=None, bits=8):
+    """A grey mask; with a palette of greys the values are places in it."""
+    image = Image.fromarray(np.array([values], np.uint8))
+    if greys is not None:
+        image.putpalette([grey for grey in greys for _ in range(3)])
+    image.convert("1").save(file) if bits == 1 else image.save(file)
+    return str(file)
+
+
+def test_masks_that_a_program_made_smaller_are_named_and_read_right_by_channel(tmp_path):
+    """What oxipng makes of {0, 255} and of {0, 7, 255}: the picture stays, the numbers don't."""
+    usual = [save(tmp_path / f"{k}.png", (0, 7, 255)) for k in range(3)]
+    assert storage_finding(files_by_storage([*usual, str(tmp_path / "none.png")])) == []
+    one_bit = save(tmp_path / "one_bit.png", (0, 255, 0), bits=1)
+    palette = save(tmp_path / "palette.png", (0, 1, 2), greys=(0, 7, 255))
+    assert read_mask(one_bit).tolist() == [[0, 1, 0]] and read_mask(palette).tolist() == [[0, 1, 2]]
+    for file in (one_bit, palette):
+        (found,) = storage_finding(files_by_storage([*usual, file]))
+        assert found.kind == "mask_storage_mixed" and "mask_values: {channel: R}" in found.message
+        assert file in found.message and usual[0] not in found.message
+    by_channel = MaskEncoding(channel="R")
+    values = [
+        read_mask(file, encoding=by_channel).tolist() for file in (one_bit, palette, usual[0])
+    ]
+    assert values == [[[0, 255, 0]], [[0, 7, 255]], [[0, 7, 255]]]
+
+
+def test_palettes_of_greys_that_differ_are_named_though_every_mask_has_one(tmp_path):
+    first = save(tmp_path / "a.png", (0, 1, 2), greys=(0, 7, 11))
+    second = save(tmp_path / "b.png", (0, 1, 1), greys=(0, 11))  # 7 does not occur
+    assert len(storage_finding(files_by_storage([first, second]))) == 1
+
+
+def test_palettes_that_are_for_looking_at_say_nothing(tmp_path):
+    black_and_white = save(tmp_path / "a.png", (0, 1), greys=(0, 255))
+    longer = save(tmp_path / "b.png", (0, 1), greys=(0, 255, 128))
+    assert storage_finding(files_by_storage([black_and_white, longer])) == []
+    grey, ramp = save(tmp_path / "c.png", (0, 1)), save(tmp_path / "d.png", (0, 1), greys=range(9))
+    colours = Image.fromarray(np.array([[0, 1]], np.uint8))
+    colours.putpalette([0, 0, 0, 128, 0, 0])
+    colours.save(tmp_path / "e.png")
+    assert storage_finding(files_by_storage([grey, ramp, str(tmp_path / "e.png")])) == []
 
 
 def test_a_pipe_among_masks_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "mask.png")
-    assert files_by_depth([str(tmp_path / "mask.png")]) == {}
+    assert files_by_storage([str(tmp_path / "mask.png")]) == {}
 
 
 # One histogram, all said

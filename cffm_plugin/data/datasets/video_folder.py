@@ -88,20 +88,8 @@ def register_video_folder(
     Raises:
         ValueError: an argument is not what it should be.
     """
-    arguments = {
-        "root": root,
-        "classes": classes,
-        "is_train": is_train,
-        "videos": videos,
-        "frames": frames,
-        "masks": masks,
-        "colors": colors,
-        "label_mapping": label_mapping,
-        "void": void,
-        "mask_values": mask_values,
-        "split_at_gaps": split_at_gaps,
-    }
-    _register(check_arguments(name, arguments))
+    arguments = dict(locals())  # all, by their names
+    _register(check_arguments(arguments.pop("name"), arguments))
 
 
 def register_video_folder_from_yaml(file: str | PathLike) -> list[str]:
