@@ -258,7 +258,7 @@ class VSPWEvaluator(DatasetEvaluator):
                 record["video_id"],
                 file_name,
                 self._dataset_name,
-                ", ".join(map(str, foreign)),
+                ", ".join(map(self._label_mapping.encoding.name_of, foreign)),
             )
         return self._label_mapping(raw)
 
