@@ -19,6 +19,7 @@ import io
 import json
 import os
 import sys
+import textwrap
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -174,6 +175,12 @@ def print_report(report: Report) -> None:
             print(f"  {where}{more}: {finding.detail}{fix}")
         if len(found) > SHOWN:
             print(f"  and {len(found) - SHOWN} more such findings")
+    for dataset, shares in report.shares.items():
+        if not any(shares.values()):
+            continue
+        print(f"\n{dataset}: share of all labelled frames' pixels")
+        named = (f"{name} {share:.2%}" for name, share in shares.items())
+        print(textwrap.fill(", ".join(named), 100, initial_indent="  ", subsequent_indent="  "))
     counts = ", ".join(f"{report.count(severity)} {severity.value}(s)" for severity in Severity)
     print(
         f"\n{report.root}: {counts if report.findings else 'nothing amiss'} in "

@@ -172,7 +172,7 @@ def preview(output: Path):
     shown: set[int] = set()
     for record in frames:
         stem = Path(record["file_name"]).stem
-        truth = metadata.label_mapping(read_mask(record["sem_seg_file_name"]))
+        truth = metadata.label_mapping(metadata.label_mapping.read(record["sem_seg_file_name"]))
         predicted = Path("inference", "result_submission", record["video_id"], f"{stem}.png")
         predictions = [read_mask(output / name / predicted) for name in MODELS]
         shown.update(truth.reshape(-1).tolist(), *(p.reshape(-1).tolist() for p in predictions))

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from PIL import ImageOps, JpegImagePlugin, PngImagePlugin
 
-from .image_opening import DEFAULT_MAX_MEGAPIXELS, MASK_FORMATS, opened_image
-from .images import MASK_MODES, factor_of_grey
+from .image_opening import DEFAULT_MAX_MEGAPIXELS, MASK_FORMATS, opened_image, raw_mode
+from .mask_encoding import INDEX_MODES, factor_of_grey
 
 
 def is_whole(file_name: str | PathLike) -> bool:
@@ -42,10 +42,10 @@ def read_mask_of_any_format(
         ValueError: the same, or it does not hold one number from 0 to 255 a pixel, for certain.
     """
     with opened_image(file_name, "an index mask", MASK_FORMATS, max_megapixels) as image:
-        factor = factor_of_grey(image)
+        factor = factor_of_grey(raw_mode(image))
         ImageOps.exif_transpose(image, in_place=True)
         pixels, mode, palette = np.array(image), image.mode, image.getpalette()
-    if mode in MASK_MODES:
+    if mode in INDEX_MODES:
         return pixels.astype(np.uint8) // np.uint8(factor), palette
     channels = np.atleast_3d(pixels)
     if mode in ("RGBA", "LA") and (channels[..., -1] == 255).all():  # opaque

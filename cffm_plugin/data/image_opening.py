@@ -5,13 +5,14 @@ would take too much memory.
 """
 
 import os
+import re
 import stat
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from os import PathLike
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
 FRAME_FORMATS = ("JPEG", "PNG", "BMP", "PPM", "TIFF", "WEBP")
 MASK_FORMATS = ("PNG",)  # JPEG changes values, and PPM scales them
@@ -30,6 +31,22 @@ _KINDS = {
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
 }
+
+
+FORMATS_OF_PAGES = {"TIFF": "TIFF file", "WEBP": "animated WebP", "PNG": "animated PNG"}
+_SUBFILE_TYPE = 254  # of a page of a TIFF: bit 0 marks a reduced copy, bit 2 a mask of transparency
+# What a file of annotations holds near its start -> what it is.
+_ANNOTATIONS = (
+    (rb'"shapes"|"imagePath"', "labelme's annotations"),
+    (rb'"annotations"|"categories"|"segmentation"', "annotations in COCO's format"),
+    (rb'"_via_|"regions"', "annotations of VIA"),
+    (rb"<annotations|<annotation", "annotations of CVAT or in VOC's format"),
+)
+_START = 1 << 16  # bytes
+
+
+class SeveralPagesError(Exception):
+    """An image file holds more than one picture."""
 
 
 class TooLargeError(ValueError):
@@ -77,7 +94,15 @@ def opened_image(
             width, height = image.size
             if width * height > max_megapixels * 1e6:
                 raise Image.DecompressionBombError(f"{width}x{height} pixels, width x height")
+            if (pages := _pages(image)) > 1:
+                raise SeveralPagesError(f"{FORMATS_OF_PAGES[str(image.format)]} holds {pages}")
             yield image
+    except SeveralPagesError as error:
+        raise ValueError(
+            f"{file_name}: expected {expected}, but this {error} pictures, and which is meant "
+            "can't be told. Write each into a file of its own; an animation is a "
+            "video, which cffm demo takes."
+        ) from None
     except Image.DecompressionBombError as error:
         raise TooLargeError(
             f"{file_name}: expected {expected}, but it is too large to be decoded ({error}). "
@@ -85,9 +110,12 @@ def opened_image(
             f"raise the limit, to {MOST_MEGAPIXELS} at most."
         ) from error
     except UnidentifiedImageError:
+        what_to_do = _annotations(file_name) or (
+            "Restore it from the dataset's archive, or convert it."
+        )
         raise ValueError(
             f"{file_name}: expected {expected}, but the file is empty or not an image of format "
-            f"{' or '.join(formats)}. Restore it from the dataset's archive, or convert it."
+            f"{' or '.join(formats)}. {what_to_do}"
         ) from None
     except _DECODER_ERRORS as error:
         if isinstance(error, OSError) and error.errno is not None:
@@ -96,6 +124,42 @@ def opened_image(
             f"{file_name}: expected {expected}, but it can't be decoded ({error}). The file is "
             "damaged; restore it from the dataset's archive."
         ) from error
+
+
+def raw_mode(image: Image.Image) -> str:
+    """How the pixels of an opened and not yet decoded file are stored: "L;4", "RGB;16B"."""
+    (tile, *_) = getattr(image, "tile", None) or [None]
+    return tile[3] if tile is not None and isinstance(tile[3], str) else image.mode
+
+
+def _pages(image: Image.Image) -> int:
+    """How many pictures a file holds. Reduced copies in a TIFF, such as thumbnails, don't count.
+
+    The second picture in a camera's JPEG (MPO) is such a copy too, or the map of an HDR picture.
+    """
+    number = getattr(image, "n_frames", 1) if image.format in FORMATS_OF_PAGES else 1
+    if number == 1 or not isinstance(image, TiffImagePlugin.TiffImageFile):
+        return number
+    whole = 0
+    for page in range(number):
+        image.seek(page)
+        whole += not image.tag_v2.get(_SUBFILE_TYPE, 0) & 0b101
+    image.seek(0)
+    return whole
+
+
+def _annotations(file_name: str | PathLike) -> str | None:
+    """What a file of annotations is, and what to do; None for any other file."""
+    with open(file_name, "rb") as file:
+        start = file.read(_START)
+    if not start.lstrip().startswith((b"{", b"[", b"<")):
+        return None
+    kinds = (kind for pattern, kind in _ANNOTATIONS if re.search(pattern, start))
+    return (
+        f"It holds {next(kinds, 'text, perhaps annotations')}: outlines and names, not pixels. "
+        "Export index masks from the program that wrote it, a PNG for every frame whose values are "
+        "class numbers, and name these in `masks`."
+    )
 
 
 def _check_regular(file_name: str | PathLike, expected: str) -> None:

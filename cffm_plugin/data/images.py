@@ -13,16 +13,18 @@ import torch
 from PIL import ExifTags, Image, ImageOps, PngImagePlugin
 
 from ..libraries import OptionalLibrary
-from .image_opening import DEFAULT_MAX_MEGAPIXELS, MASK_FORMATS, opened_image
+from .image_opening import DEFAULT_MAX_MEGAPIXELS, MASK_FORMATS, opened_image, raw_mode
+from .mask_encoding import PLAIN, MaskEncoding, what_to_write
 
 cv2 = OptionalLibrary("cv2", "Reading frames")
 
 IGNORE_LABEL = 255
 MOST_CLASSES = 255  # what 8 bits hold beside it
+ONE_CLASS = (
+    "With one class there is nothing to learn: the loss is 0 and every pixel is right. Name what "
+    "is not it too, such as classes: [background, lesion]"
+)
 FRAME_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")  # 8 bits or fewer
-MASK_MODES = ("L", "P", "1")
-# Pillow brings the values of PNGs with 2 or 4 bits of grey to 0..255, here is by what factor.
-_FACTORS_OF_GREY = {"L;2": 85, "L;4": 17}
 
 
 @dataclass(frozen=True)
@@ -30,9 +32,12 @@ class LabelMapping:
     """How the values in a dataset's mask files become class indices.
 
     Attributes:
-        num_classes: K, 1 to 255; class indices are 0..K-1, since 255 means "no class".
+        num_classes: K, 2 to 255; class indices are 0..K-1, since 255 means "no class".
         class_of: raw mask value -> class index, for every value that stands for a class.
         void: raw values that mean "no class". They become ``IGNORE_LABEL`` (255).
+        encoding: how the raw values stand in the files.
+        assumed: which of "label_mapping" and "void" nobody has said, so that a default stands
+            here. Where masks may mean something else, that is asked.
 
     Values named by neither are foreign: they become ``IGNORE_LABEL`` too, and ``foreign_values``
     finds them, so that callers can say so.
@@ -41,15 +46,17 @@ class LabelMapping:
     num_classes: int
     class_of: dict[int, int] = field(hash=False)
     void: tuple[int, ...] = (IGNORE_LABEL,)
+    encoding: MaskEncoding = PLAIN
+    assumed: frozenset[str] = field(default=frozenset(), compare=False)
     _table: np.ndarray = field(init=False, repr=False, compare=False)
     _known: np.ndarray = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if not 1 <= self.num_classes <= MOST_CLASSES:
+        if not 2 <= self.num_classes <= MOST_CLASSES:
+            what_to_do = ONE_CLASS if self.num_classes == 1 else "Merge or leave out some"
             raise ValueError(
-                f"LabelMapping: expected 1 to {MOST_CLASSES} classes, since label maps of 8 bits "
-                f'hold one more value for "no class"; got {self.num_classes}. Merge or leave out '
-                "some."
+                f"LabelMapping: expected 2 to {MOST_CLASSES} classes, since label maps of 8 bits "
+                f'hold one more value for "no class"; got {self.num_classes}. {what_to_do}.'
             )
         table = np.full(256, IGNORE_LABEL, dtype=np.uint8)
         known = np.zeros(256, dtype=bool)
@@ -86,6 +93,12 @@ class LabelMapping:
     def __call__(self, raw: np.ndarray) -> np.ndarray:
         """Raw mask, uint8 -> class indices, uint8 of the same shape, 255 where there is none."""
         return self._table[raw]
+
+    def read(
+        self, file_name: str | PathLike, max_megapixels: float = DEFAULT_MAX_MEGAPIXELS
+    ) -> np.ndarray:
+        """``read_mask`` of a mask file of this ``encoding``."""
+        return read_mask(file_name, max_megapixels, self.encoding)
 
     def foreign_values(self, raw: np.ndarray) -> list[int]:
         """The values in ``raw`` that stand for neither a class nor void, ascending."""
@@ -126,42 +139,46 @@ def read_image(
 
 
 def read_mask(
-    file_name: str | PathLike, max_megapixels: float = DEFAULT_MAX_MEGAPIXELS
+    file_name: str | PathLike,
+    max_megapixels: float = DEFAULT_MAX_MEGAPIXELS,
+    encoding: MaskEncoding = PLAIN,
 ) -> np.ndarray:
-    """Read an index mask, (H, W) uint8, the raw values as they stand in the file.
+    """Read a mask, (H, W) uint8: the raw values as they stand in the file, by default alone.
 
     EXIF orientation is applied, as to frames.
 
     Args:
         file_name, max_megapixels: as for ``read_image``.
+        encoding: how the values stand in the file.
 
     Raises:
         FileNotFoundError: no such file.
         OSError: the system does not let it be read.
-        ValueError: it is no regular file, or empty, truncated, no PNG, too large, a colour picture,
-            or one of more than 8 bits.
+        ValueError: it is no regular file, or empty, truncated, no PNG, too large, or a picture of
+            another encoding; the error then shows how to say its own.
     """
-    expected = "an index mask (PNG with one channel)"
+    expected = encoding.expected
     with opened_image(file_name, expected, MASK_FORMATS, max_megapixels) as image:
-        factor = factor_of_grey(image)
+        mode, stored = image.mode, raw_mode(image)
         image.load()
-        mode = image.mode
-        if mode in MASK_MODES:
-            ImageOps.exif_transpose(image, in_place=True)
-            values = np.array(image, dtype=np.uint8)
-            return values if factor == 1 else values // np.uint8(factor)
-    raise ValueError(
-        f"{file_name}: expected an index mask (8-bit PNG with one channel whose values are "
-        f"class numbers), but this is a picture of mode {mode}. If it is a colour "
-        "rendering of the labels, use the dataset's index masks instead, or map its colours "
-        "back to class numbers."
-    )
-
-
-def factor_of_grey(image: Image.Image) -> int:
-    """What Pillow will multiply the values of a PNG by, which was opened and not yet decoded."""
-    (tile, *_) = getattr(image, "tile", None) or [None]
-    return 1 if tile is None else _FACTORS_OF_GREY.get(tile[3], 1)
+        ImageOps.exif_transpose(image, in_place=True)
+        values = encoding.decode(image, stored)
+        pixels = np.asarray(image) if values is None else None
+    if values is None:
+        assert pixels is not None
+        raise ValueError(
+            f"{file_name}: expected {expected}, but this is a picture of mode {mode}. "
+            f"{what_to_write(pixels, mode, stored)}"
+        )
+    if values.dtype != np.uint8:
+        if values.max() > 255:
+            raise ValueError(
+                f"{file_name}: expected {expected}, but divided its values are up to "
+                f"{values.max()}, and class numbers are 0..255. Correct mask_values in the YAML "
+                "file of DATASETS.VIDEO_FOLDERS."
+            )
+        values = values.astype(np.uint8)
+    return values
 
 
 def save_label_map(

@@ -14,7 +14,7 @@ from detectron2.data import transforms as T
 from .augmentation import build_test_augmentations, build_training_augmentations
 from .classes import common_label_mapping
 from .image_opening import DEFAULT_MAX_MEGAPIXELS, check_max_megapixels
-from .images import LabelMapping, image_to_tensor, read_image, read_mask
+from .images import IGNORE_LABEL, LabelMapping, image_to_tensor, read_image
 from .prototype_folder import PrototypeFolder
 
 logger = logging.getLogger(__name__)
@@ -29,8 +29,8 @@ class ClipMapper:
     Training, from a clip: a record whose ``frames`` are its frames, the target last. Returns
         image: list of T (3, h, w) tensors in that order; uint8, or float32 where padded (see
             ``PadToSize``);
-        sem_seg: list of T (h, w) int64 tensors, 255 where there is no class, or None for a
-            reference without a mask;
+        sem_seg: list of T (h, w) int64 tensors, ``ignore_value`` where there is no class, or None
+            for a reference without a mask;
         file_names; height and width of the target's file; all else that the record has.
 
     Test, from the record of a frame: the same ``image`` list of the record's references, where it
@@ -50,6 +50,7 @@ class ClipMapper:
         label_mapping: LabelMapping | None = None,
         prototypes: PrototypeFolder | None = None,
         max_megapixels: float = DEFAULT_MAX_MEGAPIXELS,
+        ignore_value: int = IGNORE_LABEL,
     ):
         """
         Args:
@@ -59,18 +60,30 @@ class ClipMapper:
             label_mapping: what the values in mask files mean. Training needs it.
             prototypes: for CFFM++: adds those of the clip's video, (P, C), as ``prototypes``.
             max_megapixels: larger frames and masks are an error, see ``read_image``.
+            ignore_value: what stands where there is no class, as the head expects it.
+
+        Raises:
+            ValueError: an argument is out of range.
         """
         if image_format not in ("RGB", "BGR"):
             raise ValueError(f'image_format is "RGB" or "BGR", got "{image_format}".')
         if is_train and label_mapping is None:
             raise ValueError("Training needs a label_mapping: what the values in masks mean.")
         check_max_megapixels(max_megapixels)
+        if label_mapping is not None and not label_mapping.num_classes <= ignore_value <= 255:
+            raise ValueError(
+                f"MODEL.SEM_SEG_HEAD.IGNORE_VALUE (ignore_value) is {ignore_value}. It stands in "
+                "label maps of 8 bits where there is no class: expected a number beyond the "
+                f"{label_mapping.num_classes} classes, {label_mapping.num_classes} to 255. 255 is "
+                "right for any dataset; what masks hold there is said by `void`."
+            )
         self.is_train = is_train
         self.augmentations = T.AugmentationList(augmentations)
         self.image_format = image_format
         self.label_mapping = label_mapping
         self.prototypes = prototypes
         self.max_megapixels = max_megapixels
+        self.ignore_value = ignore_value
         self._videos_warned_of: set[str] = set()
 
     @classmethod
@@ -95,6 +108,7 @@ class ClipMapper:
         names = cfg.DATASETS.TRAIN if dataset_name is None else (dataset_name,)
         num_classes = cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES
         arguments["label_mapping"] = common_label_mapping(names, num_classes)
+        arguments["ignore_value"] = cfg.MODEL.SEM_SEG_HEAD.IGNORE_VALUE
         return arguments
 
     def __call__(self, record: dict[str, Any]) -> dict[str, Any]:
@@ -137,13 +151,19 @@ class ClipMapper:
         return others | {
             "image": [image_to_tensor(image, self.image_format) for image in images],
             "sem_seg": [
-                None if label is None else torch.from_numpy(label.astype(np.int64, order="C"))
-                for label in labels
+                None if label is None else self._as_head_expects(label) for label in labels
             ],
             "file_names": [frame["file_name"] for frame in frames],
             "height": height,
             "width": width,
         }
+
+    def _as_head_expects(self, labels: np.ndarray) -> torch.Tensor:
+        """Class indices, 255 for none, (h, w) uint8 -> int64 with the head's value for none."""
+        of_head = torch.from_numpy(labels.astype(np.int64, order="C"))
+        if self.ignore_value != IGNORE_LABEL:
+            of_head[of_head == IGNORE_LABEL] = self.ignore_value
+        return of_head
 
     def _map_frame(self, record: dict[str, Any]) -> dict[str, Any]:
         references = record.get("reference_file_names", ())
@@ -173,7 +193,7 @@ class ClipMapper:
         if file_name is None:
             return None
         with _naming(video_id, frame["file_name"]):
-            raw = read_mask(file_name, self.max_megapixels)
+            raw = self.label_mapping.read(file_name, self.max_megapixels)
             if raw.shape != image.shape[:2]:
                 raise ValueError(
                     f"A frame and its mask must be of one size, but {frame['file_name']} is "
@@ -188,7 +208,7 @@ class ClipMapper:
                     "%s: the values %s stand for no class; they count as void. Not said again for "
                     "video %s.",
                     file_name,
-                    ", ".join(map(str, foreign)),
+                    ", ".join(map(self.label_mapping.encoding.name_of, foreign)),
                     video_id,
                 )
         return self.label_mapping(raw)

@@ -22,10 +22,17 @@ from ..data import (
 )
 from ..data.classes import common_label_mapping
 from ..data.clips import DEFAULT_OFFSETS, check_offsets
-from ..data.datasets.records import Problem, load_noting, videos_of
-from ..data.label_sanity import label_findings
+from ..data.datasets.records import Problem, load_noting, root_of, videos_of
+from ..data.label_findings import (
+    accidental_values,
+    class_shares,
+    label_findings,
+)
+from ..data.mask_origins import Storage, objects_finding, storage_finding
 from .findings import Finding, Report, Severity
-from .video import Video
+from .video import Checked, Video
+
+_HARMLESS = ("video_unlisted", "mask_unmatched")  # problems that are good to know
 
 
 def check_dataset(
@@ -56,12 +63,7 @@ def check_dataset(
         ValueError: a name is that of no dataset of videos, or an argument is out of range.
     """
     names = (names,) if isinstance(names, str) else tuple(names)
-    if not names or len(set(names)) < len(names):
-        raise ValueError(f"Name at least one dataset, and none twice; got {names}.")
-    if jobs is not None and jobs < 1:
-        raise ValueError(f"jobs must be at least 1, got {jobs}.")
-    check_offsets(offsets)
-    check_max_megapixels(max_megapixels)
+    _check_arguments(names, offsets, jobs, max_megapixels)
     start = time.perf_counter()
     findings, videos = _load(names, max_megapixels)
     findings += _training_without_clip(videos, offsets)
@@ -74,10 +76,11 @@ def check_dataset(
     with ProcessPoolExecutor(jobs, initializer=cv2.setNumThreads, initargs=(0,)) as pool:
         checked = (map if jobs == 1 else pool.map)(check, videos)
         results = list(tqdm(checked, "videos", len(videos), disable=not progress))
-    findings += [finding for of_video, _ in results for finding in of_video]
-    findings += _check_labels(names, videos, [histogram for _, histogram in results], mapping)
-    if root is None:
-        root = os.path.commonpath([Path(file).absolute().parent for file in files or "."])
+    accidental = accidental_values(_histogram(results), mapping)
+    findings += [_with_correction(f, accidental) for checked in results for f in checked.findings]
+    labels = [_Labels(name, mapping, list(zip(videos, results))) for name in names]
+    findings += [finding for of_dataset in labels for finding in of_dataset.findings()]
+    root = _root_of(names, files) if root is None else root
     return Report(
         root=str(root),
         splits=names,
@@ -87,7 +90,27 @@ def check_dataset(
         num_images=len(files),
         seconds=time.perf_counter() - start,
         findings=tuple(sorted((_relative_to(root, f) for f in findings), key=_worst_first)),
+        accidental=tuple(accidental),
+        shares={of_dataset.name: of_dataset.shares() for of_dataset in labels},
     )
+
+
+def _check_arguments(
+    names: Sequence[str], offsets: Sequence[int], jobs: int | None, max_megapixels: float
+) -> None:
+    if not names or len(set(names)) < len(names):
+        raise ValueError(f"Name at least one dataset, and none twice; got {names}.")
+    if jobs is not None and jobs < 1:
+        raise ValueError(f"jobs must be at least 1, got {jobs}.")
+    check_offsets(offsets)
+    check_max_megapixels(max_megapixels)
+
+
+def _with_correction(finding: Finding, accidental: Sequence[int]) -> Finding:
+    """Foreign values can be corrected where they are of no class for certain."""
+    if finding.kind != "mask_foreign_values":
+        return finding
+    return replace(finding, correctable=bool(accidental))
 
 
 def _relative_to(root: str | PathLike, finding: Finding) -> Finding:
@@ -113,26 +136,53 @@ def _training_without_clip(videos: Sequence[Video], offsets: Sequence[int]) -> l
     return []
 
 
-def _check_labels(
-    names: Sequence[str],
-    videos: Sequence[Video],
-    histograms: Sequence[np.ndarray],
-    mapping: LabelMapping,
-) -> list[Finding]:
-    """What is odd about the values in all masks of a dataset together, for every dataset."""
-    findings = []
-    for name in names:
-        of_videos = [h for video, h in zip(videos, histograms) if name in video.datasets]
-        histogram = sum(of_videos, np.zeros(256, np.int64))
+def _histogram(results: Sequence[Checked]) -> np.ndarray:
+    """(256,): pixels of each value in the masks of all videos."""
+    return sum((checked.histogram for checked in results), np.zeros(256, np.int64))
+
+
+class _Labels:
+    """The values in all masks of a dataset together."""
+
+    def __init__(self, name: str, mapping: LabelMapping, results: list[tuple[Video, Checked]]):
+        self.name, self.mapping = name, mapping
+        self.checked = [checked for video, checked in results if name in video.datasets]
+        self.histogram = _histogram(self.checked)
         classes = MetadataCatalog.get(name).get("stuff_classes")
         if classes is None or len(classes) != mapping.num_classes:
             classes = [f"class {k}" for k in range(mapping.num_classes)]
-        findings += [
-            Finding(found.kind, (), found.message, severity=Severity(found.level), splits=(name,))
-            for found in label_findings(histogram, mapping, classes)
-            if found.kind != "labels_foreign"  # mask_foreign_values names them, with their files
+        self.classes: list[str] = classes
+
+    def findings(self) -> list[Finding]:
+        """What is odd about them."""
+        values = [np.flatnonzero(checked.histogram).tolist() for checked in self.checked]
+        by_storage: dict[Storage, list[str]] = {}
+        for checked in self.checked:
+            for storage, files in checked.storages.items():
+                by_storage.setdefault(storage, []).extend(files)
+        found = [
+            *label_findings(self.histogram, self.mapping, self.classes),
+            *objects_finding(values, self.mapping),
+            *storage_finding(by_storage),
         ]
-    return findings
+        return [
+            Finding(f.kind, (), f.message, severity=Severity(f.level), splits=(self.name,))
+            for f in found
+            # mask_foreign_values names these, with their files
+            if f.kind != "labels_foreign"
+        ]
+
+    def shares(self) -> dict[str, float]:
+        """Class -> its share of the pixels."""
+        return class_shares(self.histogram, self.mapping, self.classes)
+
+
+def _root_of(names: Sequence[str], files: set[str]) -> str:
+    """The folder that holds all files; where there are none, that of the datasets."""
+    folders = [Path(file).absolute().parent for file in files]
+    if not folders:
+        folders = [root_of(name) for name in names]
+    return os.path.commonpath(folders)
 
 
 def _load(names: Sequence[str], max_megapixels: float) -> tuple[list[Finding], list[Video]]:
@@ -159,7 +209,7 @@ def _load(names: Sequence[str], max_megapixels: float) -> tuple[list[Finding], l
             tuple(map(str, problem.files)),
             str(problem.error),
             stops=("loading",) * problem.stops,
-            severity=Severity.INFO if problem.kind == "video_unlisted" else Severity.WARNING,
+            severity=Severity.INFO if problem.kind in _HARMLESS else Severity.WARNING,
             splits=tuple(having),
             video=problem.video,
         )

@@ -57,6 +57,8 @@ class Report:
     num_images: int
     seconds: float = field(compare=False)
     findings: tuple[Finding, ...]
+    accidental: tuple[int, ...] = ()  # values in masks that are of no class for certain
+    shares: dict[str, dict[str, float]] = field(default_factory=dict)  # dataset -> class -> 0..1
 
     def count(self, severity: Severity) -> int:
         """Number of findings of a severity."""

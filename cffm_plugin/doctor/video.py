@@ -5,6 +5,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,17 +16,34 @@ from ..data import (
     exif_orientation,
     image_size,
     read_image,
-    read_mask,
 )
 from ..data.clip_records import labelled_frames
 from ..data.clips import training_frames
+from ..data.datasets.gaps import gap_message, gaps_of
 from ..data.datasets.records import some
 from ..data.image_files import is_whole, read_mask_of_any_format
 from ..data.label_sanity import histogram_of
+from ..data.mask_encoding import PLAIN
+from ..data.mask_origins import Storage, files_by_storage
 from ..evaluation.metrics import OFFICIAL_LONGEST_LEFT_OUT
 from .findings import Finding, Severity
 
 Size = tuple[int, ...]  # height, width
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What reading a video gives.
+
+    Attributes:
+        findings: all of it.
+        histogram: (256,) the pixels of each value in the masks that can be read.
+        storages: how grey values are stored -> the masks that store them so.
+    """
+
+    findings: list[Finding]
+    histogram: np.ndarray
+    storages: dict[Storage, list[str]]
 
 
 @dataclass
@@ -57,14 +75,8 @@ class Video:
         where = {"splits": tuple(self.datasets), "video": self.record["video_id"]}
         self.findings.append(Finding(kind, tuple(files), detail, **where, **more))
 
-    def check(
-        self, mapping: LabelMapping, offsets: Sequence[int], known: set[str]
-    ) -> tuple[list[Finding], np.ndarray]:
-        """Read all files but those in ``known``, whose faults are.
-
-        Returns:
-            the findings; and (256,) the pixels of each value in the masks that can be read.
-        """
+    def check(self, mapping: LabelMapping, offsets: Sequence[int], known: set[str]) -> "Checked":
+        """Read all files but those in ``known``, whose faults are."""
         histogram = np.zeros(256, dtype=np.int64)
         drawn = self.drawn(offsets)
         sizes: dict[int, Size] = {}  # of the frames that can be read
@@ -75,13 +87,14 @@ class Video:
             image, mask = frame["file_name"], frame["sem_seg_file_name"]
             stops = ("training",) * (index in drawn) + ("evaluation",) * self.evaluates
             if image not in read:
-                pixels = self._read(image, read_image, stops)
+                pixels = self._read(image, "frame", read_image, stops)
                 if pixels is not None:
                     sizes[index] = pixels.shape[:2]
             if mask is None or mask in read:  # several files of one frame have one mask
                 continue
             read.add(mask)
-            labels = self._read(mask, read_mask, stops)
+            fixes = mapping.encoding == PLAIN
+            labels = self._read(mask, "mask", mapping.read, stops, fixes)
             if index in sizes and self._differ_in_exif(image, mask, sizes[index], stops):
                 turned.append(mask)
             if labels is None:
@@ -91,16 +104,25 @@ class Video:
             if values := mapping.foreign_values(labels):
                 foreign[mask] = {value: int(counts[value]) for value in values}
         self._check_length(drawn)
+        self._check_numbers()
         self._check_frame_sizes(sizes)
-        self._check_values(foreign)
+        self._check_values(mapping, foreign)
         self._check_turned(turned)
-        return self.findings, histogram
+        storages = files_by_storage(sorted(read - known - {f["file_name"] for f in self.frames}))
+        return Checked(self.findings, histogram, storages)
 
     def _read(
-        self, file: str, read: Callable[[str, float], np.ndarray], stops: tuple[str, ...]
+        self,
+        file: str,
+        role: str,
+        read: Callable[[str, float], np.ndarray],
+        stops: tuple[str, ...],
+        fixes: bool = False,
     ) -> np.ndarray | None:
-        """What a file holds; None where that can't be trusted. ``stops``: if it can't be read."""
-        role = "mask" if read is read_mask else "frame"
+        """What a file holds; None where that can't be trusted.
+
+        ``stops``: if it can't be read; ``fixes``: then it may be a mask that can be corrected.
+        """
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # Pillow's of odd metadata, which is no fault
@@ -109,9 +131,7 @@ class Video:
             detail = str(error) + ("" if stops else " Nothing reads it: no training clip takes it.")
             correctable = False
             with contextlib.suppress(Exception):  # as above
-                correctable = role == "mask" and bool(
-                    read_mask_of_any_format(file, self.max_megapixels)
-                )
+                correctable = fixes and bool(read_mask_of_any_format(file, self.max_megapixels))
             self.add(f"{role}_unreadable", [file], detail, stops=stops, correctable=correctable)
             return None
         if is_whole(file):
@@ -156,6 +176,12 @@ class Video:
             detail = f"{length}. It counts in mIoU, but not in mVC8 and mVC16."
             self.add("video_too_short_for_vc", [first], detail, severity=Severity.INFO)
 
+    def _check_numbers(self) -> None:
+        names = [Path(frame["file_name"]).stem for frame in self.frames]
+        if message := gap_message(names):
+            files = [self.frames[index]["file_name"] for index in gaps_of(names)]
+            self.add("frame_gap", files, message)
+
     def _check_frame_sizes(self, sizes: dict[int, Size]) -> None:
         counts = Counter(sizes.values()).most_common()
         if len(counts) > 1:
@@ -166,12 +192,15 @@ class Video:
             detail += " (height, width). In a clip all are stretched to the target's size."
             self.add("frame_sizes_differ", files, detail, stops=("evaluation",) * changes)
 
-    def _check_values(self, foreign: dict[str, dict[int, int]]) -> None:
+    def _check_values(self, mapping: LabelMapping, foreign: dict[str, dict[int, int]]) -> None:
         pixels, masks = Counter[int](), Counter[int]()
         for values in foreign.values():
             pixels.update(values)
             masks.update(values.keys())
         if foreign:
-            named = [f"{v} ({n} pixels in {masks[v]} masks)" for v, n in pixels.most_common()]
+            name_of = mapping.encoding.name_of
+            named = [
+                f"{name_of(v)} ({n} pixels in {masks[v]} masks)" for v, n in pixels.most_common()
+            ]
             detail = f"{some(named)} stand for no class and count as void. Is the mapping right?"
-            self.add("mask_foreign_values", foreign, detail, correctable=True)
+            self.add("mask_foreign_values", foreign, detail)

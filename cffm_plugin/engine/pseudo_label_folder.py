@@ -18,9 +18,10 @@ from detectron2.data import MetadataCatalog
 from ..data import LabelMapping, offline_clip, read_mask, save_label_map
 from ..data.datasets.path_format import PathFormat
 from ..data.datasets.records import FRAME_SUFFIXES, natural_order
-from ..data.datasets.video_folder import find_videos
 from ..data.datasets.video_folder_arguments import check_arguments
+from ..data.datasets.video_folder_files import find_videos
 from ..data.images import MOST_CLASSES
+from ..data.mask_encoding import PLAIN
 from ..data.names import path_below
 from ..files import whole_file, write_text
 from ..inference import dataset_classes
@@ -91,9 +92,9 @@ class PseudoLabelFolder:
     ) -> "PseudoLabelFolder":
         """With the classes of a config's model, and label values as in its training data.
 
-        These are those of the first dataset of DATASETS.TRAIN that is registered and has the
-        model's number of classes, so that both can be trained on together; or else value k is
-        class k, and 255 is void.
+        These are those of the first dataset of DATASETS.TRAIN that is registered, has index masks
+        and the model's number of classes, so that both can be trained on together; or else value k
+        is class k, and 255 is void.
 
         Args:
             cfg: of the model, MODEL.WEIGHTS included.
@@ -115,7 +116,11 @@ class PseudoLabelFolder:
             if name in MetadataCatalog
         )
         identity = LabelMapping(len(classes), {k: k for k in range(len(classes))})
-        fitting = (m for m in mappings if m is not None and m.num_classes == len(classes))
+        fitting = (
+            m
+            for m in mappings
+            if m is not None and m.num_classes == len(classes) and m.encoding == PLAIN
+        )
         label_mapping = next(fitting, identity)
         return cls(output, root, classes=classes, label_mapping=label_mapping, **options)
 

@@ -231,7 +231,7 @@ def _score_video(
         if mask_file is None or prediction_file is None:
             scorer.update(None, None)
             continue
-        raw_truth = read_mask(mask_file, max_megapixels)
+        raw_truth = mapping.read(mask_file, max_megapixels)
         name = f"{video.video_id}/{prediction_file.name}"
         stored = _read_prediction(prediction_file, name, raw_truth, scored.problems, max_megapixels)
         if stored is None:

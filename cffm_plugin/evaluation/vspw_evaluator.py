@@ -17,7 +17,6 @@ from cffm_plugin.data import (
     DEFAULT_MAX_MEGAPIXELS,
     LabelMapping,
     path_below,
-    read_mask,
     save_label_map,
 )
 from cffm_plugin.files import whole_file
@@ -283,7 +282,7 @@ class VSPWEvaluator(DatasetEvaluator):
         file_name = record.get("sem_seg_file_name")
         if file_name is None:
             return None
-        raw = read_mask(file_name, self._max_megapixels)
+        raw = self._label_mapping.read(file_name, self._max_megapixels)
         if not self._has_warned and (foreign := self._label_mapping.foreign_values(raw)):
             self._has_warned = True
             logger.warning(
@@ -292,7 +291,7 @@ class VSPWEvaluator(DatasetEvaluator):
                 record["video_id"],
                 file_name,
                 self._dataset_name,
-                ", ".join(map(str, foreign)),
+                ", ".join(map(self._label_mapping.encoding.name_of, foreign)),
             )
         return self._label_mapping(raw)
 

@@ -155,7 +155,7 @@ def _frames(job: PlayerJob) -> Iterator[_Frame]:
     from_one = LabelMapping.shifted_by_one(num_classes) if job.one_based else None
     for file_name, mask in job.frames:
         image = read_image(file_name, job.max_megapixels)[:, :, ::-1]
-        truth = None if mask is None else job.mapping(read_mask(mask, job.max_megapixels))
+        truth = None if mask is None else job.mapping(job.mapping.read(mask, job.max_megapixels))
         predictions: list[np.ndarray | None] = []
         for folder in job.predictions:
             size = (image if truth is None else truth).shape[:2]

@@ -227,3 +227,59 @@ def test_a_frame_and_a_mask_with_the_same_exif_are_turned_alike(tmp_path, orient
     for name in ("frame.png", "mask.png"):
         assert image_size(tmp_path / name) == mask.shape
         assert exif_orientation(tmp_path / name) == orientation
+
+
+# Several pictures in one file
+
+
+def in_pages(path, number, **options):
+    pages = [Image.new("RGB", (4, 3), (60 * k, 0, 0)) for k in range(number)]
+    pages[0].save(path, save_all=True, append_images=pages[1:], **options)
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".tiff", ".webp", ".png"])
+def test_files_of_several_pictures_are_refused_by_all_readers_and_of_one_taken(tmp_path, suffix):
+    several = in_pages(tmp_path / f"several{suffix}", 3)
+    for read in (read_image, image_size):
+        with pytest.raises(ValueError, match=rf"several{suffix}.*holds 3 pictures.*of its own"):
+            read(several)
+    assert read_image(in_pages(tmp_path / f"one{suffix}", 1)).shape == (3, 4, 3)
+
+
+def test_an_animated_mask_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="animated PNG holds 2 pictures"):
+        read_mask(in_pages(tmp_path / "mask.png", 2))
+
+
+def test_reduced_copies_in_a_tiff_are_no_pictures_of_their_own(tmp_path):
+    """Scanners and cameras store a thumbnail as a page whose subfile type (tag 254) is 1."""
+    picture, thumbnail = Image.new("RGB", (8, 6), (9, 8, 7)), Image.new("RGB", (4, 3))
+    thumbnail.encoderinfo = {"tiffinfo": {254: 1}}
+    picture.save(tmp_path / "scan.tiff", save_all=True, append_images=[thumbnail])
+    with Image.open(tmp_path / "scan.tiff") as image:
+        assert image.n_frames == 2
+    assert read_image(tmp_path / "scan.tiff").tolist() == [[[7, 8, 9]] * 8] * 6
+
+
+def test_the_second_picture_in_a_cameras_jpeg_does_not_matter(tmp_path):
+    """MPO: a preview, or what makes the picture brighter on an HDR screen."""
+    picture = Image.new("RGB", (16, 8), (90, 90, 90))
+    picture.save(
+        tmp_path / "phone.jpg", "MPO", save_all=True, append_images=[Image.new("RGB", (8, 4))]
+    )
+    assert read_image(tmp_path / "phone.jpg").shape == (8, 16, 3)
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        ('{"version": "6.3", "shapes": [], "imagePath": "a.jpg"}', "labelme's annotations"),
+        ('{"images": [], "annotations": [], "categories": []}', "in COCO's format"),
+        ("<?xml version='1.0'?><annotations></annotations>", "annotations of CVAT"),
+    ],
+)
+def test_annotations_that_are_given_as_a_mask_are_called_what_they_are(tmp_path, content, what):
+    (tmp_path / "mask.png").write_text(content)
+    with pytest.raises(ValueError, match=rf"mask\.png.*{what}.*Export index masks"):
+        read_mask(tmp_path / "mask.png")

@@ -1,6 +1,7 @@
 """What is odd about the values in masks, told from how often each occurs."""
 
 import logging
+import os
 import re
 
 import numpy as np
@@ -10,13 +11,20 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from PIL import Image
 from test_cityscapes_video import SNIPPETS, write_snippet
 
-from cffm_plugin.data import LabelMapping, build_clip_train_loader, register_video_folder
+from cffm_plugin.data import (
+    LabelMapping,
+    build_clip_train_loader,
+    read_mask,
+    register_video_folder,
+)
+from cffm_plugin.data.label_findings import label_findings
 from cffm_plugin.data.label_sanity import (
     check_training_labels,
-    histogram_of_masks,
-    label_findings,
+    histograms_of_masks,
     sample_masks,
 )
+from cffm_plugin.data.mask_encoding import MaskEncoding
+from cffm_plugin.data.mask_origins import files_by_storage, objects_finding, storage_finding
 
 CLASSES = ("road", "car", "person")
 IDENTITY = LabelMapping(3, {0: 0, 1: 1, 2: 2})
@@ -30,27 +38,163 @@ def findings(pixels, mapping=IDENTITY, classes=CLASSES):
     return {(finding.kind, finding.level): finding.message for finding in found}
 
 
-# One histogram
-
-
-def test_masks_that_count_from_one_are_an_error_that_shows_the_mapping_to_paste():
+def test_masks_that_count_from_one_are_an_error_that_says_what_to_write_and_whose_order_it_is():
     (message,) = findings({1: 50, 2: 30, 3: 20, 255: 5}).values()
-    pasted = re.search(r"  (label_mapping: .*\n  void: .*)\n", message)[1].replace("\n  ", "\n")
-    said = yaml.safe_load(pasted)
-    assert said == {"label_mapping": {1: "road", 2: "car", 3: "person"}, "void": [0, 255]}
-    in_python = re.search(r"  (label_mapping=.*)\n", message)[1]
-    assert in_python == "label_mapping={1: 'road', 2: 'car', 3: 'person'}, void=(0, 255)"
+    pasted = re.search(r"  (label_mapping: .*)\n", message)[1]
+    assert yaml.safe_load(pasted) == {"label_mapping": "from_1"}
+    assert "1 is road, 2 is car, 3 is person, if this is their order" in pasted
     assert "road would be trained as car" in message and "person would be left out" in message
     assert set(findings({1: 50, 3: 20})) == {("labels_shifted", "error")}
-    assert set(findings({1: 9}, LabelMapping(1, {0: 0}), ["only"])) == {("labels_shifted", "error")}
 
 
-def test_names_that_yaml_reads_as_something_else_are_quoted_where_they_are_to_be_pasted():
-    classes = ("yes", "a: b", "[x", "12", "Straße")
-    mapping = LabelMapping(5, {k: k for k in range(5)})
-    (message,) = findings({1: 1, 5: 1}, mapping, classes).values()
-    line = re.search(r"  (label_mapping: .*)\n", message)[1]
-    assert yaml.safe_load(line)["label_mapping"] == dict(enumerate(classes, 1))
+# Nobody has said what the values mean
+
+
+UNSAID = LabelMapping(3, {0: 0, 1: 1, 2: 2}, assumed=frozenset({"label_mapping", "void"}))
+VOID_UNSAID = LabelMapping(3, {0: 0, 1: 1, 2: 2}, assumed=frozenset({"void"}))
+
+
+def test_a_background_of_0_is_asked_about_and_an_error_where_the_last_class_has_no_number():
+    """Index masks of 0 = background under [road, car, person]: 3 is person, and of no class."""
+    (kind, level), message = findings({0: 70, 1: 10, 2: 10, 3: 10}, UNSAID).popitem()
+    assert (kind, level) == ("labels_shifted", "error")
+    for answer in ("from_0", "from_1", "classes: [background, ...]", "void: [3, 255]"):
+        assert answer in message
+    found = findings({0: 70, 1: 10, 2: 10}, UNSAID)  # without a person it can't be told
+    assert set(found) == {("labels_from_zero", "warning")}
+    assert "0 (road, 77.78%), 1 (car, 11.11%)" in found["labels_from_zero", "warning"]
+    more = findings(dict.fromkeys(range(8), 1), UNSAID)  # most foreign values are other ones
+    assert set(more) == {("labels_undecided", "error")}
+
+
+@pytest.mark.parametrize("first", ["background", "_Background_", "BG", "unlabelled"])
+def test_where_the_first_class_is_the_background_there_is_nothing_to_ask(first):
+    assert findings({0: 70, 1: 10, 2: 10}, UNSAID, (first, "car", "person")) == {}
+
+
+def test_who_has_said_that_values_count_from_0_is_not_asked():
+    assert findings({0: 70, 1: 10, 2: 10}, VOID_UNSAID) == {}
+    assert set(findings({0: 7, 1: 1, 2: 1, 3: 1}, VOID_UNSAID)) == {("labels_shifted", "warning")}
+
+
+BINARY = LabelMapping(2, {0: 0, 1: 1}, assumed=frozenset({"label_mapping", "void"}))
+
+
+def test_masks_of_0_and_255_are_an_error_with_both_ways_to_write_them():
+    """255 is void by default: the lesion would be ignored, and nothing could be wrong."""
+    found = findings({0: 90, 255: 10}, BINARY, ("background", "lesion"))
+    message = found["labels_one_class", "error"]
+    lines = re.findall(r"^  (.*)$", message, re.MULTILINE)
+    as_class = yaml.safe_load("\n".join(lines[:2]))
+    assert as_class == {"label_mapping": {0: "background", 255: "lesion"}, "void": []}
+    assert yaml.safe_load(lines[2]) == {"void": [255]}
+    answered = LabelMapping(2, {0: 0, 255: 1}, void=())
+    assert findings({0: 90, 255: 10}, answered, ("background", "lesion")) == {}
+
+
+def test_a_mapping_is_only_offered_where_the_background_is_known():
+    found = findings({0: 90, 255: 10}, BINARY, ("lesion", "background"))
+    assert "{0: background, 255: lesion}" in found["labels_one_class", "error"]
+    found = findings({0: 90, 255: 10}, BINARY, ("left", "right"))
+    assert "{0: CLASS, 255: CLASS}" in found["labels_one_class", "error"]
+
+
+@pytest.mark.parametrize("pixels", [{0: 9, 128: 1}, {0: 9, 128: 1, 255: 1}, {1: 5, 255: 4}])
+def test_one_class_beside_values_that_nobody_has_named_is_an_error(pixels):
+    assert ("labels_one_class", "error") in findings(pixels, UNSAID)
+
+
+def test_who_has_said_void_is_warned_where_one_class_is_left():
+    said = LabelMapping(2, {0: 0, 1: 1})
+    found = findings({0: 90, 255: 10}, said, ("background", "lesion"))
+    assert set(found) == {("classes_absent", "warning")}
+
+
+def test_a_class_that_never_occurs_while_255_is_void_unsaid_is_a_warning():
+    found = findings({0: 5, 1: 5, 255: 5}, VOID_UNSAID)
+    assert "person. 255 (33.33%) counts as void" in found["classes_absent", "warning"]
+    assert set(findings({0: 5, 1: 5, 255: 5})) == {("classes_absent", "info")}  # said
+
+
+def test_a_class_without_a_value_is_a_warning_with_the_share_of_void():
+    found = findings({0: 5, 1: 5, 9: 5}, LabelMapping(3, {0: 0, 1: 1}, void=(9,)))
+    assert "no value for person" in found["classes_without_value", "warning"]
+    assert "9 (33.33%)" in found["classes_without_value", "warning"]
+
+
+def test_one_class_is_refused_with_what_to_write():
+    with pytest.raises(ValueError, match=r"2 to 255 classes.*\[background, lesion\]"):
+        LabelMapping(1, {0: 0})
+
+
+# Where masks come from
+
+
+@pytest.mark.parametrize(
+    ("values", "is_found"),
+    [
+        ([{0, 1}, {0, 1, 2}, {0, 1, 2, 3}], True),  # one, two and three objects
+        ([{0, 1}, {0, 1, 2}, {0, 1, 3}], False),  # no second, but a third
+        ([{0, 1, 2}, {0, 1, 2}, {0, 1, 2}], False),  # all have the same classes
+        ([{0, 1}, {0, 1, 2}], False),  # too few to tell
+        ([{0}, set(), {255}], False),
+    ],
+)
+def test_numbers_of_objects_are_told_by_every_videos_counting_from_1(values, is_found):
+    found = objects_finding(values, IDENTITY)
+    assert [(f.kind, f.level) for f in found] == [("labels_of_objects", "warning")] * is_found
+
+
+def save(file, values, greys=None, bits=8):
+    """A grey mask; with a palette of greys the values are places in it."""
+    image = Image.fromarray(np.array([values], np.uint8))
+    if greys is not None:
+        image.putpalette([grey for grey in greys for _ in range(3)])
+    image.convert("1").save(file) if bits == 1 else image.save(file)
+    return str(file)
+
+
+def test_masks_that_a_program_made_smaller_are_named_and_read_right_by_channel(tmp_path):
+    """What oxipng makes of {0, 255} and of {0, 7, 255}: the picture stays, the numbers don't."""
+    usual = [save(tmp_path / f"{k}.png", (0, 7, 255)) for k in range(3)]
+    assert storage_finding(files_by_storage([*usual, str(tmp_path / "none.png")])) == []
+    one_bit = save(tmp_path / "one_bit.png", (0, 255, 0), bits=1)
+    palette = save(tmp_path / "palette.png", (0, 1, 2), greys=(0, 7, 255))
+    assert read_mask(one_bit).tolist() == [[0, 1, 0]] and read_mask(palette).tolist() == [[0, 1, 2]]
+    for file in (one_bit, palette):
+        (found,) = storage_finding(files_by_storage([*usual, file]))
+        assert found.kind == "mask_storage_mixed" and "mask_values: {channel: R}" in found.message
+        assert file in found.message and usual[0] not in found.message
+    by_channel = MaskEncoding(channel="R")
+    values = [
+        read_mask(file, encoding=by_channel).tolist() for file in (one_bit, palette, usual[0])
+    ]
+    assert values == [[[0, 255, 0]], [[0, 7, 255]], [[0, 7, 255]]]
+
+
+def test_palettes_of_greys_that_differ_are_named_though_every_mask_has_one(tmp_path):
+    first = save(tmp_path / "a.png", (0, 1, 2), greys=(0, 7, 11))
+    second = save(tmp_path / "b.png", (0, 1, 1), greys=(0, 11))  # 7 does not occur
+    assert len(storage_finding(files_by_storage([first, second]))) == 1
+
+
+def test_palettes_that_are_for_looking_at_say_nothing(tmp_path):
+    black_and_white = save(tmp_path / "a.png", (0, 1), greys=(0, 255))
+    longer = save(tmp_path / "b.png", (0, 1), greys=(0, 255, 128))
+    assert storage_finding(files_by_storage([black_and_white, longer])) == []
+    grey, ramp = save(tmp_path / "c.png", (0, 1)), save(tmp_path / "d.png", (0, 1), greys=range(9))
+    colours = Image.fromarray(np.array([[0, 1]], np.uint8))
+    colours.putpalette([0, 0, 0, 128, 0, 0])
+    colours.save(tmp_path / "e.png")
+    assert storage_finding(files_by_storage([grey, ramp, str(tmp_path / "e.png")])) == []
+
+
+def test_a_pipe_among_masks_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "mask.png")
+    assert files_by_storage([str(tmp_path / "mask.png")]) == {}
+
+
+# One histogram, all said
 
 
 @pytest.mark.parametrize(
@@ -75,6 +219,7 @@ def test_with_a_zero_that_may_be_void_the_shift_is_a_warning():
     (message,) = found.values()
     assert set(found) == {("labels_shifted", "warning")}
     assert "3 (20.00%)" in message and "If 0 is void and classes count from 1" in message
+    assert "label_mapping: from_1" in message
 
 
 def test_foreign_values_are_named_with_their_share_of_the_pixels():
@@ -142,8 +287,9 @@ def test_a_sample_is_spread_over_all_videos_and_their_frames():
 def test_masks_that_can_not_be_read_are_left_to_others(tmp_path):
     Image.fromarray(np.array([[1, 1, 9]], np.uint8)).save(tmp_path / "a.png")
     (tmp_path / "b.png").write_bytes(b"404")
-    histogram = histogram_of_masks([str(tmp_path / name) for name in ("a.png", "b.png", "c.png")])
-    assert {v: n for v, n in enumerate(histogram) if n} == {1: 2, 9: 1}
+    files = [str(tmp_path / name) for name in ("a.png", "b.png", "c.png")]
+    ((file, histogram),) = histograms_of_masks(files, IDENTITY).items()
+    assert file == files[0] and {v: n for v, n in enumerate(histogram) if n} == {1: 2, 9: 1}
 
 
 # Training
@@ -157,17 +303,20 @@ def test_classes_that_one_dataset_lacks_another_may_have(tmp_path, caplog):
         records[name] = [{"video_id": "v", "frames": [frame]}]
     with caplog.at_level(logging.INFO, logger="cffm_plugin"):
         check_training_labels(records, LabelMapping(2, {0: 0, 1: 1}))
-    assert caplog.messages == []
+    assert caplog.messages == [
+        "Classes in a sample of masks of one, two: class 0 50.00%, class 1 50.00%, no class 0.00%"
+    ]
+    caplog.clear()
     with caplog.at_level(logging.INFO, logger="cffm_plugin"):
         check_training_labels(records, LabelMapping(4, {k: k for k in range(4)}))
-    (message,) = caplog.messages
+    message, _ = caplog.messages
     assert (
         message.startswith("Sample of masks of one, two: 2 of 4 classes") and "class 2" in message
     )
 
 
 @pytest.mark.parametrize("dataset", ["tiny_vspw_train", "cityscapes_video_train"])
-def test_sound_datasets_start_training_without_a_word(
+def test_sound_datasets_start_training_with_the_classes_shares_alone(
     dataset, tiny_vspw, tiny_cfg, tmp_path, monkeypatch, caplog
 ):
     if dataset.startswith("cityscapes"):
@@ -179,7 +328,8 @@ def test_sound_datasets_start_training_without_a_word(
     tiny_cfg.DATASETS.TRAIN = (dataset,)
     with caplog.at_level(logging.INFO, logger="cffm_plugin.data.label_sanity"):
         build_clip_train_loader(tiny_cfg)
-    assert [r for r in caplog.records if r.name.endswith("label_sanity")] == []
+    (record,) = [r for r in caplog.records if r.name.endswith("label_sanity")]
+    assert record.levelname == "INFO" and record.message.startswith("Classes in a sample of masks")
 
 
 def test_a_mapper_that_says_what_values_mean_is_believed(tiny_cfg, forget_datasets, tmp_path):

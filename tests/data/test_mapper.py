@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.modeling import build_model
 from PIL import Image
 
 from cffm_plugin.config import load_config
@@ -368,3 +369,41 @@ def test_datasets_with_different_mappings_cannot_be_trained_on_together(tiny_cfg
 def test_training_datasets_must_be_named():
     with pytest.raises(ValueError, match=r"DATASETS\.TRAIN is empty"):
         ClipMapper(load_config(), is_train=True)
+
+
+def test_pixels_without_a_class_have_the_heads_own_value(video):
+    clip = draw(video, offsets=())
+    usual = plain()(clip)["sem_seg"][0]
+    assert (usual == 255).any()  # void
+    other = plain(ignore_value=9)(clip)["sem_seg"][0]
+    assert torch.equal(other, torch.where(usual == 255, 9, usual))
+
+
+def test_the_padding_of_a_clip_has_the_heads_own_value_too(tiny_cfg, video):
+    tiny_cfg.MODEL.SEM_SEG_HEAD.IGNORE_VALUE = 200
+    tiny_cfg.INPUT.CROP.SIZE = (96, 96)  # beyond the frame
+    labels = ClipMapper(tiny_cfg, is_train=True)(draw(video))["sem_seg"]
+    values = {v for label in labels for v in label.unique().tolist()}
+    assert 200 in values and values <= {0, 1, 2, 3, 200}
+
+
+@pytest.mark.parametrize("value", [3, 256, -100])
+def test_a_value_for_no_class_that_can_not_be_one_is_refused_by_its_key(tiny_cfg, value):
+    tiny_cfg.MODEL.SEM_SEG_HEAD.IGNORE_VALUE = value
+    with pytest.raises(ValueError, match=rf"SEM_SEG_HEAD\.IGNORE_VALUE .*is {value}.*4 to 255"):
+        ClipMapper(tiny_cfg, is_train=True)
+
+
+def test_a_loss_does_not_depend_on_the_value_for_no_class(tiny_cffm_cfg, video):
+    losses = []
+    for value in (255, 200):
+        tiny_cffm_cfg.MODEL.SEM_SEG_HEAD.IGNORE_VALUE = value
+        torch.manual_seed(0)
+        random.seed(0)
+        np.random.seed(0)
+        clip = ClipMapper(tiny_cffm_cfg, is_train=True)(draw(video))
+        assert (clip["sem_seg"][-1] == value).any()
+        losses.append(build_model(tiny_cffm_cfg)([clip]))
+    usual, other = losses
+    assert usual.keys() == other.keys()
+    assert all(torch.equal(usual[name], other[name]) for name in usual)

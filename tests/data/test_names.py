@@ -140,7 +140,12 @@ def test_frames_with_control_characters_are_named_before_training(root, characte
 def test_folders_of_videos_with_control_characters_are_named(root, forget_datasets):
     (root / "data" / "a").rename(root / "data" / "a\nb")
     register_video_folder(
-        "names_test", root, ["x"], is_train=True, frames="data/{video}/origin/{frame}", masks=None
+        "names_test",
+        root,
+        ["x", "y"],
+        is_train=True,
+        frames="data/{video}/origin/{frame}",
+        masks=None,
     )
     with pytest.raises(ValueError, match=r"a\\nb/origin.*has the control character"):
         DatasetCatalog.get("names_test")
@@ -152,14 +157,14 @@ def test_folders_of_videos_with_control_characters_are_named(root, forget_datase
 @pytest.mark.parametrize("name", ["../b", "/b", "./b"])
 def test_videos_of_a_yaml_file_with_such_names_are_refused(tmp_path, name):
     file = tmp_path / "mine.yaml"
-    file.write_text(f"mine: {{root: ., classes: [x], is_train: true, videos: ['{name}']}}")
+    file.write_text(f"mine: {{root: ., classes: [x, y], is_train: true, videos: ['{name}']}}")
     with pytest.raises(ValueError, match=rf"mine\.yaml: mine: videos: the video '{name}' "):
         register_video_folder_from_yaml(file)
 
 
 def test_a_dataset_of_a_yaml_file_names_no_folder_elsewhere(tmp_path):
     file = tmp_path / "mine.yaml"
-    file.write_text("../mine: {root: ., classes: [x], is_train: true}")
+    file.write_text("../mine: {root: ., classes: [x, y], is_train: true}")
     with pytest.raises(ValueError, match=r"mine\.yaml: the name of the dataset, '../mine', has"):
         register_video_folder_from_yaml(file)
 
@@ -169,7 +174,7 @@ def test_nested_aliases_of_a_yaml_file_are_not_written_out_in_the_error(tmp_path
     value = "[x]"
     for level in range(11):  # 9 ** 11 lists
         value = f"[&k{level} {value}, {', '.join([f'*k{level}'] * 8)}]"
-    keys = {"root": ".", "is_train": "true", "classes": "[x]"}
+    keys = {"root": ".", "is_train": "true", "classes": "[x, y]"}
     keys[key] = f"{{1: {value}}}" if key == "label_mapping" else value
     text = "".join(f"  {name}: {content}\n" for name, content in keys.items())
     (tmp_path / "mine.yaml").write_text(f"mine:\n{text}")

@@ -251,15 +251,15 @@ def test_any_folder_in_vspws_layout_can_be_registered(root, registered):
 
 
 def test_registering_reads_nothing(registered):
-    register_vspw(registered[0], "/nowhere/at/all", "train", classes=["x"])
-    assert MetadataCatalog.get(registered[0]).stuff_colors == [(128, 0, 0)]
+    register_vspw(registered[0], "/nowhere/at/all", "train", classes=["x", "y"])
+    assert MetadataCatalog.get(registered[0]).stuff_colors == [(128, 0, 0), (0, 128, 0)]
     with pytest.raises(FileNotFoundError, match="/nowhere/at/all"):
         DatasetCatalog.get(registered[0])
 
 
 def test_as_many_colours_as_classes_are_asked_for(registered):
-    with pytest.raises(ValueError, match="1 classes, but 2 colors"):
-        register_vspw(registered[0], ".", "train", classes=["x"], colors=[(0, 0, 1), (0, 0, 2)])
+    with pytest.raises(ValueError, match="2 classes, but 1 colors"):
+        register_vspw(registered[0], ".", "train", classes=["x", "y"], colors=[(0, 0, 1)])
 
 
 def test_vspws_classes_and_colours():

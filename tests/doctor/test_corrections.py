@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 from planted_faults import (
     T0_MASK,
+    K,
     as_16_bit,
     as_colour,
     check,
@@ -29,10 +30,17 @@ def grey_as(path, mode):
 
 
 def with_palette(path):
-    """A palette of 8 colours, of which 5 to 7 stand for no class; 255 is none of them."""
-    image = Image.fromarray(read_mask(put_value(path, 7)))
-    image.putpalette([7, 8, 9] * 8)
+    """A palette of 21 colours, of which 5 to 20 stand for no class; 255 is none of them."""
+    image = Image.fromarray(read_mask(put_value(path, 20)))
+    image.putpalette([7, 8, 9] * 21)
     image.save(path)
+
+
+def fill(path):
+    """640 of all 43,008 labelled pixels have a value that is of no class: 1.5 %."""
+    raw = read_mask(path)
+    raw[:20] = 252
+    Image.fromarray(raw).save(path)
 
 
 CORRECTABLE = {
@@ -52,6 +60,8 @@ NOT_CORRECTABLE = {
     ).save(path),
     "another size": resize,
     "another size and a foreign value": lambda path: put_value(resize(path)),
+    "a value that may be a class": lambda path: put_value(path, 2 * K),  # of K that are counted
+    "a value of many pixels": lambda path: fill(path),
     "cut": cut,
     "empty": lambda path: path.write_bytes(b""),
 }

@@ -63,7 +63,7 @@ def test_other_peoples_models_are_left_alone():
 class TestUnknownDatasets:
     @pytest.fixture(autouse=True)
     def own(self, forget_datasets, tmp_path):
-        register_video_folder("cffm_test_own_val", tmp_path, ["a"], is_train=False)
+        register_video_folder("cffm_test_own_val", tmp_path, ["a", "b"], is_train=False)
 
     def test_the_nearest_names_come_first_then_videos_of_ones_own_and_no_others(self):
         with pytest.raises(KeyError) as error:

@@ -68,9 +68,9 @@ def test_255_classes_are_trained_on_scored_and_saved_and_255_is_no_class(tmp_pat
 
 def test_more_classes_than_8_bits_hold_are_refused_wherever_they_are_named(tmp_path):
     names = [f"c{k}" for k in range(256)]
-    with pytest.raises(ValueError, match="256_folder: classes: expected a list of 1 to 255 names"):
+    with pytest.raises(ValueError, match="256_folder: classes: expected a list of 2 to 255 names"):
         register_video_folder("256_folder", tmp_path, names, is_train=True)
-    with pytest.raises(ValueError, match="expected 1 to 255 classes.* got 256"):
+    with pytest.raises(ValueError, match="expected 2 to 255 classes.* got 256"):
         LabelMapping(256, {k: k for k in range(256)}, void=())
     with pytest.raises(ValueError, match="at most 254 classes; got 255"):
         register_vspw("255_vspw", tmp_path, "train", classes=names[:255])

@@ -10,13 +10,13 @@ training and test frames are a second apart, validation frames a fifteenth of a 
 
 import itertools
 import re
-import statistics
 from collections.abc import Iterator
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from ..images import IGNORE_LABEL, LabelMapping
+from .gaps import cuts_at_gaps
 from .records import (
     FRAME_SUFFIXES,
     SPLITS,
@@ -97,8 +97,7 @@ def _stretches(folder: Path) -> Iterator[list[str]]:
         if 0 in steps:
             twice = [name for name, step in zip(sequence, steps) if step == 0]
             raise ValueError(f"{folder}: several files are the same frame: {some(twice)}.")
-        largest = 2 * statistics.median(steps) if steps else 0
-        cuts = [i + 1 for i, step in enumerate(steps) if step > largest]
+        cuts = cuts_at_gaps([numbers[name][1] for name in sequence])
         for start, end in itertools.pairwise([0, *cuts, len(sequence)]):
             yield sequence[start:end]
 

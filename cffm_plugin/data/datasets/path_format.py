@@ -33,7 +33,8 @@ class PathFormat:
 
     ``{video}`` and ``{frame}`` stand for any text within a folder's or a file's name; where one
     stands twice, for the same text. Of two in one name, as in "{video}_{frame}.png", the first
-    takes as much as it can: the frame is what follows the last "_". Hidden files match nothing.
+    takes as much as it can: the frame is what follows the last "_". ``{video:short}`` takes as
+    little as it can: the frame is what follows the first "_". Hidden files match nothing.
 
     Attributes:
         text: the format, its parts separated by "/".
@@ -49,7 +50,7 @@ class PathFormat:
 
     def __post_init__(self) -> None:
         places = re.findall(r"\{(.*?)\}", self.text)
-        without = re.sub(r"\{(video|frame)\}", "", self.text)
+        without = re.sub(r"\{(video|video:short|frame)\}", "", self.text)
         if "frame" not in places or "{" in without or "}" in without:
             raise ValueError(
                 "expected a path with {frame} in it and, unless there is only one video, {video}, "
@@ -64,7 +65,21 @@ class PathFormat:
     @property
     def has_video(self) -> bool:
         """Whether there is a place for the video."""
-        return "{video}" in self.text
+        return "{video" in self.text
+
+    @property
+    def parts_a_name(self) -> bool:
+        """Whether video and frame stand in one name, without a folder between."""
+        name = self.text.rpartition("/")[2]
+        return "{video}" in name and "{frame}" in name
+
+    def may_be(self, name: str) -> bool:
+        """Whether a file of this name may have the format; so where the frame is a folder."""
+        part = self.text.rpartition("/")[2]
+        if "{frame}" not in part:  # which may hold all sorts of images
+            return True
+        suffixes = () if self._has_suffix else self.suffixes
+        return _pattern(part, suffixes, {}).fullmatch(name) is not None
 
     def find(self, root: Path, videos: Collection[str] | None = None) -> list[Match]:
         """The files below ``root`` that have this format, in no particular order.
@@ -117,8 +132,8 @@ def _descend(
 def _pattern(part: str, suffixes: tuple[str, ...], places: dict[str, str]) -> re.Pattern:
     """A regular expression for names; the places that are known already hold their text."""
     pattern, open_places = "", set()
-    for token in re.split(r"(\{\w+\})", part):
-        place = token[1:-1]
+    for token in re.split(r"(\{[\w:]+\})", part):
+        place, _, length = token[1:-1].partition(":")
         if place not in _PLACES or not token.startswith("{"):
             pattern += re.escape(token)
         elif place in places:
@@ -126,7 +141,7 @@ def _pattern(part: str, suffixes: tuple[str, ...], places: dict[str, str]) -> re
         elif place in open_places:
             pattern += f"(?P={place})"
         else:
-            pattern += f"(?P<{place}>.+)"
+            pattern += f"(?P<{place}>.+{'?' if length else ''})"
             open_places.add(place)
     if suffixes:
         pattern += f"(?i:{'|'.join(map(re.escape, suffixes))})"

@@ -19,20 +19,21 @@ from typing import Any
 from detectron2.data import DatasetCatalog
 
 from ...libraries import import_library
-from ..images import IGNORE_LABEL, image_size
-from ..names import EXPECTED_NAME, fault_of_name
-from .path_format import Match, PathFormat
+from ..images import image_size
+from .class_files import check_class_files
+from .gaps import gap_message, split_at_gaps
 from .records import (
+    Note,
+    Problem,
     make_training_record,
     natural_order,
-    read_list,
     records_of,
     register_videos,
     some,
+    stop_at,
 )
 from .video_folder_arguments import DEFAULT_FRAMES, DEFAULT_MASKS, VideoFolder, check_arguments
-
-Files = dict[str, dict[str, Path]]  # video -> name of a frame -> file
+from .video_folder_files import Files, find_videos, note_unmatched
 
 _SCAN_THREADS = 16
 logger = logging.getLogger(__name__)
@@ -49,8 +50,10 @@ def register_video_folder(
     frames: str = DEFAULT_FRAMES,
     masks: str | None = DEFAULT_MASKS,
     colors: Sequence[Sequence[int]] | None = None,
-    label_mapping: Mapping[int, str | int] | None = None,
-    void: Sequence[int] = (IGNORE_LABEL,),
+    label_mapping: Mapping[int | str, str | int] | str | None = None,
+    void: Sequence[int | str] | None = None,
+    mask_values: Mapping[str, str | int] | None = None,
+    split_at_gaps: bool = False,
 ) -> None:
     """Register a folder of videos with detectron2, under a name to put in DATASETS.
 
@@ -60,7 +63,7 @@ def register_video_folder(
     Args:
         name: the name.
         root: the folder; ``~`` is expanded.
-        classes: K names, 1 to 255.
+        classes: K names, 2 to 255.
         is_train: True for records of videos, to put in DATASETS.TRAIN; False for records of frames,
             to put in DATASETS.TEST. They are those of ``load_vspw``.
         videos: names of the dataset's videos; or a file with one per line, relative to ``root``; by
@@ -70,26 +73,23 @@ def register_video_folder(
             Without ``{video}``: one video, with the name of ``root``.
         masks: path of a frame's mask, in the same way; without a suffix: .png. None: no labels.
         colors: (R, G, B) of every class, 0..255; by default VOC's colour map.
-        label_mapping: value in the masks -> name or index of its class; by default value k is
-            class k. Several values may be of one class.
-        void: values that mean "no class". Values that stand neither here nor in ``label_mapping``
-            count as void too, with a warning.
+        label_mapping: value in the masks -> name or index of its class. Several values may be of
+            one class. "from_0": value k is class k, and 0 is the first class; "from_1": value k + 1
+            is class k, and 0 is void. By default from_0; where that may be wrong, it is asked.
+            Values may be colours, "#804080", of masks that are colour pictures.
+        void: values that mean "no class"; by default 255, unless it is of a class, and 0 where
+            classes count from 1. Values that stand neither here nor in ``label_mapping`` count as
+            void too, with a warning.
+        mask_values: where the values stand in a mask, the attributes of ``MaskEncoding``:
+            {"channel": "R"}, {"divide": 1000, "divide_from": 1000}.
+        split_at_gaps: a step of the frames' numbers that is over twice the video's usual one begins
+            a new video, "<video>/<its first frame>".
 
     Raises:
         ValueError: an argument is not what it should be.
     """
-    arguments = {
-        "root": root,
-        "classes": classes,
-        "is_train": is_train,
-        "videos": videos,
-        "frames": frames,
-        "masks": masks,
-        "colors": colors,
-        "label_mapping": label_mapping,
-        "void": void,
-    }
-    _register(check_arguments(name, arguments))
+    arguments = dict(locals())  # all, by their names
+    _register(check_arguments(arguments.pop("name"), arguments))
 
 
 def register_video_folder_from_yaml(file: str | PathLike) -> list[str]:
@@ -128,39 +128,24 @@ def register_video_folder_from_yaml(file: str | PathLike) -> list[str]:
     return [folder.name for folder in folders]
 
 
-def find_videos(folder: VideoFolder) -> tuple[list[str], Files, Files]:
-    """Names of a folder's videos, in order; their frames; and their masks.
-
-    Raises:
-        FileNotFoundError: the folder, the list, every frame or every mask is missing, or all
-            frames of a video that is listed.
-        ValueError: two files are the same frame or the same mask, or no file may be named as one is
-            (see ``fault_of_name``).
-    """
-    if not folder.root.is_dir():
-        raise FileNotFoundError(
-            f"{folder.root}: there is no such folder. It is the root of dataset {folder.name}."
-        )
-    videos = _listed_videos(folder)
-    frames, masks = _find_files(folder, videos)
-    if videos is None:
-        videos = sorted(frames, key=natural_order)
-    elif missing := [video for video in videos if video not in frames]:
-        raise FileNotFoundError(
-            f"{folder.root}: {len(missing)} of the {len(videos)} videos of dataset {folder.name} "
-            f"have no frames {folder.frames}: {some(missing)}."
-        )
-    return videos, frames, masks
-
-
-def load_video_folder(folder: VideoFolder) -> list[dict[str, Any]]:
+def load_video_folder(folder: VideoFolder, note: Note = stop_at) -> list[dict[str, Any]]:
     """Records of a folder of videos, as ``load_vspw`` gives them.
+
+    Args:
+        folder: what was registered.
+        note: told of files that match nothing, and of files of classes that say otherwise. By
+            default the first is logged and the second raised.
 
     Raises:
         FileNotFoundError, ValueError: those of ``find_videos``.
-        ValueError: a mask is of no frame.
+        ValueError: a mask is of no frame, or ``check_class_files`` finds something.
     """
+    note = _log_or_stop if note is stop_at else note
     videos, frames, masks = find_videos(folder)
+    note_unmatched(folder, frames, masks, note)
+    one_of_each = {mask.parent: mask for of in masks.values() for mask in of.values()}.values()
+    mapping, root = folder.label_mapping, folder.root
+    check_class_files(folder.name, one_of_each, root, folder.classes, mapping, note)
     without_frame = [
         str(mask)
         for video, of_video in masks.items()
@@ -174,9 +159,14 @@ def load_video_folder(folder: VideoFolder) -> list[dict[str, Any]]:
             "`frames` or `masks`, or move these files away."
         )
     with ThreadPoolExecutor(_SCAN_THREADS) as pool:
-        records = list(
-            pool.map(lambda video: _record(video, frames[video], masks.get(video, {})), videos)
-        )
+        names = [sorted(frames[video], key=natural_order) for video in videos]
+        record = functools.partial(_record, frames, masks)
+        records = list(pool.map(record, videos, names))
+    if folder.split_at_gaps:
+        parted = map(split_at_gaps, records, names)
+        records = [stretch for stretches in parted for stretch in stretches]
+    elif note is _log_or_stop:  # the doctor looks for itself, in every dataset
+        _warn_of_gaps(folder.name, dict(zip(videos, map(gap_message, names))))
     logger.info(
         "Dataset %s: %d video(s), %d frames, %d of them with masks",
         folder.name,
@@ -187,6 +177,19 @@ def load_video_folder(folder: VideoFolder) -> list[dict[str, Any]]:
     return records_of(records, folder.is_train)
 
 
+def _warn_of_gaps(dataset: str, messages: Mapping[str, str | None]) -> None:
+    """``messages``: video -> where its frames' numbers jump."""
+    if found := {video: message for video, message in messages.items() if message}:
+        video, message = next(iter(found.items()))
+        more = f" So {len(found) - 1} more video(s) do." if len(found) > 1 else ""
+        logger.warning("Dataset %s, video %s: %s%s", dataset, video, message, more)
+
+
+def _log_or_stop(problem: Problem) -> None:
+    stop_at(problem)
+    logger.warning("%s", problem.error)
+
+
 def _register(folder: VideoFolder) -> None:
     register_videos(
         folder.name,
@@ -194,6 +197,7 @@ def _register(folder: VideoFolder) -> None:
         classes=folder.classes,
         colors=folder.colors,
         label_mapping=folder.label_mapping,
+        root=folder.root,
     )
     _registered[folder.name] = folder
 
@@ -219,66 +223,8 @@ def _from_yaml(name: str, arguments: dict[str, Any], folder: Path) -> VideoFolde
     return check_arguments(name, arguments)
 
 
-def _listed_videos(folder: VideoFolder) -> list[str] | None:
-    if not isinstance(folder.videos, Path):
-        return None if folder.videos is None else list(folder.videos)
-    file = folder.root / folder.videos
-    if not file.is_file():
-        raise FileNotFoundError(
-            f"{file}: there is no such file. It lists the videos of dataset {folder.name}, one per "
-            "line."
-        )
-    return list(read_list(file).values())
-
-
-def _find_files(folder: VideoFolder, videos: Sequence[str] | None) -> tuple[Files, Files]:
-    """The frames and the masks of a folder."""
-    wanted = None if videos is None else frozenset(videos)
-    frames = folder.frames.find(folder.root, wanted)
-    if folder.masks is None:
-        return _by_video(folder, "frames", folder.frames, frames), {}
-    masks = folder.masks.find(folder.root, wanted)
-    # A file may be like both, as a_mask.png is like "{frame}.png" too: the longer format tells.
-    both = {match.file for match in frames} & {match.file for match in masks}
-    if len(folder.frames.text) < len(folder.masks.text):
-        frames = [match for match in frames if match.file not in both]
-    else:
-        masks = [match for match in masks if match.file not in both]
-    return (
-        _by_video(folder, "frames", folder.frames, frames),
-        _by_video(folder, "masks", folder.masks, masks),
-    )
-
-
-def _by_video(
-    folder: VideoFolder, key: str, path_format: PathFormat, matches: Sequence[Match]
-) -> Files:
-    if not matches:
-        advice = "" if key == "frames" else " If the dataset has no labels, it is null (None)."
-        raise FileNotFoundError(
-            f"{folder.root}: dataset {folder.name} has no {key}: there is no file like "
-            f"{path_format}. Correct `{key}`.{advice}"
-        )
-    files: Files = {}
-    for file, video, frame in sorted(matches):
-        video = video if path_format.has_video else folder.root.absolute().name
-        if fault := fault_of_name(f"{video}/{frame}"):
-            raise ValueError(
-                f"{str(file)!r}: its name {fault}, and files are named after it. Expected "
-                f"{EXPECTED_NAME}. Rename it."
-            )
-        of_video = files.setdefault(video, {})
-        if frame in of_video:
-            raise ValueError(
-                f"{of_video[frame]} and {file.name} are both frame {frame} of video {video}. Move "
-                f"one away, or give `{key}` of dataset {folder.name} a suffix."
-            )
-        of_video[frame] = file
-    return files
-
-
-def _record(video: str, frames: dict[str, Path], masks: dict[str, Path]) -> dict[str, Any]:
-    """The training record of a video."""
-    names = sorted(frames, key=natural_order)
-    pairs = [(frames[name], masks.get(name)) for name in names]
-    return make_training_record(video, pairs, image_size(frames[names[0]]))
+def _record(frames: Files, masks: Files, video: str, names: Sequence[str]) -> dict[str, Any]:
+    """The training record of a video, with its frames in this order."""
+    of_video, masks_of_video = frames[video], masks.get(video, {})
+    pairs = [(of_video[name], masks_of_video.get(name)) for name in names]
+    return make_training_record(video, pairs, image_size(of_video[names[0]]))

@@ -1,7 +1,6 @@
 """What a person says of a folder of videos, in Python or in YAML, checked."""
 
 import difflib
-import reprlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral
@@ -9,16 +8,25 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from ..images import IGNORE_LABEL, MOST_CLASSES, LabelMapping
+from ..images import MOST_CLASSES, ONE_CLASS, LabelMapping
 from ..names import EXPECTED_NAME, fault_of_name
+from .label_arguments import (
+    check_encoding,
+    check_mapping,
+    check_void,
+    is_list_of,
+    make_label_mapping,
+    require,
+)
 from .path_format import PathFormat
 from .records import FRAME_SUFFIXES
 from .vspw_classes import voc_colors
 
-# Values in errors: aliases in a short YAML file make lists that would fill the memory as text.
-_SHOWN = reprlib.Repr()
-_SHOWN.maxlevel, _SHOWN.maxstring, _SHOWN.maxother = 2, 200, 200
-
+ANNOTATION_SUFFIXES = (".json", ".xml")
+NO_MASKS = (
+    "COCO's, labelme's, CVAT's and such files hold outlines and names, not pixels. Export index "
+    "masks from the program that wrote them: a PNG for every frame, whose values are class numbers"
+)
 DEFAULT_FRAMES = "{video}/frames/{frame}"
 DEFAULT_MASKS = "{video}/masks/{frame}"
 
@@ -42,6 +50,7 @@ class VideoFolder:
     masks: PathFormat | None
     colors: tuple[tuple[int, int, int], ...]
     label_mapping: LabelMapping
+    split_at_gaps: bool
 
 
 def check_arguments(name: str, arguments: Mapping[str, Any]) -> VideoFolder:
@@ -69,7 +78,9 @@ def check_arguments(name: str, arguments: Mapping[str, Any]) -> VideoFolder:
             raise ValueError(f"{name}: {argument}: {error}") from error
     classes, frames, masks = checked["classes"], checked["frames"], checked["masks"]
     try:
-        mapping = _label_mapping(classes, checked.pop("label_mapping"), checked.pop("void"))
+        mapping = make_label_mapping(
+            classes, checked.pop("label_mapping"), checked.pop("void"), checked.pop("mask_values")
+        )
     except ValueError as error:
         raise ValueError(f"{name}: label_mapping: {error}") from error
     if checked["colors"] is None:
@@ -87,23 +98,24 @@ def check_arguments(name: str, arguments: Mapping[str, Any]) -> VideoFolder:
 
 
 def _folder(value: Any) -> Path:
-    _require(isinstance(value, (str, PathLike)), "a folder", value)
+    require(isinstance(value, (str, PathLike)), "a folder", value)
     return Path(value).expanduser()
 
 
 def _class_names(value: Any) -> tuple[str, ...]:
-    _require(
-        _is_list_of(str, value) and 1 <= len(value) <= MOST_CLASSES,
-        f"a list of 1 to {MOST_CLASSES} names (in quotes where YAML reads something else, such as "
+    require(
+        is_list_of(str, value) and 1 <= len(value) <= MOST_CLASSES,
+        f"a list of 2 to {MOST_CLASSES} names (in quotes where YAML reads something else, such as "
         "yes)",
         value,
     )
-    _require(len(set(value)) == len(value), "names that differ", value)
+    require(len(value) != 1, f"2 names or more. {ONE_CLASS}", value)
+    require(len(set(value)) == len(value), "names that differ", value)
     return tuple(value)
 
 
 def _flag(value: Any) -> bool:
-    _require(isinstance(value, bool), "true or false", value)
+    require(isinstance(value, bool), "true or false", value)
     return value
 
 
@@ -112,12 +124,12 @@ def _videos(value: Any) -> tuple[str, ...] | Path | None:
         return None
     if isinstance(value, (str, PathLike)):
         return Path(value).expanduser()
-    _require(
-        _is_list_of(str, value) and len(value) > 0,
+    require(
+        is_list_of(str, value) and len(value) > 0,
         "a file with one name per line, or a list of names (in quotes where YAML reads numbers)",
         value,
     )
-    _require(len(set(value)) == len(value), "names that differ", value)
+    require(len(set(value)) == len(value), "names that differ", value)
     for video in value:
         if fault := fault_of_name(video):
             raise ValueError(f"the video {video!r} {fault}; expected {EXPECTED_NAME}")
@@ -125,12 +137,14 @@ def _videos(value: Any) -> tuple[str, ...] | Path | None:
 
 
 def _frames(value: Any) -> PathFormat:
-    _require(isinstance(value, str), "a path in quotes", value)
+    require(isinstance(value, str), "a path in quotes", value)
     return PathFormat(value, FRAME_SUFFIXES)
 
 
 def _masks(value: Any) -> PathFormat | None:
-    _require(value is None or isinstance(value, str), "a path in quotes, or null", value)
+    require(value is None or isinstance(value, str), "a path in quotes, or null", value)
+    is_image = value is None or not value.lower().endswith(ANNOTATION_SUFFIXES)
+    require(is_image, f"a path of PNGs, since {NO_MASKS}", value)
     return None if value is None else PathFormat(value, (".png",))
 
 
@@ -138,26 +152,11 @@ def _colors(value: Any) -> tuple[tuple[int, ...], ...] | None:
     if value is None:
         return None
     expected = "a list of [red, green, blue], each 0..255"
-    _require(isinstance(value, Sequence) and not isinstance(value, str), expected, value)
+    require(isinstance(value, Sequence) and not isinstance(value, str), expected, value)
     for color in value:
-        is_color = _is_list_of(Integral, color) and len(color) == 3
-        _require(is_color and all(0 <= channel <= 255 for channel in color), expected, color)
+        is_color = is_list_of(Integral, color) and len(color) == 3
+        require(is_color and all(0 <= channel <= 255 for channel in color), expected, color)
     return tuple(tuple(map(int, color)) for color in value)
-
-
-def _mapping(value: Any) -> Mapping[int, str | int] | None:
-    expected = "value in the masks: name or index of its class"
-    _require(value is None or isinstance(value, Mapping), expected, value)
-    for raw, to in (value or {}).items():
-        _require(_is_list_of(Integral, [raw]), expected, f"{raw!r}: {_SHOWN.repr(to)}")
-        _require(_is_list_of((str, Integral), [to]), expected, f"{raw!r}: {_SHOWN.repr(to)}")
-    return value
-
-
-def _void(value: Any) -> tuple[int, ...]:
-    is_values = _is_list_of(Integral, value) and all(0 <= raw <= 255 for raw in value)
-    _require(is_values, "a list of values in the masks, 0..255", value)
-    return tuple(map(int, value))
 
 
 _CHECKS: dict[str, Callable[[Any], Any]] = {
@@ -168,8 +167,10 @@ _CHECKS: dict[str, Callable[[Any], Any]] = {
     "frames": _frames,
     "masks": _masks,
     "colors": _colors,
-    "label_mapping": _mapping,
-    "void": _void,
+    "label_mapping": check_mapping,
+    "void": check_void,
+    "mask_values": check_encoding,
+    "split_at_gaps": _flag,
 }
 _DEFAULTS: dict[str, Any] = {
     "videos": None,
@@ -177,37 +178,7 @@ _DEFAULTS: dict[str, Any] = {
     "masks": DEFAULT_MASKS,
     "colors": None,
     "label_mapping": None,
-    "void": (IGNORE_LABEL,),
+    "void": None,
+    "mask_values": None,
+    "split_at_gaps": False,
 }
-
-
-def _label_mapping(
-    classes: Sequence[str], mapping: Mapping[int, str | int] | None, void: tuple[int, ...]
-) -> LabelMapping:
-    if mapping is None:
-        mapping = {k: k for k in range(len(classes))}
-        if both := sorted(set(mapping) & set(void)):
-            raise ValueError(
-                f"is missing, so value k is class k, but void names the values {both} too. Say in "
-                "label_mapping which value is which class"
-            )
-    class_of = {}
-    for raw, to in mapping.items():
-        if isinstance(to, str) and to not in classes:
-            near = difflib.get_close_matches(to, classes, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(classes)}"
-            raise ValueError(f"value {raw} is of class {to}, which is not among classes; {hint}")
-        class_of[int(raw)] = classes.index(to) if isinstance(to, str) else int(to)
-    return LabelMapping(len(classes), class_of, void)
-
-
-def _require(condition: bool, expected: str, got: Any) -> None:
-    if not condition:
-        raise ValueError(f"expected {expected}; got {_SHOWN.repr(got)}")
-
-
-def _is_list_of(kind: type | tuple[type, ...], value: Any) -> bool:
-    """Whether a value is a list (or tuple) of a kind; True and False are no numbers."""
-    if not isinstance(value, Sequence) or isinstance(value, str):
-        return False
-    return all(isinstance(entry, kind) and not isinstance(entry, bool) for entry in value)

@@ -17,6 +17,7 @@ from typing import Any
 
 from ..images import LabelMapping
 from ..names import EXPECTED_NAME, fault_of_name
+from . import gaps
 from .records import (
     FRAME_SUFFIXES,
     Note,
@@ -40,7 +41,12 @@ _SCAN_THREADS = 16  # reading folders and headers is waiting, most of all on net
 
 
 def load_vspw(
-    root: str | PathLike, split: str, *, is_train: bool | None = None, note: Note = stop_at
+    root: str | PathLike,
+    split: str,
+    *,
+    is_train: bool | None = None,
+    split_at_gaps: bool = False,
+    note: Note = stop_at,
 ) -> list[dict[str, Any]]:
     """Records of a dataset in VSPW's layout.
 
@@ -49,6 +55,7 @@ def load_vspw(
         split: name of the list file without ``.txt``. In "test", videos may come without masks.
         is_train: True for training records, one per video; False for test records, one per frame.
             By default True for the split "train".
+        split_at_gaps: see ``register_video_folder``; False for VSPW's own numbers.
         note: told of everything amiss. By default the first problem is raised; where ``note``
             returns, loading goes on with what there is.
 
@@ -77,6 +84,8 @@ def load_vspw(
         _note_unlisted(root, note)
     with ThreadPoolExecutor(_SCAN_THREADS) as pool:
         videos = [video for video in pool.map(scan, video_ids) if video is not None]
+    if split_at_gaps:
+        videos = [stretch for video in videos for stretch in _stretches(video)]
     return records_of(videos, split == "train" if is_train is None else is_train)
 
 
@@ -88,26 +97,32 @@ def register_vspw(
     classes: Sequence[str],
     colors: Sequence[tuple[int, int, int]] | None = None,
     is_train: bool | None = None,
+    split_at_gaps: bool = False,
 ) -> None:
     """Register a dataset in VSPW's layout with detectron2, under a name to put in DATASETS.
 
     Args:
         name: the name.
-        root, split, is_train: see ``load_vspw``.
+        root, split, is_train, split_at_gaps: see ``load_vspw``.
         classes: K class names; class k is stored as k + 1 in the masks.
         colors: (R, G, B) of every class; by default VOC's colour map.
 
     Raises:
         ValueError: there are not as many colours as classes.
     """
-    load = functools.partial(load_vspw, root, split, is_train=is_train)
+    load = functools.partial(load_vspw, root, split, is_train=is_train, split_at_gaps=split_at_gaps)
     register_videos(
         name,
         load,
         classes=classes,
         colors=voc_colors(len(classes)) if colors is None else colors,
         label_mapping=LabelMapping.shifted_by_one(len(classes)),
+        root=root,
     )
+
+
+def _stretches(video: dict[str, Any]) -> list[dict[str, Any]]:
+    return gaps.split_at_gaps(video, [Path(frame["file_name"]).stem for frame in video["frames"]])
 
 
 def _load_builtin(
