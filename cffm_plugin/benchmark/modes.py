@@ -3,6 +3,7 @@
 import copy
 import functools
 import itertools
+import logging
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from types import SimpleNamespace
@@ -38,6 +39,8 @@ MODES = (*MODEL_MODES, *DATA_MODES)
 NUM_FRAMES = 12  # rendered, then repeated
 
 Step = Callable[[], object]
+
+logger = logging.getLogger(__name__)
 
 
 def config_to_measure(config_file: str, overrides: Sequence[str] = ()) -> CfgNode:
@@ -167,11 +170,19 @@ class Benchmark:
     def parameters(self) -> int:
         return sum(parameter.numel() for parameter in self.model.parameters())
 
-    @torch.no_grad()
     def _count_flops(self) -> dict[str, float]:
         # Without values: plain softmax, which is counted, would fill the memory with large frames.
-        model = copy.deepcopy(self.model).to("meta")
-        frame, image = [self.frames[0].to("meta")], self.image[None].to("meta")
+        try:
+            return self._count_flops_on("meta")
+        except (RuntimeError, NotImplementedError) as error:
+            reason = str(error).splitlines()[0]
+            logger.info("Arithmetic is counted with values, since the model reads some: %s", reason)
+            return self._count_flops_on(self.cfg.MODEL.DEVICE)
+
+    @torch.no_grad()
+    def _count_flops_on(self, device: str) -> dict[str, float]:
+        model = copy.deepcopy(self.model).to(device)
+        frame, image = [self.frames[0].to(device)], self.image[None].to(device)
         encoded = model.encode(frame)
         encode = _multiply_adds(lambda: model.encode(frame))
         counts = {

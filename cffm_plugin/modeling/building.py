@@ -4,9 +4,11 @@ from typing import Any
 
 import torch
 from detectron2.config import CfgNode
+from detectron2.layers import ASPP
 from detectron2.modeling import META_ARCH_REGISTRY, SemanticSegmentor
+from torch import nn
 
-from .heads import HeadEmbedding, MaskClassificationEmbedding, embedding_of
+from .heads import HeadEmbedding, MaskClassificationEmbedding, embedding_of, offers_contract
 from .heads.mask_classification import criterion_of
 from .normalization import warn_of_unresolved_normalization
 from .temporal import PrototypeBranch, TemporalHead
@@ -19,6 +21,9 @@ def segmentor_arguments(cfg: CfgNode) -> dict[str, Any]:
     warn_of_unresolved_normalization(cfg)
     arguments = image_segmentor_of(cfg)
     head = arguments["head"]
+    for module in arguments["sem_seg_head"].modules():
+        if isinstance(module, ASPP):
+            module.register_forward_pre_hook(_check_pooling)
     arguments["activation_checkpointing"] = cfg.MODEL.ACTIVATION_CHECKPOINTING
     if cfg.MODEL.CHANNELS_LAST:  # what weights are in, feature maps come to be in
         for part in ("backbone", "sem_seg_head"):
@@ -84,8 +89,13 @@ def image_segmentor_of(cfg: CfgNode) -> dict[str, Any]:
 def _head_of(architecture: Any, cfg: CfgNode) -> HeadEmbedding:
     head, backbone = architecture.sem_seg_head, architecture.backbone
     channels = architecture.pixel_mean.numel()
-    if not MaskClassificationEmbedding.fits(head):
-        return embedding_of(head, backbone, channels)
+    # What the architecture pads images to, below 0 for its backbone's choice.
+    stated = getattr(architecture, "size_divisibility", None)
+    divisibility = stated if stated is not None and stated >= 0 else None
+    if offers_contract(head) or not MaskClassificationEmbedding.fits(head):
+        found = embedding_of(head, backbone, channels)
+        found.size_divisibility = found.size_divisibility if divisibility is None else divisibility
+        return found
     node = cfg.MODEL.TEMPORAL
     return MaskClassificationEmbedding(
         head,
@@ -93,6 +103,22 @@ def _head_of(architecture: Any, cfg: CfgNode) -> HeadEmbedding:
         channels,
         criterion=criterion_of(architecture),
         frozen=node.ENABLED and node.FREEZE_IMAGE_SEGMENTER,
-        size_divisibility=getattr(architecture, "size_divisibility", None),
+        size_divisibility=divisibility,
         resize_first=getattr(architecture, "sem_seg_postprocess_before_inference", False),
     )
+
+
+def _check_pooling(aspp: nn.Module, args: tuple[Any, ...]) -> None:
+    """
+    Raises:
+        ValueError: a map that the windows of DeepLab's pooling do not tile.
+    """
+    window, (height, width) = aspp.pool_kernel_size, args[0].shape[-2:]
+    if window is not None and (height % window[0] or width % window[1]):
+        raise ValueError(
+            f"A map of {height}x{width} cells does not divide into the {window[0]}x{window[1]} "
+            "windows that this head of DeepLab's pools over: those of the training crop, "
+            "INPUT.CROP.SIZE. For images of any size, with the same weights, set "
+            "MODEL.SEM_SEG_HEAD.NAME to AnySizeDeepLabV3Head or AnySizeDeepLabV3PlusHead, with "
+            "projects/DeepLabV3Plus/head.py in MODEL.IMPORTS."
+        )

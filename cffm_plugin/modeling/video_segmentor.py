@@ -107,6 +107,11 @@ class CFFMSegmentor(SemanticSegmentor):
         return self.head.gives_logits
 
     @property
+    def _works_as_its_base(self) -> bool:
+        """Whether single frames can go through ``SemanticSegmentor.forward``."""
+        return self.gives_logits and self.head.size_divisibility == self.backbone.size_divisibility
+
+    @property
     def num_references(self) -> int:
         """Frames that it looks at besides the target."""
         return 0 if self.temporal is None else self.temporal.module.num_references
@@ -136,12 +141,12 @@ class CFFMSegmentor(SemanticSegmentor):
         if self.training:
             if self.temporal is not None:
                 return clip_losses(self, batched_inputs, clips)
-            if self.gives_logits:
+            if self._works_as_its_base:
                 return super().forward(one_input_per_frame(batched_inputs, clips))
             return frame_losses(self, batched_inputs, clips)
 
         takes_clip = [self._takes_clip(frames) for frames in clips]
-        as_image = [i for i, takes in enumerate(takes_clip) if not takes and self.gives_logits]
+        as_image = [i for i, takes in enumerate(takes_clip) if not takes and self._works_as_its_base]
         results: dict[int, dict[str, Tensor]] = {}
         if as_image:
             targets = [batched_inputs[i] | {"image": clips[i][-1]} for i in as_image]

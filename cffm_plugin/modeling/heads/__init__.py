@@ -2,7 +2,13 @@
 
 from .agreement import check_agreement, training_side
 from .embedding import HeadEmbedding
-from .families import DeepLabV3Embedding, LogitsEmbedding, PredictorEmbedding, embedding_of
+from .families import (
+    DeepLabV3Embedding,
+    LogitsEmbedding,
+    PredictorEmbedding,
+    embedding_of,
+    offers_contract,
+)
 from .mask_classification import MaskClassificationEmbedding
 from .segformer import SegFormerHead
 
@@ -15,5 +21,6 @@ __all__ = [
     "SegFormerHead",
     "check_agreement",
     "embedding_of",
+    "offers_contract",
     "training_side",
 ]

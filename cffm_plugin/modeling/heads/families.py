@@ -109,9 +109,14 @@ class LogitsEmbedding(HeadEmbedding):
         return None, None, None
 
 
+def offers_contract(head: Any) -> bool:
+    """Whether a head has ``embed`` and ``classify`` of its own, which go before all else."""
+    return all(callable(getattr(head, name, None)) for name in ("embed", "classify"))
+
+
 def embedding_of(head: nn.Module, backbone: nn.Module, image_channels: int = 3) -> HeadEmbedding:
     """See a head as its embedding, in the best way that it offers."""
-    if all(callable(getattr(head, name, None)) for name in ("embed", "classify")):
+    if offers_contract(head):
         return HeadEmbedding(head, backbone, image_channels)
     for family in (DeepLabV3Embedding, PredictorEmbedding, MaskClassificationEmbedding):
         if family.fits(head):
