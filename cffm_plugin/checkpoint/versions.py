@@ -20,7 +20,7 @@ def versions_of(weights: Any) -> dict[str, dict[str, Any]]:
     said = getattr(weights, _ATTRIBUTE, None)
     if not isinstance(said, Mapping):
         return {}
-    return {module: version for module, version in said.items() if isinstance(version, dict)}
+    return {m: v for m, v in said.items() if isinstance(m, str) and isinstance(v, dict)}
 
 
 def with_versions(

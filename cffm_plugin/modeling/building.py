@@ -68,7 +68,15 @@ def image_segmentor_of(cfg: CfgNode) -> dict[str, Any]:
             f"{cfg.MODEL.META_ARCHITECTURE} wraps: {DEFAULT}, or the meta-architecture of another "
             "project, such as MaskFormer; name the module that registers it in MODEL.IMPORTS."
         )
-    architecture = META_ARCH_REGISTRY.get(name)(cfg)
+    try:
+        architecture = META_ARCH_REGISTRY.get(name)(cfg)
+    except IndexError as error:
+        if cfg.DATASETS.TRAIN:
+            raise
+        raise ValueError(
+            f"MODEL.IMAGE_ARCHITECTURE {name} can't be built without a dataset, whose classes it "
+            "asks for: name one in DATASETS.TRAIN, even to evaluate."
+        ) from error
     parts = ("backbone", "sem_seg_head", "pixel_mean", "pixel_std")
     missing = [part for part in parts if not hasattr(architecture, part)]
     if missing:

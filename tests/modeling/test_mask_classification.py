@@ -26,6 +26,7 @@ def make_config(module="CFFMRecall", attend_to="multi_scale_pixel_decoder", resi
     add_cffm_config(cfg)
     add_maskformer2_config(cfg)
     cfg.MODEL.DEVICE = "cpu"
+    cfg.DATASETS.TRAIN = ("vspw_train",)
     cfg.MODEL.META_ARCHITECTURE = "CFFMSegmentor"
     cfg.MODEL.IMAGE_ARCHITECTURE = "MaskFormer"
     cfg.MODEL.MASK_FORMER.NUM_OBJECT_QUERIES = 5
