@@ -181,7 +181,7 @@ class Benchmark:
 
     @torch.no_grad()
     def _count_flops_on(self, device: str) -> dict[str, float]:
-        model = copy.deepcopy(self.model).to(device)
+        model = copy.deepcopy(self.model).to(device).requires_grad_(False)
         frame, image = [self.frames[0].to(device)], self.image[None].to(device)
         encoded = model.encode(frame)
         encode = _multiply_adds(lambda: model.encode(frame))

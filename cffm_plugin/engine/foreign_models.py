@@ -35,8 +35,8 @@ def explain_clips(model: nn.Module, name: str) -> None:
                 raise
             raise ValueError(
                 f"MODEL.META_ARCHITECTURE {name} failed at a clip, where `image` is a list of "
-                f"frames, oldest first ({type(error).__name__}: {error}). If it takes images "
-                f"alone: {how_to_wrap(name)}"
+                f"frames, oldest first ({type(error).__name__}: {error}). Perhaps it takes images "
+                f"alone. {how_to_wrap(name)}"
             ) from error
 
     model.forward = explained

@@ -128,5 +128,5 @@ def _check_pooling(aspp: nn.Module, args: tuple[Any, ...]) -> None:
             "windows that this head of DeepLab's pools over: those of the training crop, "
             "INPUT.CROP.SIZE. For images of any size, with the same weights, set "
             "MODEL.SEM_SEG_HEAD.NAME to AnySizeDeepLabV3Head or AnySizeDeepLabV3PlusHead, with "
-            "projects/DeepLabV3Plus/head.py in MODEL.IMPORTS."
+            "projects/DeepLabV3Plus/head.py in MODEL.IMPORTS; or to a subclass made like these."
         )
