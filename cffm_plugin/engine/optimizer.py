@@ -18,7 +18,7 @@ from torch import nn
 from ..config import add_cffm_config
 from ..modeling import TimmPyramid
 
-LARGEST_ADAMW_RATE = 1e-2  # above it, training with AdamW is not known to go well
+LARGEST_ADAMW_RATE = 5e-3  # above it, training with AdamW is not known to go well
 # Tables of positions, by the names that Swin's have in Detectron2's projects.
 _POSITIONS = ("relative_position_bias_table", "absolute_pos_embed")
 # Keys of Mask2Former's and its descendants' recipe, beside detectron2's.
@@ -55,7 +55,8 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
         logger.warning(
             "The learning rate of all but the backbone is %g (SOLVER.BASE_LR %g times "
             "SOLVER.HEAD_LR_MULTIPLIER), which is far too high for AdamW on most models: CFFM's "
-            "recipe has 0.0006. Is SOLVER.BASE_LR that of an SGD recipe?",
+            "recipe has 0.0006. Is SOLVER.BASE_LR that of an SGD recipe, or of one with one rate for "
+            "all (SOLVER.HEAD_LR_MULTIPLIER 1.0)?",
             others_rate,
             solver.BASE_LR,
         )
