@@ -296,8 +296,8 @@ def _add_engine_keys(cfg: CfgNode) -> None:
     cfg.SOLVER.COMPILE = False
     # The optimiser updates all parameters in one kernel: the same step but for rounding.
     cfg.SOLVER.FUSED = False
-    # "AdamW", "Adam" or "SGD", in any case, over the parameter groups that the keys below describe. It must
-    # be said where BASE_LR is set.
+    # "AdamW", "Adam" or "SGD", in any case, over the parameter groups that the keys below describe.
+    # It must be said where BASE_LR is set.
     cfg.SOLVER.OPTIMIZER = ""
     cfg.SOLVER.BETAS = (0.9, 0.999)
     # Learning rate of everything but the backbone, over BASE_LR; the pyramid on a plain ViT is not

@@ -55,8 +55,8 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
         logger.warning(
             "The learning rate of all but the backbone is %g (SOLVER.BASE_LR %g times "
             "SOLVER.HEAD_LR_MULTIPLIER), which is far too high for AdamW on most models: CFFM's "
-            "recipe has 0.0006. Is SOLVER.BASE_LR that of an SGD recipe, or of one with one rate for "
-            "all (SOLVER.HEAD_LR_MULTIPLIER 1.0)?",
+            "recipe has 0.0006. Is SOLVER.BASE_LR that of an SGD recipe, or of one with one rate "
+            "for all (SOLVER.HEAD_LR_MULTIPLIER 1.0)?",
             others_rate,
             solver.BASE_LR,
         )

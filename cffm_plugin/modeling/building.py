@@ -6,7 +6,6 @@ import torch
 from detectron2.config import CfgNode
 from detectron2.layers import ASPP
 from detectron2.modeling import META_ARCH_REGISTRY, SemanticSegmentor
-from torch import nn
 
 from .heads import HeadEmbedding, MaskClassificationEmbedding, embedding_of, offers_contract
 from .heads.mask_classification import criterion_of
@@ -116,7 +115,7 @@ def _head_of(architecture: Any, cfg: CfgNode) -> HeadEmbedding:
     )
 
 
-def _check_pooling(aspp: nn.Module, args: tuple[Any, ...]) -> None:
+def _check_pooling(aspp: Any, args: tuple[Any, ...]) -> None:
     """
     Raises:
         ValueError: a map that the windows of DeepLab's pooling do not tile.

@@ -83,6 +83,8 @@ class CFFMSegmentor(SemanticSegmentor):
             self.criterion = self.head.criterion.module  # for its buffers; MaskFormer's name
         if prototype_branch is not None and not self.gives_logits:
             raise ValueError("CFFM++'s logits can't be added to the masks of mask classification")
+        pads_as_base = self.head.size_divisibility == getattr(backbone, "size_divisibility", 0)
+        self._frames_go_through_base = self.gives_logits and pads_as_base
         self._frozen_parts: list[str] = []
         if freeze_image_segmentor or prototype_branch is not None:
             self._frozen_parts += ["backbone", "sem_seg_head"]
@@ -105,11 +107,6 @@ class CFFMSegmentor(SemanticSegmentor):
     def gives_logits(self) -> bool:
         """Whether outputs are logits; if not, they are scores of classes, from 0."""
         return self.head.gives_logits
-
-    @property
-    def _works_as_its_base(self) -> bool:
-        """Whether single frames can go through ``SemanticSegmentor.forward``."""
-        return self.gives_logits and self.head.size_divisibility == self.backbone.size_divisibility
 
     @property
     def num_references(self) -> int:
@@ -141,13 +138,13 @@ class CFFMSegmentor(SemanticSegmentor):
         if self.training:
             if self.temporal is not None:
                 return clip_losses(self, batched_inputs, clips)
-            if self._works_as_its_base:
+            if self._frames_go_through_base:
                 return super().forward(one_input_per_frame(batched_inputs, clips))
             return frame_losses(self, batched_inputs, clips)
 
         takes_clip = [self._takes_clip(frames) for frames in clips]
         as_image = [
-            i for i, takes in enumerate(takes_clip) if not takes and self._works_as_its_base
+            i for i, takes in enumerate(takes_clip) if not takes and self._frames_go_through_base
         ]
         results: dict[int, dict[str, Tensor]] = {}
         if as_image:

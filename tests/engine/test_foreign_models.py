@@ -1,6 +1,6 @@
 """Meta-architectures of others in our trainer: what can't take clips says what to write."""
 
-import mask2former  # noqa: F401  (registers MaskFormer)
+import mask2former
 import pytest
 import torch
 from detectron2.modeling import META_ARCH_REGISTRY, SemanticSegmentor

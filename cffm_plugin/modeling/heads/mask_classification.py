@@ -125,7 +125,8 @@ class MaskClassificationEmbedding(HeadEmbedding):
         try:
             signature.bind(*given)
         except TypeError:
-            raise self._of_another_kind(f"its {name} takes {signature}", f"({', '.join(given)})")
+            expected = f"({', '.join(given)})"
+            raise self._of_another_kind(f"its {name} takes {signature}", expected) from None
 
     def _of_another_kind(self, what: str, expected: str) -> ValueError:
         return ValueError(
