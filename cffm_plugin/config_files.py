@@ -44,7 +44,7 @@ def _sizes(loader: _PlainLoader, node: Any) -> list[int]:
     if found is None:
         raise yaml.constructor.ConstructorError(
             problem="of Python's expressions [int(x * 0.1 * 640) for x in range(5, 21)] alone, "
-            f"with its four numbers, is understood; got python/object/apply:eval {str(texts)[:200]}",
+            f"with its numbers, is understood; got python/object/apply:eval {str(texts)[:200]}",
             problem_mark=node.start_mark,
         )
     first, second = (float(n) if "." in n else int(n) for n in found.groups()[1:3])

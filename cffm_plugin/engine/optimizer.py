@@ -50,37 +50,8 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
     """
     solver = cfg.SOLVER
     name = _chosen_optimizer(cfg)
-    backbone_rate, others_rate = _learning_rates(cfg)
-    if name != "sgd" and others_rate > LARGEST_ADAMW_RATE:
-        logger.warning(
-            "The learning rate of all but the backbone is %g (SOLVER.BASE_LR %g times "
-            "SOLVER.HEAD_LR_MULTIPLIER), which is far too high for AdamW on most models: CFFM's "
-            "recipe has 0.0006. Is SOLVER.BASE_LR that of an SGD recipe, or of one with one rate "
-            "for all (SOLVER.HEAD_LR_MULTIPLIER 1.0)?",
-            others_rate,
-            solver.BASE_LR,
-        )
     _warn_of_unused_keys(cfg, name)
-    common = {
-        "weight_decay": solver.WEIGHT_DECAY,
-        "bias_lr_factor": solver.BIAS_LR_FACTOR,
-        "weight_decay_bias": solver.WEIGHT_DECAY_BIAS,
-    }
-    of_norms = _weight_decays_of_norms(cfg)
-    encoder, others = _encoder_and_others(model)
-    groups = get_default_optimizer_params(
-        encoder,
-        base_lr=backbone_rate,
-        weight_decay_norm=of_norms[0],
-        lr_factor_func=_factor_of_layers(solver, model.backbone),
-        overrides={"pos_embed": {"weight_decay": 0.0}},
-        **common,
-    )
-    groups += get_default_optimizer_params(
-        others, base_lr=others_rate, weight_decay_norm=of_norms[1], **common
-    )
-    if _EMBEDDINGS_DECAY in solver:
-        groups = _with_decay(groups, _decay_of_embeddings(model, solver[_EMBEDDINGS_DECAY]))
+    groups = _parameter_groups(cfg, model, _learning_rates(cfg, name))
     if name == "sgd":
         arguments: dict[str, Any] = {"momentum": solver.MOMENTUM, "nesterov": solver.NESTEROV}
         kind: Any = torch.optim.SGD
@@ -91,6 +62,31 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
     if solver.CLIP_GRADIENTS.ENABLED and solver.CLIP_GRADIENTS.CLIP_TYPE == "full_model":
         return _clip_whole_gradient(kind(groups, lr=solver.BASE_LR, **arguments), cfg)
     return maybe_add_gradient_clipping(cfg, kind)(groups, lr=solver.BASE_LR, **arguments)
+
+
+def _parameter_groups(cfg: CfgNode, model: Any, rates: tuple[float, float]) -> Groups:
+    """With their learning rates, those of the backbone and of all else, and weight decays."""
+    solver, of_norms = cfg.SOLVER, _weight_decays_of_norms(cfg)
+    common = {
+        "weight_decay": solver.WEIGHT_DECAY,
+        "bias_lr_factor": solver.BIAS_LR_FACTOR,
+        "weight_decay_bias": solver.WEIGHT_DECAY_BIAS,
+    }
+    encoder, others = _encoder_and_others(model)
+    groups = get_default_optimizer_params(
+        encoder,
+        base_lr=rates[0],
+        weight_decay_norm=of_norms[0],
+        lr_factor_func=_factor_of_layers(solver, model.backbone),
+        overrides={"pos_embed": {"weight_decay": 0.0}},
+        **common,
+    )
+    groups += get_default_optimizer_params(
+        others, base_lr=rates[1], weight_decay_norm=of_norms[1], **common
+    )
+    if _EMBEDDINGS_DECAY not in solver:
+        return groups
+    return _with_decay(groups, _decay_of_embeddings(model, solver[_EMBEDDINGS_DECAY]))
 
 
 def _decay_of_embeddings(model: nn.Module, decay: float) -> dict[nn.Parameter, float]:
@@ -213,7 +209,7 @@ def _factor_of_layers(solver: CfgNode, backbone: Any) -> Callable[[str], float] 
     return factor
 
 
-def _learning_rates(cfg: CfgNode) -> tuple[float, float]:
+def _learning_rates(cfg: CfgNode, optimizer: str) -> tuple[float, float]:
     """Of the backbone, and of everything else."""
     solver = cfg.SOLVER
     rates, key = (solver.BASE_LR, solver.BASE_LR * solver.HEAD_LR_MULTIPLIER), "HEAD_LR_MULTIPLIER"
@@ -221,6 +217,15 @@ def _learning_rates(cfg: CfgNode) -> tuple[float, float]:
         rates = solver.BASE_LR * solver[_BACKBONE_RATE], solver.BASE_LR
         key = f"{_BACKBONE_RATE}, in place of SOLVER.HEAD_LR_MULTIPLIER"
     logger.info("Learning rates: %g of the backbone, %g of all else (SOLVER.%s)", *rates, key)
+    if optimizer != "sgd" and rates[1] > LARGEST_ADAMW_RATE:
+        logger.warning(
+            "The learning rate of all but the backbone is %g (SOLVER.BASE_LR %g times "
+            "SOLVER.HEAD_LR_MULTIPLIER), which is far too high for AdamW on most models: CFFM's "
+            "recipe has 0.0006. Is SOLVER.BASE_LR that of an SGD recipe, or of one with one rate "
+            "for all (SOLVER.HEAD_LR_MULTIPLIER 1.0)?",
+            rates[1],
+            solver.BASE_LR,
+        )
     return rates
 
 
