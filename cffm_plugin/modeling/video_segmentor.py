@@ -83,8 +83,6 @@ class CFFMSegmentor(SemanticSegmentor):
             self.criterion = self.head.criterion.module  # for its buffers; MaskFormer's name
         if prototype_branch is not None and not self.gives_logits:
             raise ValueError("CFFM++'s logits can't be added to the masks of mask classification")
-        pads_as_base = self.head.size_divisibility == getattr(backbone, "size_divisibility", 0)
-        self._frames_go_through_base = self.gives_logits and pads_as_base
         self._frozen_parts: list[str] = []
         if freeze_image_segmentor or prototype_branch is not None:
             self._frozen_parts += ["backbone", "sem_seg_head"]
@@ -138,14 +136,12 @@ class CFFMSegmentor(SemanticSegmentor):
         if self.training:
             if self.temporal is not None:
                 return clip_losses(self, batched_inputs, clips)
-            if self._frames_go_through_base:
+            if self.head.is_plain:
                 return super().forward(one_input_per_frame(batched_inputs, clips))
             return frame_losses(self, batched_inputs, clips)
 
         takes_clip = [self._takes_clip(frames) for frames in clips]
-        as_image = [
-            i for i, takes in enumerate(takes_clip) if not takes and self._frames_go_through_base
-        ]
+        as_image = [i for i, takes in enumerate(takes_clip) if not takes and self.head.is_plain]
         results: dict[int, dict[str, Tensor]] = {}
         if as_image:
             targets = [batched_inputs[i] | {"image": clips[i][-1]} for i in as_image]
