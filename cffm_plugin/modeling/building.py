@@ -1,5 +1,6 @@
 """CFFMSegmentor from a config: around the image segmentor that it names, taken apart."""
 
+import logging
 from typing import Any
 
 import torch
@@ -7,12 +8,20 @@ from detectron2.config import CfgNode
 from detectron2.layers import ASPP
 from detectron2.modeling import META_ARCH_REGISTRY, SemanticSegmentor
 
-from .heads import HeadEmbedding, MaskClassificationEmbedding, embedding_of, offers_contract
+from .heads import HeadEmbedding, embedding_of
 from .heads.mask_classification import criterion_of
 from .normalization import warn_of_unresolved_normalization
 from .temporal import PrototypeBranch, TemporalHead
 
 DEFAULT = "SemanticSegmentor"
+_ANY_SIZE = (
+    "this head of DeepLab's pools over windows of the training crop, which must tile every image. "
+    "For images of any size, with the same weights, set MODEL.SEM_SEG_HEAD.NAME to "
+    "AnySizeDeepLabV3Head or AnySizeDeepLabV3PlusHead, with projects/DeepLabV3Plus/head.py in "
+    "MODEL.IMPORTS; or to a subclass made like these."
+)
+
+logger = logging.getLogger(__name__)
 
 
 def segmentor_arguments(cfg: CfgNode) -> dict[str, Any]:
@@ -21,7 +30,8 @@ def segmentor_arguments(cfg: CfgNode) -> dict[str, Any]:
     arguments = image_segmentor_of(cfg)
     head = arguments["head"]
     for module in arguments["sem_seg_head"].modules():
-        if isinstance(module, ASPP):
+        if isinstance(module, ASPP) and module.pool_kernel_size is not None:
+            logger.warning("Images of any other size than INPUT.CROP.SIZE: %s", _ANY_SIZE)
             module.register_forward_pre_hook(_check_pooling)
     arguments["activation_checkpointing"] = cfg.MODEL.ACTIVATION_CHECKPOINTING
     if cfg.MODEL.CHANNELS_LAST:  # what weights are in, feature maps come to be in
@@ -94,25 +104,20 @@ def image_segmentor_of(cfg: CfgNode) -> dict[str, Any]:
 
 
 def _head_of(architecture: Any, cfg: CfgNode) -> HeadEmbedding:
-    head, backbone = architecture.sem_seg_head, architecture.backbone
-    channels = architecture.pixel_mean.numel()
-    # What the architecture pads images to, below 0 for its backbone's choice.
-    stated = getattr(architecture, "size_divisibility", None)
-    divisibility = stated if stated is not None and stated >= 0 else None
-    if offers_contract(head) or not MaskClassificationEmbedding.fits(head):
-        found = embedding_of(head, backbone, channels)
-        found.size_divisibility = found.size_divisibility if divisibility is None else divisibility
-        return found
     node = cfg.MODEL.TEMPORAL
-    return MaskClassificationEmbedding(
-        head,
-        backbone,
-        channels,
+    head = embedding_of(
+        architecture.sem_seg_head,
+        architecture.backbone,
+        architecture.pixel_mean.numel(),
         criterion=criterion_of(architecture),
         frozen=node.ENABLED and node.FREEZE_IMAGE_SEGMENTER,
-        size_divisibility=divisibility,
         resize_first=getattr(architecture, "sem_seg_postprocess_before_inference", False),
     )
+    # What the architecture pads images to; below 0 for its backbone's choice.
+    divisibility = getattr(architecture, "size_divisibility", None)
+    if divisibility is not None and divisibility >= 0:
+        head.size_divisibility = divisibility
+    return head
 
 
 def _check_pooling(aspp: Any, args: tuple[Any, ...]) -> None:
@@ -120,12 +125,9 @@ def _check_pooling(aspp: Any, args: tuple[Any, ...]) -> None:
     Raises:
         ValueError: a map that the windows of DeepLab's pooling do not tile.
     """
-    window, (height, width) = aspp.pool_kernel_size, args[0].shape[-2:]
-    if window is not None and (height % window[0] or width % window[1]):
+    (height, width), (rows, columns) = args[0].shape[-2:], aspp.pool_kernel_size
+    if height % rows or width % columns:
         raise ValueError(
-            f"A map of {height}x{width} cells does not divide into the {window[0]}x{window[1]} "
-            "windows that this head of DeepLab's pools over: those of the training crop, "
-            "INPUT.CROP.SIZE. For images of any size, with the same weights, set "
-            "MODEL.SEM_SEG_HEAD.NAME to AnySizeDeepLabV3Head or AnySizeDeepLabV3PlusHead, with "
-            "projects/DeepLabV3Plus/head.py in MODEL.IMPORTS; or to a subclass made like these."
+            f"A map of {height}x{width} cells does not divide into windows of {rows}x{columns}, "
+            f"the training crop (INPUT.CROP.SIZE) at its stride: {_ANY_SIZE}"
         )

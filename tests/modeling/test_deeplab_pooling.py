@@ -42,10 +42,11 @@ def build(head, *overrides):
 
 @pytest.mark.parametrize("enabled", ["True", "False"])
 @pytest.mark.parametrize("head, keys", [("DeepLabV3Head", V3), ("DeepLabV3PlusHead", V3_PLUS)])
-def test_sizes_that_the_windows_do_not_tile_are_told_what_to_write(head, keys, enabled):
+def test_sizes_that_the_windows_do_not_tile_are_told_what_to_write(head, keys, enabled, caplog):
     model = build(head, *keys, "MODEL.TEMPORAL.ENABLED", enabled)
+    assert f"AnySize{head}" in caplog.text  # before hours of training on crops
     frames = 4 if enabled == "True" else 1
-    said = rf"3x4 cells.*2x2 windows.*INPUT\.CROP\.SIZE.*HEAD\.NAME to .*AnySize{head}\b.*IMPORTS"
+    said = rf"3x4 cells.*windows of 2x2.*INPUT\.CROP\.SIZE.*HEAD\.NAME.*AnySize{head}\b.*IMPORTS"
     clip = make_clip((96, 128), frames=frames)
     clip["sem_seg"] = [torch.zeros(96, 128, dtype=torch.long)] * frames
     for training in (False, True):

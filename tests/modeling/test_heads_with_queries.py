@@ -6,6 +6,7 @@ import types
 import pytest
 import torch
 import torch.nn.functional as F
+from detectron2.data import MetadataCatalog
 from detectron2.modeling import META_ARCH_REGISTRY, SEM_SEG_HEADS_REGISTRY, build_model
 from mask2former import MaskFormerHead, Predictor
 from pages import DOCS, blocks_of
@@ -76,8 +77,6 @@ class PairHead(MaskFormerHead):
 
 class ClasslessPredictor(Predictor):
     """A query for every class, as in MaskFormer's baseline of pixels."""
-
-    mask_classification = False
 
     def forward(self, x, mask_features, mask=None):
         outputs = super().forward(x, mask_features)
@@ -225,6 +224,11 @@ def test_the_pages_head_with_queries_is_wrapped(tmp_path, monkeypatch):
         (of_clip,), (of_frame,) = model([clip]), model([{"image": clip["image"][-1]}])
     assert torch.equal(of_clip["sem_seg"], of_frame["sem_seg"])
     assert of_clip["sem_seg"].shape == (NUM_CLASSES, *SIZE)
+
+
+def test_datasets_of_videos_say_that_they_have_no_things():
+    """OneFormer's constructor asks for their numbers."""
+    assert MetadataCatalog.get("vspw_train").thing_dataset_id_to_contiguous_id == {}
 
 
 def test_an_architecture_that_asks_for_a_dataset_is_told_the_key():

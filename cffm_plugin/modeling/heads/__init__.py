@@ -2,13 +2,7 @@
 
 from .agreement import check_agreement, training_side
 from .embedding import HeadEmbedding
-from .families import (
-    DeepLabV3Embedding,
-    LogitsEmbedding,
-    PredictorEmbedding,
-    embedding_of,
-    offers_contract,
-)
+from .families import DeepLabV3Embedding, LogitsEmbedding, PredictorEmbedding, embedding_of
 from .mask_classification import MaskClassificationEmbedding
 from .segformer import SegFormerHead
 
@@ -21,6 +15,5 @@ __all__ = [
     "SegFormerHead",
     "check_agreement",
     "embedding_of",
-    "offers_contract",
     "training_side",
 ]

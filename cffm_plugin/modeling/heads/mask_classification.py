@@ -12,6 +12,10 @@ from ..mask_prediction import MaskPrediction
 from .embedding import Features, HeadEmbedding
 
 
+class NoClassesError(ValueError):
+    """A predictor gives a mask for every class, and no classes of queries: its masks are logits."""
+
+
 @dataclass(frozen=True)
 class MaskCriterion:
     """The losses of a meta-architecture in the way of ``MaskFormer``.
@@ -74,10 +78,10 @@ class MaskClassificationEmbedding(HeadEmbedding):
         head, backbone, image_channels: as of ``HeadEmbedding``.
         criterion: what the head is trained with; None for the cross entropy of the semantic map.
         frozen: the head is not trained, and what looks at it is by the cross entropy.
-        size_divisibility: what images are padded to, by default the backbone's.
         resize_first: see ``MaskPrediction``.
 
     Raises:
+        NoClassesError: as in MaskFormer's PerPixelBaselinePlusHead.
         ValueError: its parts are called with other things, or give others, as those of OneFormer
             and MaskDINO; what to do is said.
     """
@@ -92,7 +96,6 @@ class MaskClassificationEmbedding(HeadEmbedding):
         *,
         criterion: MaskCriterion | None = None,
         frozen: bool = False,
-        size_divisibility: int | None = None,
         resize_first: bool = False,
     ):
         self.criterion = criterion
@@ -103,8 +106,6 @@ class MaskClassificationEmbedding(HeadEmbedding):
         self._check_call("predictor.forward", ["context", "mask_features"])
         super().__init__(head, backbone, image_channels)
         self.gives_logits = False
-        if size_divisibility is not None:
-            self.size_divisibility = size_divisibility
 
     @staticmethod
     def fits(head: Any) -> bool:
@@ -115,8 +116,6 @@ class MaskClassificationEmbedding(HeadEmbedding):
             callable(getattr(decoder, "forward_features", None))
             and isinstance(predictor, nn.Module)
             and not isinstance(predictor, nn.Conv2d)
-            # MaskFormer's PerPixelBaselinePlusHead: queries that are classes give logits.
-            and getattr(predictor, "mask_classification", True)
         )
 
     def _check_call(self, name: str, given: list[str]) -> None:
@@ -162,6 +161,8 @@ class MaskClassificationEmbedding(HeadEmbedding):
     def prediction(self, outputs: Mapping[str, Any]) -> MaskPrediction:
         """What the predictor gives, or the head's ``forward``."""
         if not isinstance(outputs, Mapping) or not {"pred_masks", "pred_logits"} <= outputs.keys():
+            if isinstance(outputs, Mapping) and "pred_masks" in outputs:
+                raise NoClassesError(f"{type(self.head).__name__} gives no pred_logits")
             got = list(outputs) if isinstance(outputs, Mapping) else type(outputs).__name__
             raise self._of_another_kind(f"its predictor gives {got}", "pred_masks and pred_logits")
         return MaskPrediction(
