@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from detectron2.config import CfgNode
-from detectron2.modeling import build_model
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
@@ -28,7 +27,7 @@ from ..inference import (
     compile_segmentor,
     half_precision_copy,
 )
-from ..modeling import all_finite
+from ..modeling import all_finite, build_segmentor
 from ..synthetic import SyntheticConfig, render_video
 from .peer import build_peer, peer_backbone_step, peer_step
 
@@ -109,7 +108,7 @@ class Benchmark:
         self.autocast, self.compiled, self.num_streams = autocast, compiled, streams
         self.beside_float32 = beside_float32
         self.device = torch.device(cfg.MODEL.DEVICE)
-        self.model: Any = build_model(cfg).eval()
+        self.model: Any = build_segmentor(cfg).eval()
         if channels_last:
             self.model.to(memory_format=torch.channels_last)
         self.frames = [frame.to(self.device) for frame in _render(size)]

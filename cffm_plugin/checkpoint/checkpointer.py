@@ -32,6 +32,8 @@ from .saved import (
 )
 from .versions import renamed, with_versions
 
+_CRITERION = "criterion."  # its buffers, such as weights of the classes, are the config's
+
 logger = logging.getLogger(__name__)
 
 
@@ -240,7 +242,8 @@ class SegmentorCheckpointer(DetectionCheckpointer):
             new_classifiers |= {
                 name
                 for name, theirs, mine in incompatible.incorrect_shapes
-                if is_classifier(name) and tuple(theirs[1:]) == tuple(mine[1:])
+                if (is_classifier(name) or name.startswith(_CRITERION))
+                and tuple(theirs[1:]) == tuple(mine[1:])
             }
             for part in loaded_parts:  # a whole part but for its classifier
                 classifiers = set(filter(is_classifier, ours[part]))

@@ -5,16 +5,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-
-def how_to_wrap(name: str) -> str:
-    """What to write to train or evaluate an image segmentor on clips."""
-    # The two are what holds anyway, and detectron2's default, which has no semantic head.
-    named = name not in ("SemanticSegmentor", "GeneralizedRCNN")
-    image = f" and MODEL.IMAGE_ARCHITECTURE {name}" if named else ""
-    return (
-        f"Use MODEL.META_ARCHITECTURE CFFMSegmentor{image}: with MODEL.TEMPORAL.ENABLED False it "
-        "is the image segmentor, with the same weights; with True it has the temporal part on top."
-    )
+from ..modeling import how_to_wrap
 
 
 def explain_clips(model: nn.Module, name: str) -> None:

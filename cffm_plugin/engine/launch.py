@@ -18,9 +18,8 @@ from ..checkpoint import ModelInfo, SegmentorCheckpointer
 from ..config import absolute_path, add_cffm_config, load_config, make_paths_absolute
 from ..data import check_registered, names_and_colors, register_video_folder_from_yaml
 from ..foreign_parts import log_foreign_parts
-from ..modeling import resolve_normalization
+from ..modeling import how_to_wrap, resolve_normalization
 from ..shipped_configs import find_config_file
-from .foreign_models import how_to_wrap
 from .output_folder import claimed_for_training
 from .preemption import StopSignals
 from .reporting import MakeReport, check_report, report_evaluation

@@ -10,6 +10,7 @@ from torch import nn
 from cffm_plugin.config import load_config
 from cffm_plugin.engine import CFFMTrainer, complete_config
 from cffm_plugin.engine.foreign_models import explain_clips
+from cffm_plugin.inference import StreamingSegmentor
 
 
 @META_ARCH_REGISTRY.register()
@@ -65,6 +66,12 @@ def test_what_fails_at_a_clip_names_the_key_and_what_to_write(name, tiny_cffm_cf
     said = rf"META_ARCHITECTURE {name} failed at a clip.*Error: .*IMAGE_ARCHITECTURE {name}:"
     with pytest.raises(ValueError, match=said):
         model([make_clip((64, 96))])
+
+
+def test_streams_of_another_architecture_are_told_what_to_write(tiny_cffm_cfg):
+    tiny_cffm_cfg.MODEL.META_ARCHITECTURE = "ClipSegmentor"
+    with pytest.raises(ValueError, match=r"is ClipSegmentor, and streams.*ARCHITECTURE CFFMSegm"):
+        StreamingSegmentor(tiny_cffm_cfg)
 
 
 def test_an_error_at_a_single_image_stays_what_it_is():
