@@ -3,7 +3,7 @@
 import functools
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from ..modeling import how_to_wrap
 
@@ -18,11 +18,11 @@ def explain_clips(model: nn.Module, name: str) -> None:
     forward = model.forward
 
     @functools.wraps(forward)
-    def explained(batched_inputs: list[dict[str, Any]]) -> Any:
+    def explained(batched_inputs: list[dict[str, Any]], *args: Any, **kwargs: Any) -> Any:
         try:
-            return forward(batched_inputs)
+            return forward(batched_inputs, *args, **kwargs)
         except (AttributeError, TypeError) as error:
-            if all(isinstance(item["image"], Tensor) for item in batched_inputs):
+            if not any(isinstance(item.get("image"), list) for item in batched_inputs):
                 raise
             raise ValueError(
                 f"MODEL.META_ARCHITECTURE {name} failed at a clip, where `image` is a list of "
