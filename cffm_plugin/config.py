@@ -305,8 +305,8 @@ def _add_engine_keys(cfg: CfgNode) -> None:
     cfg.SOLVER.COMPILE = False
     # The optimiser updates all parameters in one kernel: the same step but for rounding.
     cfg.SOLVER.FUSED = False
-    # "AdamW" or "SGD", in any case, over the parameter groups that the keys below describe. It must
-    # be said where BASE_LR is set.
+    # "AdamW", "Adam" or "SGD", in any case, over the parameter groups that the keys below describe.
+    # It must be said where BASE_LR is set.
     cfg.SOLVER.OPTIMIZER = ""
     cfg.SOLVER.BETAS = (0.9, 0.999)
     # Learning rate of everything but the backbone, over BASE_LR; the pyramid on a plain ViT is not
@@ -335,13 +335,19 @@ def _add_engine_keys(cfg: CfgNode) -> None:
     cfg.WANDB.TAGS = ()
 
 
-def _fill_in(cfg: CfgNode, additions: CfgNode) -> None:
+def _fill_in(cfg: CfgNode, additions: CfgNode, prefix: str = "") -> None:
     """Add the keys that ``cfg`` does not have; all others keep their values."""
     for key, value in additions.items():
         if key not in cfg:
             cfg[key] = value
         elif isinstance(value, CfgNode):
-            _fill_in(cfg[key], value)
+            if not isinstance(cfg[key], CfgNode):
+                raise ValueError(
+                    f"{prefix}{key} was replaced by {cfg[key]!r}, and this package and detectron2 "
+                    f"have the keys {', '.join(value)} there. A function of MODEL.CONFIG_ADDERS "
+                    "did it: give its key another name."
+                )
+            _fill_in(cfg[key], value, f"{prefix}{key}.")
 
 
 def load_config(config_file: str = "", overrides: Sequence[str] = ()) -> CfgNode:
@@ -377,6 +383,7 @@ def merge_config(cfg: CfgNode, config_file: str = "", overrides: Sequence[str] =
             f"{' '.join(overrides)}"
         )
     foreign = add_foreign_parts(cfg, config_file, overrides)
+    add_cffm_config(cfg)  # again: OneFormer's function makes WANDB anew, with its own keys alone
     if config_file:
         with _one_name_is_a_list(cfg, config_file):
             _merge_file(cfg, config_file)

@@ -1,10 +1,12 @@
 """Reading config files with their ``_BASE_``, without running anything that they say.
 
 detectron2's own reading goes over to unsafe YAML where a file has a tag of Python's, which runs
-what the tag names.
+what the tag names. One such tag is understood here, without running it: the list of training sizes
+that MaskFormer's descendants write.
 """
 
 import os
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,10 +21,37 @@ from detectron2.utils.file_io import PathManager
 _BASE = "_BASE_"
 
 
+_EVAL = "tag:yaml.org,2002:python/object/apply:eval"
+_NUMBER, _WHOLE = r"(\d{1,9}(?:\.\d{0,9})?|\.\d{1,9})", r"(\d{1,4})"
+_SIZES = re.compile(
+    rf"\[ *int\((?P<x>[A-Za-z_]\w*) *\* *{_NUMBER} *\* *{_NUMBER}\) "
+    rf"for (?P=x) in range\({_WHOLE}, *{_WHOLE}\) *\]",
+    re.ASCII,
+)
+
+
 class _PlainLoader(yaml.SafeLoader):
-    """Plain YAML, and the tag for tuples."""
+    """Plain YAML, the tag for tuples, and MaskFormer's way to write a list of sizes."""
 
 
+def _sizes(loader: _PlainLoader, node: Any) -> list[int]:
+    """``["[int(x * 0.1 * 640) for x in range(5, 21)]"]``: the list that it means, by its numbers.
+
+    This form alone is understood. Nothing is run.
+    """
+    texts = loader.construct_sequence(node) if isinstance(node, yaml.SequenceNode) else []
+    found = _SIZES.fullmatch(texts[0]) if len(texts) == 1 and isinstance(texts[0], str) else None
+    if found is None:
+        raise yaml.constructor.ConstructorError(
+            problem="of Python's expressions [int(x * 0.1 * 640) for x in range(5, 21)] alone, "
+            f"with its numbers, is understood; got python/object/apply:eval {str(texts)[:200]}",
+            problem_mark=node.start_mark,
+        )
+    first, second = (float(n) if "." in n else int(n) for n in found.groups()[1:3])
+    return [int(x * first * second) for x in range(int(found[4]), int(found[5]))]
+
+
+_PlainLoader.add_constructor(_EVAL, _sizes)
 _PlainLoader.add_constructor(
     "tag:yaml.org,2002:python/tuple", lambda loader, node: tuple(loader.construct_sequence(node))
 )
@@ -89,7 +118,8 @@ def _read(file: str) -> dict[str, Any]:
     except yaml.constructor.ConstructorError as error:
         raise ValueError(
             f"{_place(file, error)}: {error.problem}. Config files are plain YAML here: tags that "
-            "make objects of Python or run code are refused. Write the value itself."
+            "make objects of Python or run code are refused. Write the value itself, such as "
+            "MIN_SIZE_TRAIN: [320, 384, 448]."
         ) from error
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"{_place(file, error)}: this is not YAML ({error})") from error

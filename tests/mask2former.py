@@ -3,7 +3,9 @@
 It is not Mask2Former, and nothing of it is from there; the names are, so that configs for it run.
 
 The meta-architecture has a criterion and makes its own semantic map; the head has a pixel decoder
-and a transformer predictor whose queries attend to several scales, within their own masks.
+and a transformer predictor whose queries attend to several scales, within their own masks. Like the
+real ones, head and predictor rename weights whose state dict says no version, the pixel decoder
+reads sizes out of a tensor, and the architecture is built of the first dataset's metadata.
 """
 
 import torch
@@ -23,6 +25,21 @@ from scipy.optimize import linear_sum_assignment
 from torch import nn
 
 WIDTH = 16
+
+
+class Versioned(nn.Module):
+    """Weights of version 1, and those that say none, are renamed as those of the first code."""
+
+    _version = 2
+
+    def _rename(self, name, prefix):
+        raise NotImplementedError
+
+    def _load_from_state_dict(self, state_dict, prefix, local_metadata, *arguments):
+        if (local_metadata.get("version") or 1) < 2:
+            for name in list(state_dict):
+                state_dict[self._rename(name, prefix)] = state_dict.pop(name)
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, *arguments)
 
 
 def add_maskformer2_config(cfg):
@@ -68,6 +85,9 @@ class PixelDecoder(nn.Module):
 
     def forward_features(self, features):
         maps = [self.lateral[name](features[name]) for name in self.names]
+        shapes = torch.as_tensor([x.shape[-2:] for x in maps], device=maps[0].device)
+        flat = torch.cat([x.flatten(2) for x in maps], dim=2).split([h * w for h, w in shapes], 2)
+        maps = [x.unflatten(2, tuple(like.shape[-2:])) for x, like in zip(flat, maps)]
         fused = maps[-1]
         multi_scale = [fused]
         for finer in reversed(maps[:-1]):
@@ -76,7 +96,7 @@ class PixelDecoder(nn.Module):
         return self.mask_features(fused), maps[-1], multi_scale[:3]
 
 
-class Predictor(nn.Module):
+class Predictor(Versioned):
     """Two layers: every query attends, within its mask, to one scale after the other."""
 
     def __init__(self, queries, num_classes):
@@ -88,6 +108,9 @@ class Predictor(nn.Module):
         self.norm = nn.LayerNorm(WIDTH)
         self.class_embed = nn.Linear(WIDTH, num_classes + 1)
         self.mask_embed = nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.ReLU(), nn.Linear(WIDTH, WIDTH))
+
+    def _rename(self, name, prefix):
+        return name.replace("static_query", "queries")
 
     def forward(self, x, mask_features, mask=None):
         scales = x if isinstance(x, list) else [x]
@@ -111,7 +134,7 @@ class Predictor(nn.Module):
 
 
 @SEM_SEG_HEADS_REGISTRY.register()
-class MaskFormerHead(nn.Module):
+class MaskFormerHead(Versioned):
     def __init__(self, cfg, input_shape: dict[str, ShapeSpec]):
         super().__init__()
         head = cfg.MODEL.SEM_SEG_HEAD
@@ -120,6 +143,11 @@ class MaskFormerHead(nn.Module):
         self.pixel_decoder = PixelDecoder({n: input_shape[n] for n in head.IN_FEATURES})
         queries = cfg.MODEL.MASK_FORMER.NUM_OBJECT_QUERIES
         self.predictor = Predictor(queries, head.NUM_CLASSES)
+
+    def _rename(self, name, prefix):
+        if not name.startswith(prefix) or name.startswith(f"{prefix}predictor"):
+            return name
+        return name.replace(prefix, f"{prefix}pixel_decoder.")
 
     def forward(self, features, mask=None):
         mask_features, of_encoder, multi_scale = self.pixel_decoder.forward_features(features)
@@ -202,7 +230,7 @@ class MaskFormer(nn.Module):
             "criterion": Criterion(cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES),
             "size_divisibility": node.SIZE_DIVISIBILITY,
             "resize_first": node.TEST.SEM_SEG_POSTPROCESSING_BEFORE_INFERENCE,
-            "metadata": MetadataCatalog.get(cfg.DATASETS.TRAIN[0]) if cfg.DATASETS.TRAIN else None,
+            "metadata": MetadataCatalog.get(cfg.DATASETS.TRAIN[0]),
             "pixel_mean": cfg.MODEL.PIXEL_MEAN,
             "pixel_std": cfg.MODEL.PIXEL_STD,
         }

@@ -105,3 +105,55 @@ def test_a_broken_file_is_an_error_that_names_it(read, text, message, tmp_path):
     file.write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises((ValueError, FileNotFoundError), match=rf"mine\.yaml.*{message}"):
         read(file)
+
+
+EVAL = "!!python/object/apply:eval"
+
+
+@pytest.mark.parametrize("read", READERS)
+@pytest.mark.parametrize(
+    "expression, sizes",
+    [
+        # x * 0.1 * 640 for x of 5, 6, 7, and rounded down: 448.00000000000006 and 716.8 too
+        ("[int(x * 0.1 * 640) for x in range(5, 8)]", (320, 384, 448)),
+        ("[int(x * 0.1 * 1024) for x in range(5, 8)]", (512, 614, 716)),
+        ("[ int(side*2*1.5) for side in range(1,3) ]", (3, 6)),
+        ("[int(x * 0.1 * 640) for x in range(5, 5)]", ()),
+    ],
+)
+def test_maskformers_list_of_sizes_is_understood(read, expression, sizes, tmp_path):
+    file, base = tmp_path / "mine.yaml", tmp_path / "base.yaml"
+    base.write_text(f'INPUT:\n  MIN_SIZE_TRAIN: {EVAL} ["{expression}"]\n')
+    file.write_text("_BASE_: base.yaml\nINPUT: {MAX_SIZE_TRAIN: 2048}\n")
+    cfg = read(file)
+    assert sizes == cfg.INPUT.MIN_SIZE_TRAIN and cfg.INPUT.MAX_SIZE_TRAIN == 2048
+
+
+@pytest.mark.parametrize("read", READERS)
+@pytest.mark.parametrize(
+    "value",
+    [
+        f'{EVAL} ["[int(x * 0.1 * y) for x in range(5, 21)]"]',
+        f'{EVAL} ["[int(x * 0.1 * 640) for y in range(5, 21)]"]',
+        f'{EVAL} ["[int(x ** 0.1 * 640) for x in range(5, 21)]"]',
+        f'{EVAL} ["[int(x * 0.1 * 640) for x in range(5, 21) if x]"]',
+        f'{EVAL} ["[int(x * 0.1 * 640) for x in range(5, 10**9)]"]',
+        f'{EVAL} ["[int(x * 0.1 * 640) for x in range(0, 99999)]"]',
+        f'{EVAL} ["[int(x * 1e9 * 640) for x in range(5, 21)]"]',
+        f'{EVAL} ["[int(x * 0.1 * 640) for x in range(5, 21)] + [1]"]',
+        f'{EVAL} ["[print(x * 0.1 * 640) for x in range(5, 21)]"]',
+        f'{EVAL} ["[int(x * 0.1 * 640) for x in range(5, 21)]", {{}}]',
+        f'{EVAL} ["[[x, 2 * x] for x in [32, 64]]"]',
+        f"{EVAL} [5]",
+        f"{EVAL} []",
+        f"{EVAL} text",
+        f'{EVAL} {{args: ["[int(x * 0.1 * 640) for x in range(5, 21)]"]}}',
+        '!!python/object/new:eval ["[int(x * 0.1 * 640) for x in range(5, 21)]"]',
+        '!!python/object/apply:exec ["[int(x * 0.1 * 640) for x in range(5, 21)]"]',
+    ],
+)
+def test_no_other_expression_is_and_the_error_says_what_to_write(read, value, tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text(f"INPUT:\n  MIN_SIZE_TRAIN: {value}\n")
+    with pytest.raises(ValueError, match=r"mine\.yaml, line 2: .*such as MIN_SIZE_TRAIN: \[320, "):
+        read(file)

@@ -10,6 +10,7 @@ from detectron2.modeling import SEM_SEG_HEADS_REGISTRY
 
 from cffm_plugin import add_cffm_config
 from cffm_plugin.config import load_config, merge_config
+from cffm_plugin.engine import complete_config
 from cffm_plugin.foreign_parts import log_foreign_parts
 
 ADDER = """
@@ -245,3 +246,41 @@ def test_a_config_without_the_keys_imports_nothing(tmp_path, monkeypatch):
     add_cffm_config(fresh)
     fresh.SEED = 3
     assert cfg == fresh
+
+
+REPLACING = """
+from detectron2.config import CfgNode
+
+def add_keys(cfg):
+    cfg.WANDB = CfgNode({"PROJECT": "theirs", "NAME": None, "EXTRA": 3})
+
+def add_a_value(cfg):
+    cfg.WANDB = "theirs"
+"""
+
+
+@pytest.mark.parametrize("order", ["ours first", "theirs first", "by a config"])
+def test_a_node_that_anothers_function_makes_anew_has_both_projects_keys(order, tmp_path):
+    """As OneFormer's function does it with WANDB."""
+    file = tmp_path / "keys.py"
+    file.write_text(REPLACING)
+    scope = {}
+    exec(REPLACING, scope)
+    if order == "by a config":
+        cfg = load_config("", ["MODEL.CONFIG_ADDERS", f"{file}:add_keys"])
+    else:
+        cfg = get_cfg()
+        functions = [add_cffm_config, scope["add_keys"]]
+        for function in functions if order == "ours first" else reversed(functions):
+            function(cfg)
+        cfg.MODEL.META_ARCHITECTURE, cfg.MODEL.DEVICE = "CFFMSegmentor", "cpu"
+        complete_config(cfg)
+    assert (cfg.WANDB.PROJECT, cfg.WANDB.NAME, cfg.WANDB.EXTRA) == ("theirs", None, 3)
+    assert cfg.WANDB.ENABLED is False and cfg.WANDB.TAGS == ()
+
+
+def test_a_node_that_becomes_a_value_is_an_error_that_names_it(tmp_path):
+    file = tmp_path / "keys.py"
+    file.write_text(REPLACING)
+    with pytest.raises(ValueError, match=r"WANDB was replaced by 'theirs'.*ENABLED.*CONFIG_ADDERS"):
+        load_config("", ["MODEL.CONFIG_ADDERS", f"{file}:add_a_value"])

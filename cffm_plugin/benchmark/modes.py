@@ -3,6 +3,7 @@
 import copy
 import functools
 import itertools
+import logging
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from types import SimpleNamespace
@@ -10,7 +11,6 @@ from typing import Any
 
 import torch
 from detectron2.config import CfgNode
-from detectron2.modeling import build_model
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
@@ -27,7 +27,7 @@ from ..inference import (
     compile_segmentor,
     half_precision_copy,
 )
-from ..modeling import all_finite
+from ..modeling import all_finite, build_segmentor
 from ..synthetic import SyntheticConfig, render_video
 from .peer import build_peer, peer_backbone_step, peer_step
 
@@ -38,6 +38,8 @@ MODES = (*MODEL_MODES, *DATA_MODES)
 NUM_FRAMES = 12  # rendered, then repeated
 
 Step = Callable[[], object]
+
+logger = logging.getLogger(__name__)
 
 
 def config_to_measure(config_file: str, overrides: Sequence[str] = ()) -> CfgNode:
@@ -106,7 +108,7 @@ class Benchmark:
         self.autocast, self.compiled, self.num_streams = autocast, compiled, streams
         self.beside_float32 = beside_float32
         self.device = torch.device(cfg.MODEL.DEVICE)
-        self.model: Any = build_model(cfg).eval()
+        self.model: Any = build_segmentor(cfg).eval()
         if channels_last:
             self.model.to(memory_format=torch.channels_last)
         self.frames = [frame.to(self.device) for frame in _render(size)]
@@ -167,11 +169,19 @@ class Benchmark:
     def parameters(self) -> int:
         return sum(parameter.numel() for parameter in self.model.parameters())
 
-    @torch.no_grad()
     def _count_flops(self) -> dict[str, float]:
         # Without values: plain softmax, which is counted, would fill the memory with large frames.
-        model = copy.deepcopy(self.model).to("meta")
-        frame, image = [self.frames[0].to("meta")], self.image[None].to("meta")
+        try:
+            return self._count_flops_on("meta")
+        except (RuntimeError, NotImplementedError) as error:
+            reason = str(error).splitlines()[0]
+            logger.info("Arithmetic is counted with values, since the model reads some: %s", reason)
+            return self._count_flops_on(self.cfg.MODEL.DEVICE)
+
+    @torch.no_grad()
+    def _count_flops_on(self, device: str) -> dict[str, float]:
+        model = copy.deepcopy(self.model).to(device).requires_grad_(False)
+        frame, image = [self.frames[0].to(device)], self.image[None].to(device)
         encoded = model.encode(frame)
         encode = _multiply_adds(lambda: model.encode(frame))
         counts = {

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from detectron2.checkpoint import DetectionCheckpointer
+from detectron2.checkpoint.c2_model_loading import align_and_update_state_dicts
 from detectron2.utils import comm
 from torch import nn
 
@@ -29,6 +30,9 @@ from .saved import (
     remove_old_checkpoints,
     saved_checkpoints,
 )
+from .versions import renamed, with_versions
+
+_CRITERION = "criterion."  # its buffers, such as weights of the classes, are the config's
 
 logger = logging.getLogger(__name__)
 
@@ -216,8 +220,14 @@ class SegmentorCheckpointer(DetectionCheckpointer):
         )
 
     def _load_model(self, checkpoint: Any) -> Any:
-        self._by_heuristics = checkpoint.get("matching_heuristics", False)
-        checkpoint["model"] = {_current(name): value for name, value in checkpoint["model"].items()}
+        self._by_heuristics = checkpoint.pop("matching_heuristics", False)
+        weights, versions = renamed(checkpoint["model"], _current)
+        if self._by_heuristics:  # as detectron2 does it, which loses the versions
+            self._convert_ndarray_to_tensor(weights)
+            is_caffe2 = checkpoint.get("__author__") == "Caffe2"
+            weights = align_and_update_state_dicts(self.model.state_dict(), weights, is_caffe2)
+            versions = {}
+        checkpoint["model"] = with_versions(weights, versions, self.model)
         return super()._load_model(checkpoint)
 
     def _log_incompatible_keys(self, incompatible: Any) -> None:
@@ -232,7 +242,8 @@ class SegmentorCheckpointer(DetectionCheckpointer):
             new_classifiers |= {
                 name
                 for name, theirs, mine in incompatible.incorrect_shapes
-                if is_classifier(name) and tuple(theirs[1:]) == tuple(mine[1:])
+                if (is_classifier(name) or name.startswith(_CRITERION))
+                and tuple(theirs[1:]) == tuple(mine[1:])
             }
             for part in loaded_parts:  # a whole part but for its classifier
                 classifiers = set(filter(is_classifier, ours[part]))

@@ -54,7 +54,7 @@ class Conversion:
 
 def is_classifier(name: str) -> bool:
     """Whether a weight's name, ours, is that of a classifier: its shape starts with K."""
-    return name.split(".")[-2:-1] in (["predictor"], ["classifier"])
+    return name.split(".")[-2:-1] in (["predictor"], ["classifier"], ["class_embed"])
 
 
 def recognise(keys: Iterable[str]) -> str:

@@ -10,25 +10,23 @@ from typing import Any
 import torch
 from detectron2.config import CfgNode
 from detectron2.engine import default_setup
+from detectron2.modeling import META_ARCH_REGISTRY
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
 from ..checkpoint import ModelInfo, SegmentorCheckpointer
-from ..config import absolute_path, load_config, make_paths_absolute
+from ..config import absolute_path, add_cffm_config, load_config, make_paths_absolute
 from ..data import check_registered, names_and_colors, register_video_folder_from_yaml
 from ..foreign_parts import log_foreign_parts
-from ..modeling import resolve_normalization
+from ..modeling import how_to_wrap, resolve_normalization
 from ..shipped_configs import find_config_file
 from .output_folder import claimed_for_training
 from .preemption import StopSignals
 from .reporting import MakeReport, check_report, report_evaluation
 from .trainer import CFFMTrainer
 
-# Models of detectron2's that take images one by one and have no use for clips. The second is what
-# MODEL.META_ARCHITECTURE is where a config does not say.
-_IMAGE_ARCHITECTURES = (
-    *("SemanticSegmentor", "GeneralizedRCNN", "PanopticFPN", "build_hf_segmenter"),
-)
+# Builders of image segmentors alone, which are no classes.
+_IMAGE_BUILDERS = ("build_hf_segmenter",)
 
 logger = logging.getLogger(__name__)
 
@@ -65,6 +63,7 @@ def complete_config(cfg: CfgNode) -> None:
     Raises:
         ValueError: the model is one for images alone.
     """
+    add_cffm_config(cfg)  # what other projects' functions, called by hand, have taken away
     log_foreign_parts(cfg)
     check_meta_architecture(cfg.MODEL.META_ARCHITECTURE)
     make_paths_absolute(cfg)
@@ -79,14 +78,16 @@ def complete_config(cfg: CfgNode) -> None:
 def check_meta_architecture(name: str) -> None:
     """
     Raises:
-        ValueError: it is one of detectron2's that can't take clips.
+        ValueError: it is one of images alone: detectron2's, or a subclass of these that leaves
+            their ``forward`` as it is. GeneralizedRCNN is one where a config says nothing.
     """
-    if name in _IMAGE_ARCHITECTURES:
+    known = META_ARCH_REGISTRY.get(name) if name in META_ARCH_REGISTRY else None
+    forward = getattr(known, "forward", None)
+    is_detectron2s = getattr(forward, "__module__", "").startswith("detectron2.")
+    if is_detectron2s or name in _IMAGE_BUILDERS:
         raise ValueError(
-            f"MODEL.META_ARCHITECTURE is {name}, which takes images and no clips of video. Use "
-            "MODEL.META_ARCHITECTURE CFFMSegmentor: with MODEL.TEMPORAL.ENABLED False it is the "
-            "image segmentor, with the same weights as SemanticSegmentor; with True it has the "
-            "temporal part on top."
+            f"MODEL.META_ARCHITECTURE is {name}, which takes images and no clips of video. "
+            f"{how_to_wrap(name)}"
         )
 
 

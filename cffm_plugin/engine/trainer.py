@@ -34,6 +34,7 @@ from ..inference import (
 )
 from ..modeling import CFFMSegmentor, check_agreement, training_side
 from .clip_pictures import ClipPictures
+from .foreign_models import explain_clips
 from .loss_guard import stop_at_bad_loss
 from .optimizer import build_optimizer
 from .preemption import LeaveWhenAsked, StopSignals
@@ -175,6 +176,8 @@ class CFFMTrainer(DefaultTrainer):
         model = super().build_model(cfg)
         if isinstance(model, CFFMSegmentor):
             check_agreement(model.head, model.backbone, training_side(cfg))
+        else:
+            explain_clips(model, cfg.MODEL.META_ARCHITECTURE)
         return model
 
     @classmethod

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from detectron2.config import CfgNode
-from detectron2.modeling import build_model
 from torch import nn
 
 from ..checkpoint import (
@@ -20,6 +19,7 @@ from ..engine import complete_config
 from ..files import write_text
 from ..hub_files import WEIGHTS
 from ..inference import known_classes
+from ..modeling import build_segmentor
 from .card import model_card, read_scores
 from .loading import CONFIG, from_pretrained
 
@@ -117,7 +117,7 @@ def _loaded(model: nn.Module | str | Path, cfg: CfgNode | None) -> tuple[CfgNode
     cfg.defrost()
     cfg.MODEL.WEIGHTS = weights
     complete_config(cfg)
-    module = build_model(cfg)
+    module = build_segmentor(cfg)
     SegmentorCheckpointer(module, require_all=True).load(cfg.MODEL.WEIGHTS)
     return cfg, module
 

@@ -14,7 +14,6 @@ from typing import Any, Literal, NamedTuple
 import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.data import transforms as T
-from detectron2.modeling import build_model
 from torch import Tensor
 
 from ..checkpoint import ModelInfo, SegmentorCheckpointer
@@ -27,6 +26,7 @@ from ..modeling import (
     CoarseOutput,
     EncodedFrames,
     all_finite,
+    build_segmentor,
     check_agreement,
     training_side,
 )
@@ -165,10 +165,11 @@ class StreamingSegmentor:
         """``model``: by default that of the config, with the weights of MODEL.WEIGHTS.
 
         Raises:
-            ValueError: its head's logits are not made of its embedding, see ``check_agreement``.
+            ValueError: its head's logits are not made of its embedding, see ``check_agreement``;
+                or it is of another meta-architecture.
         """
         if model is None:
-            model = build_model(cfg)
+            model = build_segmentor(cfg)
             check_agreement(model.head, model.backbone, training_side(cfg))
             info = ModelInfo.of_config(cfg)
             SegmentorCheckpointer(model, require_all=True, info=info).load(cfg.MODEL.WEIGHTS)

@@ -22,6 +22,7 @@ from .temporal import (
     TemporalModule,
 )
 from .video_segmentor import CFFMSegmentor
+from .wrapping import build_segmentor, how_to_wrap
 
 __all__ = [
     "TEMPORAL_REGISTRY",
@@ -42,8 +43,10 @@ __all__ = [
     "TimmPyramid",
     "all_finite",
     "build_hf_segmenter",
+    "build_segmentor",
     "check_agreement",
     "embedding_of",
+    "how_to_wrap",
     "normalise_scores",
     "resolve_normalization",
     "training_side",

@@ -1,17 +1,27 @@
 """CFFMSegmentor from a config: around the image segmentor that it names, taken apart."""
 
+import logging
 from typing import Any
 
 import torch
 from detectron2.config import CfgNode
+from detectron2.layers import ASPP
 from detectron2.modeling import META_ARCH_REGISTRY, SemanticSegmentor
 
-from .heads import HeadEmbedding, MaskClassificationEmbedding, embedding_of
+from .heads import HeadEmbedding, embedding_of
 from .heads.mask_classification import criterion_of
 from .normalization import warn_of_unresolved_normalization
 from .temporal import PrototypeBranch, TemporalHead
 
 DEFAULT = "SemanticSegmentor"
+_ANY_SIZE = (
+    "this head of DeepLab's pools over windows of the training crop, which must tile every image. "
+    "For images of any size, with the same weights, set MODEL.SEM_SEG_HEAD.NAME to "
+    "AnySizeDeepLabV3Head or AnySizeDeepLabV3PlusHead, with projects/DeepLabV3Plus/head.py in "
+    "MODEL.IMPORTS; or to a subclass made like these."
+)
+
+logger = logging.getLogger(__name__)
 
 
 def segmentor_arguments(cfg: CfgNode) -> dict[str, Any]:
@@ -19,6 +29,10 @@ def segmentor_arguments(cfg: CfgNode) -> dict[str, Any]:
     warn_of_unresolved_normalization(cfg)
     arguments = image_segmentor_of(cfg)
     head = arguments["head"]
+    for module in arguments["sem_seg_head"].modules():
+        if isinstance(module, ASPP) and module.pool_kernel_size is not None:
+            logger.warning("Images of any other size than INPUT.CROP.SIZE: %s", _ANY_SIZE)
+            module.register_forward_pre_hook(_check_pooling)
     arguments["activation_checkpointing"] = cfg.MODEL.ACTIVATION_CHECKPOINTING
     if cfg.MODEL.CHANNELS_LAST:  # what weights are in, feature maps come to be in
         for part in ("backbone", "sem_seg_head"):
@@ -63,7 +77,15 @@ def image_segmentor_of(cfg: CfgNode) -> dict[str, Any]:
             f"{cfg.MODEL.META_ARCHITECTURE} wraps: {DEFAULT}, or the meta-architecture of another "
             "project, such as MaskFormer; name the module that registers it in MODEL.IMPORTS."
         )
-    architecture = META_ARCH_REGISTRY.get(name)(cfg)
+    try:
+        architecture = META_ARCH_REGISTRY.get(name)(cfg)
+    except IndexError as error:
+        if cfg.DATASETS.TRAIN:
+            raise
+        raise ValueError(
+            f"MODEL.IMAGE_ARCHITECTURE {name} can't be built without a dataset, whose classes it "
+            "asks for: name one in DATASETS.TRAIN, even to evaluate."
+        ) from error
     parts = ("backbone", "sem_seg_head", "pixel_mean", "pixel_std")
     missing = [part for part in parts if not hasattr(architecture, part)]
     if missing:
@@ -82,17 +104,30 @@ def image_segmentor_of(cfg: CfgNode) -> dict[str, Any]:
 
 
 def _head_of(architecture: Any, cfg: CfgNode) -> HeadEmbedding:
-    head, backbone = architecture.sem_seg_head, architecture.backbone
-    channels = architecture.pixel_mean.numel()
-    if not MaskClassificationEmbedding.fits(head):
-        return embedding_of(head, backbone, channels)
     node = cfg.MODEL.TEMPORAL
-    return MaskClassificationEmbedding(
-        head,
-        backbone,
-        channels,
+    head = embedding_of(
+        architecture.sem_seg_head,
+        architecture.backbone,
+        architecture.pixel_mean.numel(),
         criterion=criterion_of(architecture),
         frozen=node.ENABLED and node.FREEZE_IMAGE_SEGMENTER,
-        size_divisibility=getattr(architecture, "size_divisibility", None),
         resize_first=getattr(architecture, "sem_seg_postprocess_before_inference", False),
     )
+    # What the architecture pads images to; below 0 for its backbone's choice.
+    divisibility = getattr(architecture, "size_divisibility", None)
+    if divisibility is not None and divisibility >= 0:
+        head.size_divisibility = divisibility
+    return head
+
+
+def _check_pooling(aspp: Any, args: tuple[Any, ...]) -> None:
+    """
+    Raises:
+        ValueError: a map that the windows of DeepLab's pooling do not tile.
+    """
+    (height, width), (rows, columns) = args[0].shape[-2:], aspp.pool_kernel_size
+    if height % rows or width % columns:
+        raise ValueError(
+            f"A map of {height}x{width} cells does not divide into windows of {rows}x{columns}, "
+            f"the training crop (INPUT.CROP.SIZE) at its stride: {_ANY_SIZE}"
+        )

@@ -77,7 +77,7 @@ def frame_losses(
     batch = model.normalise_and_pad([item["image"] for item in items])
     features = model.backbone(batch.tensor)
     labels = _pad_labels(model, [item["sem_seg"] for item in items])
-    if model.gives_logits:
+    if model.head.is_plain:
         return model.head.losses_of_forward(features, labels)
     return model.head.image_losses(features, *model.head.embed(features), labels)
 

@@ -139,7 +139,7 @@ class CFFMSegmentor(SemanticSegmentor):
             return frame_losses(self, batched_inputs, clips)
 
         takes_clip = [self._takes_clip(frames) for frames in clips]
-        as_image = [i for i, takes in enumerate(takes_clip) if not takes and self.gives_logits]
+        as_image = [i for i, takes in enumerate(takes_clip) if not takes and self.head.is_plain]
         results: dict[int, dict[str, Tensor]] = {}
         if as_image:
             targets = [batched_inputs[i] | {"image": clips[i][-1]} for i in as_image]

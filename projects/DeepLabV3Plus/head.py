@@ -1,7 +1,7 @@
-"""The head of Detectron2's DeepLab project for any image size; MODEL.IMPORTS names this file."""
+"""The heads of Detectron2's DeepLab project for any image size; MODEL.IMPORTS names this file."""
 
 from detectron2.modeling import SEM_SEG_HEADS_REGISTRY
-from detectron2.projects.deeplab import DeepLabV3PlusHead
+from detectron2.projects.deeplab import DeepLabV3Head, DeepLabV3PlusHead
 
 
 @SEM_SEG_HEADS_REGISTRY.register()
@@ -15,3 +15,14 @@ class AnySizeDeepLabV3PlusHead(DeepLabV3PlusHead):
     @classmethod
     def from_config(cls, cfg, input_shape):
         return super().from_config(cfg, input_shape) | {"train_size": None}
+
+
+@SEM_SEG_HEADS_REGISTRY.register()
+class AnySizeDeepLabV3Head(DeepLabV3Head):
+    """The same of DeepLabV3."""
+
+    def __init__(self, cfg, input_shape):
+        cfg = cfg.clone()
+        cfg.defrost()
+        cfg.INPUT.CROP.ENABLED = False  # nothing else of the crop is read
+        super().__init__(cfg, input_shape)

@@ -86,6 +86,20 @@ def test_arithmetic_is_counted_of_all_parts(benchmark):
     assert flops["backbone"] < flops["stream"] and all(map(math.isfinite, flops.values()))
 
 
+def test_arithmetic_of_a_model_that_reads_values_is_counted_with_them():
+    """Mask2Former's pixel decoder reads sizes out of a tensor, which has none on meta."""
+    cfg = load_config(
+        "projects/Mask2Former/configs/mask2former_r50_vspw.yaml",
+        [
+            *("MODEL.DEVICE", "cpu", "MODEL.WEIGHTS", "", "MODEL.BACKBONE.NAME"),
+            *("build_mit_backbone", "MODEL.MIT.NAME", "mit_tiny"),
+            *("MODEL.SEM_SEG_HEAD.NUM_CLASSES", "5"),
+        ],
+    )
+    flops = Benchmark(cfg, (64, 96)).flops
+    assert 0 < flops["backbone"] < flops["image"] and "stream" not in flops
+
+
 def test_tables_show_modes_peer_and_ratios():
     summary = {"median_s": 1.0, "min_s": 0.5, "max_s": 2.0, "repeats": 3, "peak_gb": 0.7}
     text = tables_of(

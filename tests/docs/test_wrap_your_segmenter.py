@@ -31,7 +31,7 @@ LAZY_RUN = [
 @pytest.fixture(scope="module")
 def blocks():
     found = blocks_of(PAGE)
-    assert len(found) == 8
+    assert len(found) == 9
     return found
 
 
@@ -85,6 +85,21 @@ def test_the_lazy_way_trains_and_evaluates(folder):
     assert "mIoU" in printed
     trained = torch.load(folder / "output" / "my_segmentor_cffm.pth", weights_only=False)["model"]
     assert image_part(trained).keys() == image_segmentor.state_dict().keys() != trained.keys()
+
+
+def test_the_lazy_way_starts_as_the_image_segmentor(folder):
+    image, video = (
+        instantiate(
+            LazyConfig.apply_overrides(LazyConfig.load(str(folder / name)), LAZY_MODEL + more).model
+        ).eval()
+        for name, more in (("my_segmentor.py", []), ("my_segmentor_cffm.py", LAZY_RUN[:1]))
+    )
+    unexpected = video.load_state_dict(image.state_dict(), strict=False).unexpected_keys
+    frames = [255 * torch.rand(3, 64, 96) for _ in range(4)]
+    with torch.no_grad():
+        (expected,), (found,) = image([{"image": frames[-1]}]), video([{"image": frames}])
+    assert not unexpected
+    assert torch.allclose(found["sem_seg"], expected["sem_seg"], atol=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -96,7 +96,9 @@ def rates(optimizer):
     return [group["lr"] for group in optimizer.param_groups]
 
 
-@pytest.mark.parametrize("name, kind", [("ADAMW", "AdamW"), ("adamw", "AdamW"), ("sgd", "SGD")])
+@pytest.mark.parametrize(
+    "name, kind", [("ADAMW", "AdamW"), ("adamw", "AdamW"), ("sgd", "SGD"), ("ADAM", "Adam")]
+)
 def test_an_optimizers_name_may_have_any_case(cfg, name, kind):
     cfg = cfg.clone()
     cfg.SOLVER.OPTIMIZER = name
@@ -115,13 +117,96 @@ def test_a_rate_that_is_far_too_high_for_adamw_is_warned_of(caplog):
     assert "0.2 (SOLVER.BASE_LR 0.02" in caplog.text and "SGD" in caplog.text
 
 
-def test_mask2formers_multiplier_holds_and_other_foreign_keys_are_named(caplog):
-    cfg = load_config("", ["SOLVER.BASE_LR", "0.0001", "SOLVER.OPTIMIZER", "ADAMW"])
-    cfg.SOLVER.BACKBONE_MULTIPLIER = 0.1
-    cfg.SOLVER.WEIGHT_DECAY_EMBED = 0.0
-    found = rates(build_optimizer(cfg, tiny_model()))
-    assert sorted(set(found)) == pytest.approx([0.00001, 0.0001])
-    assert "Not used: SOLVER.WEIGHT_DECAY_EMBED" in caplog.text
+def mask2formers_config(*overrides):
+    cfg = load_config("", ["SOLVER.BASE_LR", "0.0001", "SOLVER.OPTIMIZER", "ADAMW", *overrides])
+    cfg.SOLVER.BACKBONE_MULTIPLIER, cfg.SOLVER.WEIGHT_DECAY_EMBED = 0.1, 0.0
+    return cfg
+
+
+class WithTables(nn.Module):
+    """What the recipes tell apart: weights, normalisation, embeddings, tables of positions."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear, self.norm = nn.Linear(1, 1), nn.LayerNorm(1)
+        self.queries = nn.Embedding(1, 1)
+        self.relative_position_bias_table = nn.Parameter(torch.zeros(1))
+        self.absolute_pos_embed = nn.Parameter(torch.zeros(1))
+
+
+@pytest.mark.parametrize("of_norms, of_embeddings", [(0.0, 0.0), (0.02, 0.003)])
+def test_mask2formers_keys_mean_what_they_mean_there(of_norms, of_embeddings, caplog):
+    """A tenth of the rate for the backbone; decay for weights, and what the keys say for others."""
+    cfg = mask2formers_config("SOLVER.WEIGHT_DECAY", "0.05", "SOLVER.MOMENTUM", "0.8")
+    cfg.SOLVER.WEIGHT_DECAY_NORM, cfg.SOLVER.WEIGHT_DECAY_EMBED = of_norms, of_embeddings
+    cfg.SOLVER.THEIRS = 1
+    model = nn.ModuleDict({"backbone": WithTables(), "sem_seg_head": WithTables()})
+    with caplog.at_level("INFO", logger="cffm_plugin"):
+        groups = groups_by_parameter(build_optimizer(cfg, model), model)
+    for part, rate in (("backbone", 1e-5), ("sem_seg_head", 1e-4)):
+        for name, decay in {
+            **{"linear.weight": 0.05, "linear.bias": 0.05, "queries.weight": of_embeddings},
+            **{"norm.weight": of_norms, "norm.bias": of_norms},
+            **{"relative_position_bias_table": 0, "absolute_pos_embed": 0},
+        }.items():
+            assert groups[f"{part}.{name}"] == pytest.approx((rate, decay)), name
+    assert f"{of_norms:g} of normalisation layers" in caplog.text
+    assert "Learning rates: 1e-05 of the backbone, 0.0001 of all else" in caplog.text
+    assert "Not used: SOLVER.MOMENTUM, SOLVER.THEIRS" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "optimizer, key, value",
+    [
+        ("AdamW", "WEIGHT_DECAY_NORM", 0.3),
+        ("AdamW", "MOMENTUM", 0.5),
+        ("Adam", "NESTEROV", True),
+        ("SGD", "BETAS", (0.8, 0.9)),
+    ],
+)
+def test_a_key_that_is_set_and_not_used_is_named(cfg, optimizer, key, value, caplog):
+    cfg = cfg.clone()
+    cfg.SOLVER.OPTIMIZER = optimizer
+    build_optimizer(cfg, tiny_model())
+    assert "Not used" not in caplog.text
+    cfg.SOLVER[key] = value
+    build_optimizer(cfg, tiny_model())
+    assert f"Not used: SOLVER.{key}" in caplog.text
+
+
+def test_detectron2s_keys_of_biases_hold(cfg):
+    cfg, model = cfg.clone(), tiny_model()
+    cfg.SOLVER.BIAS_LR_FACTOR, cfg.SOLVER.WEIGHT_DECAY_BIAS = 2.0, 0.003
+    groups = groups_by_parameter(build_optimizer(cfg, model), model)
+    assert groups["backbone.bias"] == pytest.approx((2 * 6e-5, 0.003))
+    assert groups["sem_seg_head.bias"] == pytest.approx((2 * 6e-4, 0.003))
+    assert groups["sem_seg_head.weight"] == pytest.approx((6e-4, 0.01))
+
+
+def test_a_bound_of_zero_on_all_gradients_is_none_as_in_mask2former(cfg, caplog):
+    cfg = cfg.clone()
+    node, model = cfg.SOLVER.CLIP_GRADIENTS, tiny_model()
+    node.ENABLED, node.CLIP_TYPE, node.CLIP_VALUE = True, "full_model", 0.0
+    optimizer = build_optimizer(cfg, model)
+    for parameter in model.parameters():
+        parameter.grad = torch.full_like(parameter, 100.0)
+    optimizer.step()
+    assert all(float(parameter.grad.max()) == 100 for parameter in model.parameters())
+    assert "CLIP_VALUE 0: nothing is clipped" in caplog.text
+
+
+def test_adam_decays_through_the_gradient_and_adamw_beside_it(cfg):
+    """A weight of 1 without a gradient of its own: Adam's first step is the rate, 6e-5, whatever
+    the gradient of its decay; AdamW's is rate times decay, 6e-5 * 0.01."""
+    for name, step in (("ADAM", 6e-5), ("AdamW", 6e-7)):
+        cfg, model = cfg.clone(), tiny_model()
+        cfg.SOLVER.OPTIMIZER = name
+        weight = model["backbone"].weight
+        nn.init.ones_(weight)
+        optimizer = build_optimizer(cfg, model)
+        weight.grad = torch.zeros_like(weight)
+        optimizer.step()
+        assert 1 - weight.item() == pytest.approx(step, rel=0.1)
 
 
 def vit_model(freeze=False):
@@ -152,6 +237,13 @@ def test_rates_of_a_vits_layers_decay_from_the_last_block_to_the_embeddings(cfg,
     }.items():
         lr, weight_decay = groups[name]
         assert (lr / 6e-5, weight_decay) == pytest.approx(expected), name
+
+
+def test_a_factor_for_biases_would_undo_a_layer_decay(cfg):
+    cfg = cfg.clone()
+    cfg.SOLVER.LAYER_DECAY, cfg.SOLVER.BIAS_LR_FACTOR = 0.5, 2.0
+    with pytest.raises(ValueError, match=r"BIAS_LR_FACTOR can't go with SOLVER\.LAYER_DECAY"):
+        build_optimizer(cfg, vit_model())
 
 
 def test_what_is_frozen_is_in_no_group(cfg):

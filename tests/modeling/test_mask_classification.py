@@ -28,6 +28,7 @@ def make_config(module="CFFMRecall", attend_to="multi_scale_pixel_decoder", resi
     add_cffm_config(cfg)
     add_maskformer2_config(cfg)
     cfg.MODEL.DEVICE = "cpu"
+    cfg.DATASETS.TRAIN = ("vspw_train",)
     cfg.MODEL.META_ARCHITECTURE = "CFFMSegmentor"
     cfg.MODEL.IMAGE_ARCHITECTURE = "MaskFormer"
     cfg.MODEL.MASK_FORMER.NUM_OBJECT_QUERIES = 5
@@ -263,6 +264,24 @@ def test_a_checkpoint_of_the_architecture_itself_loads(frozen, tmp_path):
     other.load(str(tmp_path / "ours.pth"))
     with torch.no_grad():
         assert torch.equal(other.model([clip])[0]["sem_seg"], expected["sem_seg"])
+
+
+def test_weights_for_other_classes_load_but_for_what_classifies_queries(tmp_path, caplog):
+    """As published ones of ADE20K's 150 classes do for a training on another dataset."""
+    cfg = make_config()
+    theirs = META_ARCH_REGISTRY.get("MaskFormer")(cfg)
+    torch.save({"model": theirs.state_dict()}, tmp_path / "model.pth")
+    cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES = 4
+    model = build(cfg)
+    before = {name: weight.clone() for name, weight in model.state_dict().items()}
+    SegmentorCheckpointer(model).load(str(tmp_path / "model.pth"))
+    anew = "sem_seg_head.predictor.class_embed."
+    for name, weight in theirs.state_dict().items():
+        of_classes = name.startswith((anew, "criterion."))
+        assert torch.equal(model.state_dict()[name], before[name] if of_classes else weight), name
+    assert "start anew: criterion.empty_weight, " + anew in caplog.text
+    with pytest.raises(ValueError, match=r"class_embed\.weight has shape"):
+        SegmentorCheckpointer(model, require_all=True).load(str(tmp_path / "model.pth"))
 
 
 def test_what_was_saved_loads():

@@ -122,6 +122,7 @@ def register_videos(
     MetadataCatalog.get(name).set(
         stuff_classes=list(classes),
         stuff_colors=[tuple(color) for color in colors],
+        thing_dataset_id_to_contiguous_id={},  # no instances; MaskFormer's descendants ask for it
         ignore_label=IGNORE_LABEL,
         evaluator_type="vspw",
         label_mapping=label_mapping,

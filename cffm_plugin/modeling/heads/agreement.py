@@ -1,6 +1,7 @@
 """Whether a head, seen as its embedding, gives what it gives by itself."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -12,7 +13,6 @@ from ..label_maps import upsample
 from ..mask_prediction import MaskPrediction, dense_logits
 from .embedding import HeadEmbedding, evaluating
 from .families import LogitsEmbedding
-from .mask_classification import MaskClassificationEmbedding
 
 TOLERANCE = 1e-3  # of the largest logit
 
@@ -76,8 +76,8 @@ def _both_logits(head: HeadEmbedding, backbone: Any, side: int) -> tuple[Tensor,
     with evaluating(head.head):
         own = head.head(features)
         ours = head.classify(*head.embed(features))
-    if isinstance(head, MaskClassificationEmbedding):
-        own = head.prediction(own)
+    if isinstance(own, Mapping):  # of mask classification, as MaskFormer's heads give it
+        own = MaskPrediction(own["pred_masks"], own["pred_logits"])
     if isinstance(own, MaskPrediction):
         return own.logits(), dense_logits(ours)
     own = own[0] if isinstance(own, tuple) else own

@@ -58,7 +58,8 @@ class HeadEmbedding:
     def __init__(self, head: Any, backbone: Any, image_channels: int = 3):
         self.head = head
         self.gives_logits: bool = getattr(head, "gives_logits", True)
-        self.size_divisibility: int = getattr(backbone, "size_divisibility", 0)
+        self._padding_of_backbone: int = getattr(backbone, "size_divisibility", 0)
+        self.size_divisibility = self._padding_of_backbone
         sizes: list[Any] = list(self._stated_sizes())
         if None in sizes:
             measured = self._measure(backbone, image_channels)
@@ -75,6 +76,12 @@ class HeadEmbedding:
     def ignore_value(self) -> int:
         """Label of pixels without a class."""
         return getattr(self.head, "ignore_value", 255)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is a head for ``SemanticSegmentor``: logits, of images that are padded to what
+        the backbone asks for."""
+        return self.gives_logits and self.size_divisibility == self._padding_of_backbone
 
     def embed(self, features: Features) -> tuple[Tensor, Any]:
         """Feature maps -> embeddings (N, C, h, w), and the frames' context."""

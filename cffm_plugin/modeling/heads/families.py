@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .embedding import Features, HeadEmbedding, evaluating
-from .mask_classification import MaskClassificationEmbedding
+from .mask_classification import MaskClassificationEmbedding, NoClassesError
 
 logger = logging.getLogger(__name__)
 
@@ -109,11 +109,26 @@ class LogitsEmbedding(HeadEmbedding):
         return None, None, None
 
 
-def embedding_of(head: nn.Module, backbone: nn.Module, image_channels: int = 3) -> HeadEmbedding:
-    """See a head as its embedding, in the best way that it offers."""
+def embedding_of(
+    head: nn.Module, backbone: nn.Module, image_channels: int = 3, **of_masks: Any
+) -> HeadEmbedding:
+    """See a head as its embedding, in the best way that it offers.
+
+    Args:
+        head, backbone, image_channels: as of ``HeadEmbedding``.
+        **of_masks: further arguments of ``MaskClassificationEmbedding``, for heads seen as such.
+
+    Raises:
+        ValueError: as of these.
+    """
     if all(callable(getattr(head, name, None)) for name in ("embed", "classify")):
         return HeadEmbedding(head, backbone, image_channels)
-    for family in (DeepLabV3Embedding, PredictorEmbedding, MaskClassificationEmbedding):
+    for family in (DeepLabV3Embedding, PredictorEmbedding):
         if family.fits(head):
             return family(head, backbone, image_channels)
+    if MaskClassificationEmbedding.fits(head):
+        try:
+            return MaskClassificationEmbedding(head, backbone, image_channels, **of_masks)
+        except NoClassesError:
+            pass
     return LogitsEmbedding(head, backbone, image_channels)

@@ -1,5 +1,6 @@
 """Heads of mask classification, as MaskFormer and Mask2Former have them in Detectron2."""
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,10 @@ from torch import Tensor, nn
 from ..mask_prediction import MaskPrediction
 from ..nested import map_tensors
 from .embedding import Features, HeadEmbedding
+
+
+class NoClassesError(ValueError):
+    """A predictor gives a mask for every class, and no classes of queries: its masks are logits."""
 
 
 @dataclass(frozen=True)
@@ -103,8 +108,12 @@ class MaskClassificationEmbedding(HeadEmbedding):
         head, backbone, image_channels: as of ``HeadEmbedding``.
         criterion: what the head is trained with; None for the cross entropy of the semantic map.
         frozen: the head is not trained, and what looks at it is by the cross entropy.
-        size_divisibility: what images are padded to, by default the backbone's.
         resize_first: see ``MaskPrediction``.
+
+    Raises:
+        NoClassesError: as in MaskFormer's PerPixelBaselinePlusHead.
+        ValueError: its parts are called with other things, or give others, as those of OneFormer
+            and MaskDINO; what to do is said.
     """
 
     offers = "pixel_decoder and predictor"
@@ -117,19 +126,20 @@ class MaskClassificationEmbedding(HeadEmbedding):
         *,
         criterion: MaskCriterion | None = None,
         frozen: bool = False,
-        size_divisibility: int | None = None,
         resize_first: bool = False,
     ):
         self.criterion = criterion
         self.frozen = frozen
         self.resize_first = resize_first
+        self.head = head
+        self._check_call("pixel_decoder.forward_features", ["features"])
+        self._check_call("predictor.forward", ["context", "mask_features"])
         super().__init__(head, backbone, image_channels)
         self.gives_logits = False
-        if size_divisibility is not None:
-            self.size_divisibility = size_divisibility
 
     @staticmethod
     def fits(head: Any) -> bool:
+        """Whether a head is built so, be it in this way or in another."""
         decoder = getattr(head, "pixel_decoder", None)
         predictor = getattr(head, "predictor", None)
         return (
@@ -138,8 +148,32 @@ class MaskClassificationEmbedding(HeadEmbedding):
             and not isinstance(predictor, nn.Conv2d)
         )
 
+    def _check_call(self, name: str, given: list[str]) -> None:
+        part, _, method = name.partition(".")
+        signature = inspect.signature(getattr(getattr(self.head, part), method))
+        try:
+            signature.bind(*given)
+        except TypeError:
+            expected = f"({', '.join(given)})"
+            raise self._of_another_kind(f"its {name} takes {signature}", expected) from None
+
+    def _of_another_kind(self, what: str, expected: str) -> ValueError:
+        return ValueError(
+            f"{type(self.head).__name__} can't be wrapped as MaskFormer's and Mask2Former's heads "
+            f"are: {what}, theirs {expected}. Give it, in a subclass that "
+            "MODEL.SEM_SEG_HEAD.NAME names, embed(features) -> (mask features, context) and "
+            "classify(embedding, context) -> MaskPrediction, with gives_logits = False: "
+            'docs/wrap-your-segmenter.md, "Other heads with queries".'
+        )
+
     def embed(self, features: Features) -> tuple[Tensor, Any]:
-        mask_features, of_encoder, *multi_scale = self.head.pixel_decoder.forward_features(features)
+        decoded = self.head.pixel_decoder.forward_features(features)
+        if not isinstance(decoded, (tuple, list)) or len(decoded) not in (2, 3):
+            many = len(decoded) if isinstance(decoded, (tuple, list)) else "no tuple of"
+            raise self._of_another_kind(
+                f"its pixel_decoder.forward_features gives {many} results", "2 or 3"
+            )
+        mask_features, of_encoder, *multi_scale = decoded
         attended = getattr(self.head, "transformer_in_feature", "multi_scale_pixel_decoder")
         if attended == "multi_scale_pixel_decoder":
             (context,) = multi_scale
@@ -156,6 +190,11 @@ class MaskClassificationEmbedding(HeadEmbedding):
 
     def prediction(self, outputs: Mapping[str, Any]) -> MaskPrediction:
         """What the predictor gives, or the head's ``forward``."""
+        if not isinstance(outputs, Mapping) or not {"pred_masks", "pred_logits"} <= outputs.keys():
+            if isinstance(outputs, Mapping) and "pred_masks" in outputs:
+                raise NoClassesError(f"{type(self.head).__name__} gives no pred_logits")
+            got = list(outputs) if isinstance(outputs, Mapping) else type(outputs).__name__
+            raise self._of_another_kind(f"its predictor gives {got}", "pred_masks and pred_logits")
         return MaskPrediction(
             outputs["pred_masks"],
             outputs["pred_logits"],
