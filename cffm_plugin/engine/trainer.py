@@ -32,7 +32,7 @@ from ..inference import (
     compile_options,
     compile_segmentor,
 )
-from ..modeling import CFFMSegmentor, check_agreement, training_side
+from ..modeling import CFFMSegmentor
 from .clip_pictures import ClipPictures
 from .loss_guard import stop_at_bad_loss
 from .optimizer import build_optimizer
@@ -168,14 +168,6 @@ class CFFMTrainer(DefaultTrainer):
             found: list[Any] = self._hooks  # type: ignore[has-type]  # detectron2 has no types
             self._hooks = [hook for hook in found if not isinstance(hook, hooks.EvalHook)]
         super().after_train()
-
-    @classmethod
-    def build_model(cls, cfg: CfgNode) -> Any:
-        """As in detectron2; refuses a head whose logits are not made of its embedding."""
-        model = super().build_model(cfg)
-        if isinstance(model, CFFMSegmentor):
-            check_agreement(model.head, model.backbone, training_side(cfg))
-        return model
 
     @classmethod
     def build_train_loader(cls, cfg: CfgNode) -> Any:

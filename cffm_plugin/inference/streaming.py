@@ -27,8 +27,7 @@ from ..modeling import (
     CoarseOutput,
     EncodedFrames,
     all_finite,
-    check_agreement,
-    training_side,
+    ensure_agreement,
 )
 from .finite import not_finite
 from .frames import Frame, check_frame, check_output_size, size_of_frame
@@ -104,8 +103,9 @@ class StreamingSegmentor:
             memory.
 
     Raises:
-        ValueError: ``frame_offsets`` do not fit the model, ``smoothing`` is no share below 1, or
-            ``max_streams`` is less than 1.
+        ValueError: ``frame_offsets`` do not fit the model, ``smoothing`` is no share below 1,
+            ``max_streams`` is less than 1, or the head's logits are not made of its embedding, see
+            ``check_agreement``, which tries it once for every model.
     """
 
     @configurable
@@ -134,6 +134,7 @@ class StreamingSegmentor:
             raise ValueError(
                 f"the model takes {needed} reference frames, got frame_offsets {frame_offsets}"
             )
+        ensure_agreement(model.head, model.backbone)
         if autocast is not None:
             model = half_precision_copy(model, autocast, float32_parts)
         self.model = model.eval()
@@ -150,14 +151,9 @@ class StreamingSegmentor:
 
     @classmethod
     def from_config(cls, cfg: CfgNode, model: CFFMSegmentor | None = None) -> dict[str, Any]:
-        """``model``: by default that of the config, with the weights of MODEL.WEIGHTS.
-
-        Raises:
-            ValueError: its head's logits are not made of its embedding, see ``check_agreement``.
-        """
+        """``model``: by default that of the config, with the weights of MODEL.WEIGHTS."""
         if model is None:
             model = build_model(cfg)
-            check_agreement(model.head, model.backbone, training_side(cfg))
             info = ModelInfo.of_config(cfg)
             SegmentorCheckpointer(model, require_all=True, info=info).load(cfg.MODEL.WEIGHTS)
         return {

@@ -8,6 +8,7 @@ from .heads import (
     SegFormerHead,
     check_agreement,
     embedding_of,
+    ensure_agreement,
     training_side,
 )
 from .huggingface import build_hf_segmenter
@@ -43,6 +44,7 @@ __all__ = [
     "all_finite",
     "build_hf_segmenter",
     "check_agreement",
+    "ensure_agreement",
     "embedding_of",
     "normalise_scores",
     "resolve_normalization",

@@ -6,7 +6,13 @@ import torch
 from detectron2.config import CfgNode
 from detectron2.modeling import META_ARCH_REGISTRY, SemanticSegmentor
 
-from .heads import HeadEmbedding, MaskClassificationEmbedding, embedding_of
+from .heads import (
+    HeadEmbedding,
+    MaskClassificationEmbedding,
+    check_agreement,
+    embedding_of,
+    training_side,
+)
 from .heads.mask_classification import criterion_of
 from .normalization import warn_of_unresolved_normalization
 from .temporal import PrototypeBranch, TemporalHead
@@ -15,10 +21,13 @@ DEFAULT = "SemanticSegmentor"
 
 
 def segmentor_arguments(cfg: CfgNode) -> dict[str, Any]:
-    """The arguments of ``CFFMSegmentor``; raises what ``image_segmentor_of`` does."""
+    """The arguments of ``CFFMSegmentor``; raises what ``image_segmentor_of`` and
+    ``check_agreement`` do."""
     warn_of_unresolved_normalization(cfg)
     arguments = image_segmentor_of(cfg)
     head = arguments["head"]
+    head.smallest_side = training_side(cfg)
+    check_agreement(head, arguments["backbone"], head.smallest_side)
     arguments["activation_checkpointing"] = cfg.MODEL.ACTIVATION_CHECKPOINTING
     if cfg.MODEL.CHANNELS_LAST:  # what weights are in, feature maps come to be in
         for part in ("backbone", "sem_seg_head"):
