@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import torch
 from detectron2.config import CfgNode
 from detectron2.modeling import META_ARCH_REGISTRY, SemanticSegmentor
 
@@ -14,6 +13,7 @@ from .heads import (
     training_side,
 )
 from .heads.mask_classification import criterion_of
+from .nested import to_channels_last
 from .normalization import warn_of_unresolved_normalization
 from .temporal import PrototypeBranch, TemporalHead
 
@@ -31,7 +31,7 @@ def segmentor_arguments(cfg: CfgNode) -> dict[str, Any]:
     arguments["activation_checkpointing"] = cfg.MODEL.ACTIVATION_CHECKPOINTING
     if cfg.MODEL.CHANNELS_LAST:  # what weights are in, feature maps come to be in
         for part in ("backbone", "sem_seg_head"):
-            arguments[part].to(memory_format=torch.channels_last)
+            to_channels_last(arguments[part])
     node = cfg.MODEL.TEMPORAL
     if not node.ENABLED:
         return arguments
