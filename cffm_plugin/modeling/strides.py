@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 # Four different sides, so that a patch of 14 pixels is told from one of 16: 4 cells of 64 pixels
 # are either, 16 of 224 are one of them.
-MEASURED_SIZES = ((64, 224), (160, 96))
+MEASURED_SIDES = (64, 224, 160, 96)
 LARGEST_STRIDE = 64
 HOW_TO_DIVIDE = (
     "Its maps would be stretched over the image. Let the backbone pad images itself, or say by its "
@@ -20,10 +20,13 @@ def sizes_to_measure(divisibility: int) -> list[tuple[int, int]]:
         divisibility: what sides are brought to a multiple of; 0 for any.
     """
     unit = max(1, divisibility)
-    first, second = ([-(-side // unit) * unit for side in size] for size in MEASURED_SIZES)
-    second[0] += unit * (second[0] in first)  # four different sides, also of large units
-    second[1] += unit * (second[1] in first)
-    return [(first[0], first[1]), (second[0], second[1])]
+    sides: list[int] = []
+    for side in MEASURED_SIDES:
+        multiple = -(-side // unit) * unit
+        while multiple in sides:  # four different ones, also of large units
+            multiple += unit
+        sides.append(multiple)
+    return [(sides[0], sides[1]), (sides[2], sides[3])]
 
 
 def stride_of(cells: Mapping[int, int]) -> int | None:

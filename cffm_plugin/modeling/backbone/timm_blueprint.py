@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from .timm_hiera import timm
-from .timm_probing import Level, NeedsValues, needed_multiple
+from .timm_probing import Level, NeedsValuesError, needed_multiple
 from .timm_windows import has_windows
 
 FEATURE_OF_STRIDE = {4: "res2", 8: "res3", 16: "res4", 32: "res5"}
@@ -74,7 +74,7 @@ def draw_blueprint(name: str, drop_path_rate: float, in_channels: int) -> Bluepr
     asked = (list(levels.values()), channels_last, in_channels)
     try:
         multiple = needed_multiple(name, model, *asked)
-    except NeedsValues:
+    except NeedsValuesError:
         multiple = needed_multiple(name, _create(name, options), *asked)
     plain = plain and PLAIN_STRIDE in by_stride
     return Blueprint(options, levels, channels_last, multiple, plain)

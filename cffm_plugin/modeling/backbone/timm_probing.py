@@ -16,7 +16,7 @@ from .timm_hiera import extract, timm
 PROBED_SIZES = ((97, 131), (225, 161))
 
 
-class NeedsValues(Exception):
+class NeedsValuesError(Exception):
     """A model on the device "meta" asks for the values of its tensors."""
 
 
@@ -39,7 +39,7 @@ def needed_multiple(
     nothing is computed.
 
     Raises:
-        NeedsValues: the model must be on another device.
+        NeedsValuesError: the model must be on another device.
         ValueError: there is none.
     """
     strides = [level.stride for level in levels]
@@ -101,7 +101,7 @@ def _fits(
             maps = extract(model.eval(), image)
     except (AssertionError, IndexError, RuntimeError, ValueError) as error:
         if "meta tensors" in str(error):  # "Tensor.item() cannot be called on meta tensors"
-            raise NeedsValues from error
+            raise NeedsValuesError from error
         return False  # "Input height (97) doesn't match model"
     by_index = dict(zip(model.feature_info.out_indices, maps))
     for level in levels:

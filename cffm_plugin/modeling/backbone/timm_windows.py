@@ -62,9 +62,8 @@ class _Layout:
         """As timm's own method does it, which would replace the parameter by a smaller one."""
         attention.window_size, attention.window_area = window, math.prod(window)
         device = attention.relative_position_index.device
-        attention.relative_position_index = (
-            timm.models.swin_transformer.get_relative_position_index(*window, device=device)
-        )
+        index_of = timm.models.swin_transformer.get_relative_position_index
+        attention.relative_position_index = index_of(*window, device=device)
         attention.__dict__.pop("_get_rel_pos_bias", None)
         if window != self.largest:
             bias = functools.partial(_resized_bias, attention, self.largest)
