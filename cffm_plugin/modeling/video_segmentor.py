@@ -9,7 +9,7 @@ from detectron2.structures import ImageList
 from torch import Tensor, nn
 
 from .building import segmentor_arguments
-from .clip_inputs import frames_of, one_input_per_frame, prototypes_of
+from .clip_inputs import frames_of, of_one_size, one_input_per_frame, prototypes_of
 from .clip_losses import clip_losses, frame_losses
 from .encoded import EncodedFrames, size_of
 from .heads import HeadEmbedding, MaskClassificationEmbedding, embedding_of
@@ -144,7 +144,7 @@ class CFFMSegmentor(SemanticSegmentor):
         takes_clip = [self._takes_clip(frames) for frames in clips]
         as_image = [i for i, takes in enumerate(takes_clip) if not takes and self.gives_logits]
         results: dict[int, dict[str, Tensor]] = {}
-        for group in _of_one_size(clips, as_image):  # padding to others' size would change results
+        for group in of_one_size(clips, as_image):  # padding to others' size would change results
             targets = [batched_inputs[i] | {"image": clips[i][-1]} for i in group]
             for target in targets:
                 target.pop("sem_seg", None)
@@ -220,11 +220,7 @@ class CFFMSegmentor(SemanticSegmentor):
         image_size: tuple[int, int],
         padded_size: tuple[int, int],
     ) -> EncodedFrames:
-        """Embeddings (N, C, h, w) with the temporal module's cells.
-
-        Raises:
-            ValueError: they have not the stride of the head, see ``HeadEmbedding.check_size``.
-        """
+        """Embeddings (N, C, h, w), which must cover the frames, with the cells of ``temporal``."""
         self.head.check_size(embedding, padded_size)
         cells = embedding
         if self.temporal is not None:
@@ -299,11 +295,3 @@ class CFFMSegmentor(SemanticSegmentor):
         for name in self._frozen_parts:
             getattr(self, name).eval()
         return self
-
-
-def _of_one_size(clips: Sequence[list[Tensor]], indices: Sequence[int]) -> list[list[int]]:
-    """Some of the clips, by number, in groups whose targets have the same height and width."""
-    groups: dict[tuple[int, int], list[int]] = {}
-    for index in indices:
-        groups.setdefault(size_of(clips[index][-1]), []).append(index)
-    return list(groups.values())

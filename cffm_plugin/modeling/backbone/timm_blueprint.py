@@ -87,7 +87,8 @@ def _has_one_stride(extractor: Any) -> bool:
 
 def _options_of_plain(extractor: Any) -> dict[str, Any]:
     """For the last block's map, normalised, at a stride of 16 where that is the patches' size."""
-    options: dict[str, Any] = {"feature_cls": _normalising(type(extractor))}
+    getter: Any = type(extractor)
+    options: dict[str, Any] = {"feature_cls": _normalising(getter)}
     embed: Any = getattr(extractor.model, "patch_embed", None)
     patch = getattr(embed, "patch_size", None)
     stride = extractor.feature_info.reduction()[-1]

@@ -53,7 +53,7 @@ class HeadEmbedding:
         agrees: whether ``ensure_agreement`` has been here.
 
     Raises:
-        ValueError: cells are no whole number of pixels wide and high.
+        ValueError: cells are no whole number of pixels wide and high, or another one than stated.
     """
 
     offers = "embed and classify"
@@ -70,6 +70,8 @@ class HeadEmbedding:
             measured = self._measure(backbone)
             sizes = [m if s is None else s for s, m in zip(sizes, measured)]
         self.channels, self.stride, self.num_classes = map(int, sizes)
+        if self._stated_sizes()[1] is not None:
+            self._check_stated_stride(backbone)
         if not self._has_losses():
             logger.info(
                 "%s has no losses(logits, labels): its logits and the temporal module's are "
@@ -165,19 +167,12 @@ class HeadEmbedding:
         channels, stride, num_classes = (getattr(self.head, name, None) for name in names)
         return channels, stride, num_classes
 
-    def check_stride(self, backbone: Any) -> None:
-        """Compare the stride that the head states with that of its embeddings of blank images.
-
-        Args:
-            backbone: what feeds it.
-
-        Raises:
-            ValueError: they differ, and predictions would be stretched over the image.
-        """
+    def _check_stated_stride(self, backbone: Any) -> None:
+        """Or predictions would be stretched over the image."""
         try:
             cells, _, _ = self._run_on_blank_images(backbone)
-        except (RuntimeError, ValueError, AssertionError):
-            return  # it takes no images as small as these; ``check_size`` sees every image
+        except Exception:  # it takes no images as small as these; ``check_size`` sees every image
+            return
         found = stride_of(cells)
         too_few = any(cells[side] < math.ceil(side / self.stride) for side in cells)
         if too_few or found not in (None, self.stride):
