@@ -203,7 +203,8 @@ class HeadEmbedding:
         with evaluating(backbone, self.head):
             for size in sizes_to_measure(self.size_divisibility):
                 blank = torch.zeros(1, self.image_channels, *size, device=device, dtype=dtype)
-                embedding, context = self.embed(backbone(blank))
+                # forward itself, so that hooks, and what is compiled, see frames alone
+                embedding, context = self.embed(backbone.forward(blank))
                 cells.update(zip(size, embedding.shape[-2:]))
             num_classes = dense_logits(self.classify(embedding, context)).shape[1]
         return cells, embedding.shape[1], num_classes
