@@ -122,7 +122,7 @@ def test_the_embedding_is_what_the_head_gives(saved, kind):
     model = build_model(make_config(saved[kind]))
     check_agreement(model.head, model.backbone)
     stated = model.head.channels, model.head.stride, model.head.num_classes
-    assert stated == model.head._measure(model.backbone)
+    assert stated == model.head._measure(model.backbone, 3)
     assert stated[2] == len(NAMES)
 
 

@@ -62,16 +62,15 @@ class HeadEmbedding:
 
     def __init__(self, head: Any, backbone: Any, image_channels: int = 3):
         self.head = head
-        self.image_channels = image_channels
         self.gives_logits: bool = getattr(head, "gives_logits", True)
         self.size_divisibility: int = getattr(backbone, "size_divisibility", 0)
         sizes: list[Any] = list(self._stated_sizes())
         if None in sizes:
-            measured = self._measure(backbone)
+            measured = self._measure(backbone, image_channels)
             sizes = [m if s is None else s for s, m in zip(sizes, measured)]
         self.channels, self.stride, self.num_classes = map(int, sizes)
         if self._stated_sizes()[1] is not None:
-            self._check_stated_stride(backbone)
+            self._check_stated_stride(backbone, image_channels)
         if not self._has_losses():
             logger.info(
                 "%s has no losses(logits, labels): its logits and the temporal module's are "
@@ -167,10 +166,10 @@ class HeadEmbedding:
         channels, stride, num_classes = (getattr(self.head, name, None) for name in names)
         return channels, stride, num_classes
 
-    def _check_stated_stride(self, backbone: Any) -> None:
+    def _check_stated_stride(self, backbone: Any, image_channels: int) -> None:
         """Or predictions would be stretched over the image."""
         try:
-            cells, _, _ = self._run_on_blank_images(backbone)
+            cells, _, _ = self._run_on_blank_images(backbone, image_channels)
         except Exception:  # it takes no images as small as these; ``check_size`` sees every image
             return
         found = stride_of(cells)
@@ -181,9 +180,9 @@ class HeadEmbedding:
                 f"{in_words(cells)}. {HOW_TO_DIVIDE}"
             )
 
-    def _measure(self, backbone: Any) -> tuple[int, int, int]:
+    def _measure(self, backbone: Any, image_channels: int) -> tuple[int, int, int]:
         """Channels, stride and classes, of blank images."""
-        cells, channels, num_classes = self._run_on_blank_images(backbone)
+        cells, channels, num_classes = self._run_on_blank_images(backbone, image_channels)
         stride = stride_of(cells)
         if stride is None:
             raise ValueError(
@@ -194,7 +193,9 @@ class HeadEmbedding:
         return channels, stride, num_classes
 
     @torch.no_grad()
-    def _run_on_blank_images(self, backbone: Any) -> tuple[dict[int, int], int, int]:
+    def _run_on_blank_images(
+        self, backbone: Any, image_channels: int
+    ) -> tuple[dict[int, int], int, int]:
         """Side in pixels -> cells of its embedding; and the channels and classes."""
         parameter = next(iter([*backbone.parameters(), *self.head.parameters()]), None)
         device = None if parameter is None else parameter.device
@@ -202,7 +203,7 @@ class HeadEmbedding:
         cells: dict[int, int] = {}
         with evaluating(backbone, self.head):
             for size in sizes_to_measure(self.size_divisibility):
-                blank = torch.zeros(1, self.image_channels, *size, device=device, dtype=dtype)
+                blank = torch.zeros(1, image_channels, *size, device=device, dtype=dtype)
                 # forward itself, so that hooks, and what is compiled, see frames alone
                 embedding, context = self.embed(backbone.forward(blank))
                 cells.update(zip(size, embedding.shape[-2:]))
