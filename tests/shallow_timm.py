@@ -9,6 +9,11 @@ SHALLOW = {
     "vit_small_patch16_dinov3": {"depth": 3},
     "eva02_tiny_patch14_224": {"depth": 3},
     "hiera_tiny_224": {"stages": (1, 1, 1, 1)},
+    "qwen3_vit_88m": {"depth": 3},
+    "gemma4_vit_167m": {"depth": 3},
+    "swin_tiny_patch4_window7_224": {"depths": (2, 1, 1, 2), "embed_dim": 24},
+    "swinv2_tiny_window16_256": {"depths": (2, 1, 1, 2), "embed_dim": 24},
+    "swinv2_cr_tiny_ns_224": {"depths": (2, 1, 1, 2), "embed_dim": 24},
 }
 
 

@@ -28,6 +28,7 @@ from ..inference import (
     half_precision_copy,
 )
 from ..modeling import all_finite, build_segmentor
+from ..modeling.nested import to_channels_last
 from ..synthetic import SyntheticConfig, render_video
 from .peer import build_peer, peer_backbone_step, peer_step
 
@@ -110,7 +111,7 @@ class Benchmark:
         self.device = torch.device(cfg.MODEL.DEVICE)
         self.model: Any = build_segmentor(cfg).eval()
         if channels_last:
-            self.model.to(memory_format=torch.channels_last)
+            to_channels_last(self.model)
         self.frames = [frame.to(self.device) for frame in _render(size)]
         self.image = (self.frames[0] - self.model.pixel_mean) / self.model.pixel_std
         self.flops = self._count_flops() if count else {}

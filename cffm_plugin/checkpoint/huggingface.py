@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..modeling.huggingface import class_names, pixel_statistics
+from ..modeling.huggingface import PixelStatistics, class_names, read_pixel_statistics
 from .model_info import ModelInfo
 from .rules import TENSOR, Drop, Format, Rename, in_block, numbered
 
@@ -82,11 +82,22 @@ def hub_info(path: str | Path, num_classes: int | None) -> ModelInfo:
     folder = Path(path) if Path(path).is_dir() else Path(path).parent
     labels = _read_json(folder / "config.json").get("id2label")
     names = () if num_classes is None else class_names(labels, num_classes)
-    statistics = pixel_statistics(_read_json(folder / PREPROCESSOR))
+    statistics = _pixel_statistics(folder)
     if statistics is None:
         return ModelInfo(class_names=names)
     mean, std, image_format = statistics
     return ModelInfo(class_names=names, pixel_mean=mean, pixel_std=std, image_format=image_format)
+
+
+def _pixel_statistics(folder: Path) -> PixelStatistics | None:
+    """What the processor of transformers does that the folder describes; None without one."""
+    if not (folder / PREPROCESSOR).is_file():
+        return None
+    try:
+        return read_pixel_statistics(str(folder))
+    except ModuleNotFoundError as error:
+        logger.warning("What %s says of pixels is not kept: %s", folder / PREPROCESSOR, error)
+        return None
 
 
 def _read_json(file: Path) -> Mapping[str, Any]:

@@ -32,7 +32,7 @@ from ..inference import (
     compile_options,
     compile_segmentor,
 )
-from ..modeling import CFFMSegmentor, check_agreement, training_side
+from ..modeling import CFFMSegmentor
 from .clip_pictures import ClipPictures
 from .foreign_models import explain_clips
 from .loss_guard import stop_at_bad_loss
@@ -171,12 +171,11 @@ class CFFMTrainer(DefaultTrainer):
         super().after_train()
 
     @classmethod
+    @classmethod
     def build_model(cls, cfg: CfgNode) -> Any:
-        """As in detectron2; refuses a head whose logits are not made of its embedding."""
+        """As in detectron2; a model that can't take clips says so."""
         model = super().build_model(cfg)
-        if isinstance(model, CFFMSegmentor):
-            check_agreement(model.head, model.backbone, training_side(cfg))
-        else:
+        if not isinstance(model, CFFMSegmentor):
             explain_clips(model, cfg.MODEL.META_ARCHITECTURE)
         return model
 

@@ -27,8 +27,7 @@ from ..modeling import (
     EncodedFrames,
     all_finite,
     build_segmentor,
-    check_agreement,
-    training_side,
+    ensure_agreement,
 )
 from .finite import not_finite
 from .first_frames import DEFAULT_AGREEMENT, FirstFrames
@@ -110,7 +109,8 @@ class StreamingSegmentor:
 
     Raises:
         ValueError: ``frame_offsets`` do not fit the model, ``smoothing`` is no share below 1,
-            ``least_agreement`` no share, or ``max_streams`` is less than 1.
+            ``least_agreement`` no share, ``max_streams`` is less than 1, or the head's logits are
+            not made of its embedding, see ``check_agreement``, which tries it once for every model.
     """
 
     @configurable
@@ -141,6 +141,7 @@ class StreamingSegmentor:
             raise ValueError(
                 f"the model takes {needed} reference frames, got frame_offsets {frame_offsets}"
             )
+        ensure_agreement(model.head, model.backbone)
         self._first_frames: FirstFrames | None = None
         if autocast is not None:
             half = half_precision_copy(model, autocast, float32_parts)
@@ -165,12 +166,10 @@ class StreamingSegmentor:
         """``model``: by default that of the config, with the weights of MODEL.WEIGHTS.
 
         Raises:
-            ValueError: its head's logits are not made of its embedding, see ``check_agreement``;
-                or it is of another meta-architecture.
+            ValueError: it is of another meta-architecture.
         """
         if model is None:
             model = build_segmentor(cfg)
-            check_agreement(model.head, model.backbone, training_side(cfg))
             info = ModelInfo.of_config(cfg)
             SegmentorCheckpointer(model, require_all=True, info=info).load(cfg.MODEL.WEIGHTS)
         return {

@@ -8,6 +8,7 @@ from .heads import (
     SegFormerHead,
     check_agreement,
     embedding_of,
+    ensure_agreement,
     training_side,
 )
 from .huggingface import build_hf_segmenter
@@ -45,6 +46,7 @@ __all__ = [
     "build_hf_segmenter",
     "build_segmentor",
     "check_agreement",
+    "ensure_agreement",
     "embedding_of",
     "how_to_wrap",
     "normalise_scores",

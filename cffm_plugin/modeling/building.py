@@ -3,13 +3,13 @@
 import logging
 from typing import Any
 
-import torch
 from detectron2.config import CfgNode
 from detectron2.layers import ASPP
 from detectron2.modeling import META_ARCH_REGISTRY, SemanticSegmentor
 
-from .heads import HeadEmbedding, embedding_of
+from .heads import HeadEmbedding, check_agreement, embedding_of, training_side
 from .heads.mask_classification import criterion_of
+from .nested import to_channels_last
 from .normalization import warn_of_unresolved_normalization
 from .temporal import PrototypeBranch, TemporalHead
 
@@ -25,7 +25,8 @@ logger = logging.getLogger(__name__)
 
 
 def segmentor_arguments(cfg: CfgNode) -> dict[str, Any]:
-    """The arguments of ``CFFMSegmentor``; raises what ``image_segmentor_of`` does."""
+    """The arguments of ``CFFMSegmentor``; raises what ``image_segmentor_of`` and
+    ``check_agreement`` do."""
     warn_of_unresolved_normalization(cfg)
     arguments = image_segmentor_of(cfg)
     head = arguments["head"]
@@ -33,10 +34,12 @@ def segmentor_arguments(cfg: CfgNode) -> dict[str, Any]:
         if isinstance(module, ASPP) and module.pool_kernel_size is not None:
             logger.warning("Images of any other size than INPUT.CROP.SIZE: %s", _ANY_SIZE)
             module.register_forward_pre_hook(_check_pooling)
+    head.smallest_side = training_side(cfg)
+    check_agreement(head, arguments["backbone"], head.smallest_side)
     arguments["activation_checkpointing"] = cfg.MODEL.ACTIVATION_CHECKPOINTING
     if cfg.MODEL.CHANNELS_LAST:  # what weights are in, feature maps come to be in
         for part in ("backbone", "sem_seg_head"):
-            arguments[part].to(memory_format=torch.channels_last)
+            to_channels_last(arguments[part])
     node = cfg.MODEL.TEMPORAL
     if not node.ENABLED:
         return arguments

@@ -1,6 +1,6 @@
 """The inputs of CFFMSegmentor: clips as lists of frames and labels, checked."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -17,6 +17,14 @@ def frames_of(item: dict[str, Any]) -> list[Tensor]:
             f"{[tuple(frame.shape) for frame in frames]}"
         )
     return frames
+
+
+def of_one_size(clips: Sequence[list[Tensor]], indices: Iterable[int]) -> list[list[int]]:
+    """Some of the clips, by number, in groups whose frames have the same height and width."""
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for index in indices:
+        groups.setdefault(tuple(clips[index][-1].shape[-2:]), []).append(index)
+    return list(groups.values())
 
 
 def labels_of(item: dict[str, Any], num_frames: int) -> list[Tensor | None]:

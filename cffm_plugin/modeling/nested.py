@@ -4,7 +4,8 @@ from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from typing import Any, TypeVar
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 T = TypeVar("T")
 
@@ -39,3 +40,14 @@ def tensors_in(value: Any) -> list[Tensor]:
 
     map_tensors(value, note)
     return found
+
+
+def to_channels_last(module: nn.Module) -> None:
+    """Let all weights of images' maps have channels last in memory; the others stay as they are.
+
+    ``module.to(memory_format=torch.channels_last)`` refuses modules with weights of three
+    dimensions, such as timm's LambdaNetworks.
+    """
+    for tensor in (*module.parameters(), *module.buffers()):
+        if tensor.dim() == 4:
+            tensor.data = tensor.data.contiguous(memory_format=torch.channels_last)

@@ -42,7 +42,8 @@ def resolve_normalization(cfg: CfgNode) -> None:
         cfg: complete, with this package's keys, and not frozen; changed in place.
 
     Raises:
-        ModuleNotFoundError, FileNotFoundError: of MODEL.HF, see ``build_hf_segmenter``.
+        ModuleNotFoundError, FileNotFoundError, ValueError: of MODEL.HF, see
+            ``build_hf_segmenter`` and ``read_pixel_statistics``.
     """
     given = _of_config(cfg)
     own, source = _of_pretraining(cfg)
@@ -110,7 +111,12 @@ def _of_pretraining(cfg: CfgNode) -> tuple[Normalization | None, str]:
     if _is_hugging_face(cfg):
         name = cfg.MODEL.HF.NAME
         read_model_config(name)  # a model that is not there is an error, and not a matter of a log
-        statistics = read_pixel_statistics(name)
+        try:
+            statistics = read_pixel_statistics(name)
+        except ValueError as error:
+            if cfg.MODEL.HF.OWN_NORMALIZATION:
+                raise
+            return None, str(error)
         if statistics is None:
             return None, f"{name} has no preprocessor_config.json that says how"
         own, source = _rounded(*statistics), f"the preprocessor_config.json of {name}"

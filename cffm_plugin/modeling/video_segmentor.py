@@ -9,7 +9,7 @@ from detectron2.structures import ImageList
 from torch import Tensor, nn
 
 from .building import segmentor_arguments
-from .clip_inputs import frames_of, prototypes_of
+from .clip_inputs import frames_of, of_one_size, prototypes_of
 from .clip_losses import clip_losses, frame_losses
 from .encoded import EncodedFrames, size_of
 from .heads import HeadEmbedding, MaskClassificationEmbedding, embedding_of
@@ -127,6 +127,7 @@ class CFFMSegmentor(SemanticSegmentor):
             in training, a dict of losses; otherwise a list of ``{"sem_seg": (K, height, width)}``:
             logits, or the semantic map of mask classification, see ``gives_logits``. A clip with
             fewer frames than the temporal module takes gets the image segmentor's for its target.
+            No prediction depends on the other clips of the batch or on their sizes.
 
         Raises:
             ValueError: an empty clip, too many frames, or frames of different sizes; in training
@@ -141,11 +142,11 @@ class CFFMSegmentor(SemanticSegmentor):
         takes_clip = [self._takes_clip(frames) for frames in clips]
         as_image = [i for i, takes in enumerate(takes_clip) if not takes and self.head.is_plain]
         results: dict[int, dict[str, Tensor]] = {}
-        if as_image:
-            targets = [batched_inputs[i] | {"image": clips[i][-1]} for i in as_image]
+        for group in of_one_size(clips, as_image):  # padding to others' size would change results
+            targets = [batched_inputs[i] | {"image": clips[i][-1]} for i in group]
             for target in targets:
                 target.pop("sem_seg", None)
-            results.update(zip(as_image, super().forward(targets)))
+            results.update(zip(group, super().forward(targets)))
         for i, item in enumerate(batched_inputs):
             if i not in results:
                 results[i] = {"sem_seg": self._scores(self.coarse_output(item))}
@@ -217,7 +218,8 @@ class CFFMSegmentor(SemanticSegmentor):
         image_size: tuple[int, int],
         padded_size: tuple[int, int],
     ) -> EncodedFrames:
-        """Embeddings (N, C, h, w) with the temporal module's cells."""
+        """Embeddings (N, C, h, w), which must cover the frames, with the cells of ``temporal``."""
+        self.head.check_size(embedding, padded_size)
         cells = embedding
         if self.temporal is not None:
             cells = self.temporal.resample(embedding, self.head.stride)

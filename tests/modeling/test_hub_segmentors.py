@@ -2,6 +2,7 @@
 
 import copy
 import logging
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,7 +14,24 @@ import torch.nn.functional as F
 from detectron2.modeling import SemanticSegmentor, build_model
 from huggingface_models import MEAN, MODELS, NAMES, STD, save_model
 from tiny_models import assert_void_trains_nothing, make_clip
-from transformers import SegformerForImageClassification
+from transformers import (
+    BeitConfig,
+    ConvNextImageProcessor,
+    Dinov2Config,
+    DPTForSemanticSegmentation,
+    DPTImageProcessor,
+    EfficientNetImageProcessor,
+    ImageGPTImageProcessor,
+    Mask2FormerImageProcessor,
+    MaskFormerImageProcessor,
+    MobileViTImageProcessor,
+    SegformerForImageClassification,
+    SegformerImageProcessor,
+    UperNetConfig,
+    UperNetForSemanticSegmentation,
+    VitPoseBackboneConfig,
+    VivitImageProcessor,
+)
 from transformers.utils.logging import set_verbosity_error
 
 from cffm_plugin.checkpoint import SegmentorCheckpointer
@@ -21,7 +39,7 @@ from cffm_plugin.config import load_config
 from cffm_plugin.data import inference_clip
 from cffm_plugin.inference import StreamingSegmentor, known_classes
 from cffm_plugin.modeling import build_hf_segmenter, check_agreement, resolve_normalization
-from cffm_plugin.modeling.huggingface import FAMILIES, HFBackbone
+from cffm_plugin.modeling.huggingface import FAMILIES, HFBackbone, read_pixel_statistics
 
 KINDS = list(MODELS)
 MASKS = ["mask2former", "maskformer"]
@@ -130,6 +148,16 @@ def test_a_stream_gives_what_a_clip_gives(saved, kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_a_prediction_depends_on_no_other_clip_of_the_batch(saved, kind):
+    model = build_model(make_config(saved[kind])).eval()
+    clips = [make_clip((45, 70), frames=1), make_clip((64, 96), frames=2)]
+    with torch.no_grad():
+        for clip, found in zip(clips, model(clips), strict=True):
+            (alone,) = model([clip])
+            torch.testing.assert_close(found["sem_seg"], alone["sem_seg"], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_training_gives_what_trains_a_finite_gradient(saved, kind):
     torch.manual_seed(0)
     model = build_model(make_config(saved[kind])).train()
@@ -229,6 +257,51 @@ def test_normalisation_is_that_of_the_models_own_file(saved):
     assert model.pixel_mean.flatten().tolist() == pytest.approx(cfg.MODEL.PIXEL_MEAN)
 
 
+@pytest.mark.parametrize(
+    "processor",
+    [
+        MobileViTImageProcessor(),  # no mean and deviation, blue first
+        MobileViTImageProcessor(image_mean=[0.5] * 3),  # stands in files, and is not used
+        MobileViTImageProcessor(do_flip_channel_order=False),
+        SegformerImageProcessor(do_rescale=False),  # mean and deviation of pixels 0..255
+        SegformerImageProcessor(do_normalize=False),
+        SegformerImageProcessor(do_rescale=False, do_normalize=False),
+        SegformerImageProcessor(rescale_factor=1 / 127.5, image_mean=MEAN, image_std=STD),
+        EfficientNetImageProcessor(rescale_offset=True),  # normalises twice
+        VivitImageProcessor(),  # subtracts an offset of its own
+        Mask2FormerImageProcessor(image_mean=MEAN),  # pads, and has a deviation by default
+        MaskFormerImageProcessor(),
+        DPTImageProcessor(),
+        ConvNextImageProcessor(),
+    ],
+    ids=lambda processor: type(processor).__name__,
+)
+def test_normalised_is_as_the_processor_itself_does_it(processor, tmp_path):
+    """A picture through the processor, against mean, deviation and order of channels."""
+    processor.save_pretrained(tmp_path)
+    mean, std, image_format = read_pixel_statistics(str(tmp_path))
+    torch.manual_seed(0)
+    image = torch.randint(0, 256, (3, 64, 64), dtype=torch.uint8)
+    for step in ("do_resize", "do_center_crop", "do_pad"):
+        setattr(processor, step, False)
+    found = processor(image.permute(1, 2, 0).numpy(), return_tensors="pt")["pixel_values"]
+    pixels = image.float() if image_format == "RGB" else image.float().flip(0)
+    mean, std = (torch.tensor(values)[:, None, None] for values in (mean, std))
+    ours = (pixels - mean) / std
+    torch.testing.assert_close(ours, found.reshape(3, 64, 64).float(), atol=1e-4, rtol=1e-4)
+
+
+def test_a_processor_that_does_more_is_an_error_where_it_would_be_followed(saved, tmp_path):
+    shutil.copytree(saved["segformer"].folder, tmp_path / "model")
+    ImageGPTImageProcessor().save_pretrained(tmp_path / "model")  # colours become clusters
+    cfg = make_config(saved["segformer"], **{"MODEL.HF.NAME": str(tmp_path / "model")})
+    resolve_normalization(cfg)  # of the config, which is asked for
+    assert PIXELS["pixel_mean"] == cfg.MODEL.PIXEL_MEAN
+    cfg.MODEL.HF.OWN_NORMALIZATION = True
+    with pytest.raises(ValueError, match=r"ImageGPT.*MODEL\.HF\.OWN_NORMALIZATION False"):
+        resolve_normalization(cfg)
+
+
 def test_without_that_file_the_configs_normalisation_stays_and_the_log_says_so(saved, caplog):
     cfg = make_config(saved["upernet"], **{"MODEL.HF.OWN_NORMALIZATION": True})
     with caplog.at_level(logging.INFO, logger="cffm_plugin"):
@@ -276,6 +349,58 @@ def test_other_architectures_are_refused_with_those_that_work(saved, tmp_path):
     SegformerForImageClassification(config).save_pretrained(tmp_path)
     with pytest.raises(ValueError, match="ForImageClassification .*Mask2FormerForUniversal"):
         build_hf_segmenter(name=str(tmp_path), **PIXELS)
+
+
+VIT = {"hidden_size": 16, "num_hidden_layers": 4, "num_attention_heads": 2}
+UPERNET = {"hidden_size": 8, "use_auxiliary_head": False, "num_labels": len(NAMES)}
+
+
+def make_upernet_on(config_class, **options):
+    stages = {"out_features": [f"stage{n}" for n in (1, 2, 3, 4)]}
+    torch.manual_seed(0)
+    config = UperNetConfig(backbone_config=config_class(**VIT, **stages, **options), **UPERNET)
+    model = UperNetForSemanticSegmentation(config).eval()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    return model
+
+
+@pytest.mark.parametrize(
+    "config_class, options, patch, multiple",
+    [
+        (Dinov2Config, {"patch_size": 14, "image_size": 56}, 14, 14),
+        (Dinov2Config, {"patch_size": 16, "image_size": 64}, 16, 32),
+        (BeitConfig, {"use_relative_position_bias": True, "image_size": 64}, 16, 32),
+    ],
+)
+def test_upernet_on_a_vit_is_not_stretched(config_class, options, patch, multiple):
+    """Measured on 64 pixels alone, 14 and 16 are the same stride: 4 cells."""
+    model = make_upernet_on(config_class, **options)
+    own = copy.deepcopy(model)
+    backbone, head = FAMILIES["UperNetForSemanticSegmentation"].split(model, 255)
+    assert head.embedding_stride == patch and backbone.size_divisibility == multiple
+    wrapped = SemanticSegmentor(
+        backbone=backbone, sem_seg_head=head, pixel_mean=[0.0] * 3, pixel_std=[1.0] * 3
+    ).eval()
+    image = torch.randn(3, 3 * multiple, 4 * multiple)
+    padded = F.pad(image, (0, 0, 0, multiple))
+    with torch.no_grad():
+        expected = own(padded[None]).logits[0]
+        (whole,), (cut,) = wrapped([{"image": padded}]), wrapped([{"image": padded[:, :-5, :-3]}])
+        padded[:, -5:], padded[:, :, -3:] = 0, 0  # as detectron2 pads
+        of_cut = own(padded[None]).logits[0, :, :-5, :-3]
+    torch.testing.assert_close(whole["sem_seg"], expected, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(cut["sem_seg"], of_cut, atol=1e-4, rtol=1e-4)
+
+
+def test_backbones_of_one_size_and_patches_that_do_not_divide_are_refused():
+    model = make_upernet_on(VitPoseBackboneConfig)
+    with pytest.raises(ValueError, match=r"VitPoseBackbone .* one size alone .*doesn't match"):
+        FAMILIES["UperNetForSemanticSegmentation"].split(model, 255)
+    config = copy.deepcopy(MODELS["dpt"]()[0].config)
+    config.patch_size, config.image_size = 14, 56
+    with pytest.raises(ValueError, match=r"DPT.* no whole number of pixels a cell"):
+        FAMILIES["DPTForSemanticSegmentation"].split(DPTForSemanticSegmentation(config), 255)
 
 
 def test_hybrids_of_dpt_are_refused():

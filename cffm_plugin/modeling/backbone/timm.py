@@ -12,16 +12,13 @@ from detectron2.modeling import BACKBONE_REGISTRY, Backbone
 from detectron2.modeling.backbone.build import ShapeSpec
 from torch import Tensor
 
-from .timm_blueprint import (
-    check_name,
-    crop_to_cells,
-    draw_blueprint,
-    list_levels,
-    pad_to_multiple,
-    timm,
-)
-from .timm_hiera import extract
+from ..heads.embedding import evaluating
+from ..nested import to_channels_last
+from .timm_blueprint import check_name, draw_blueprint, list_levels
+from .timm_hiera import extract, timm
+from .timm_probing import check_tables, crop_to_cells, pad_to_multiple
 from .timm_pyramid import TimmPyramid
+from .timm_windows import lay_out_windows_by_size
 
 logger = logging.getLogger(__name__)
 
@@ -96,8 +93,11 @@ class TimmBackbone(Backbone):
             **blueprint.options,
         )
         _drop_unused_blocks(self.extractor)
+        lay_out_windows_by_size(self.extractor)
+        with evaluating(self.extractor):
+            check_tables(name, self.extractor, self._multiple, in_channels)
         # Convolutions of narrow and depthwise layers are a quarter faster so, on a CPU too.
-        self.extractor.to(memory_format=torch.channels_last)
+        to_channels_last(self.extractor)
         if checkpoint:
             self.load_checkpoint(checkpoint)
         self._frozen = freeze

@@ -2,31 +2,18 @@
 
 import difflib
 import functools
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor
 
-from .timm_hiera import extract, timm
+from .timm_hiera import timm
+from .timm_probing import Level, NeedsValuesError, needed_multiple
+from .timm_windows import has_windows
 
 FEATURE_OF_STRIDE = {4: "res2", 8: "res3", 16: "res4", 32: "res5"}
 PLAIN_STRIDE = 16  # what the patches of plain ViTs are brought to
-# Sides that show what a model does with sizes it was not made for: odd, and over 224; what is over
-# the side of its own images is tried too, since many take no other.
-PROBED_SIZES = ((97, 131), (225, 161))
-
-
-@dataclass(frozen=True)
-class Level:
-    """One of a model's feature maps, and its index in timm."""
-
-    index: int
-    stride: int
-    channels: int
 
 
 @dataclass(frozen=True)
@@ -62,6 +49,9 @@ def draw_blueprint(name: str, drop_path_rate: float, in_channels: int) -> Bluepr
     asked_for = {"drop_path_rate"} if drop_path_rate else set()
     asked_for |= {"in_chans"} if in_channels != 3 else set()
     model, options = _create_on_meta(name, options, asked_for)
+    if has_windows(model):
+        options["always_partition"] = True  # of full size; see ``lay_out_windows_by_size``
+        model, options = _create_on_meta(name, options, asked_for)
     plain = _has_one_stride(model)
     if plain:
         options |= _options_of_plain(model)
@@ -81,8 +71,11 @@ def draw_blueprint(name: str, drop_path_rate: float, in_channels: int) -> Bluepr
             f"timm's {name} has feature maps of strides {info.reduction()}, none of 4, 8, 16, 32"
         )
     channels_last = str(getattr(model, "output_fmt", "NCHW")).endswith("NHWC")
-    fits = functools.partial(_fits, model, list(levels.values()), channels_last, in_channels)
-    multiple = _needed_multiple(name, list(levels.values()), fits)
+    asked = (list(levels.values()), channels_last, in_channels)
+    try:
+        multiple = needed_multiple(name, model, *asked)
+    except NeedsValuesError:
+        multiple = needed_multiple(name, _create(name, options), *asked)
     plain = plain and PLAIN_STRIDE in by_stride
     return Blueprint(options, levels, channels_last, multiple, plain)
 
@@ -95,7 +88,7 @@ def _has_one_stride(extractor: Any) -> bool:
 def _options_of_plain(extractor: Any) -> dict[str, Any]:
     """For the last block's map, normalised, at a stride of 16 where that is the patches' size."""
     getter: Any = type(extractor)
-    options: dict[str, Any] = {"feature_cls": functools.partial(getter, norm=True)}
+    options: dict[str, Any] = {"feature_cls": _normalising(getter)}
     embed: Any = getattr(extractor.model, "patch_embed", None)
     patch = getattr(embed, "patch_size", None)
     stride = extractor.feature_info.reduction()[-1]
@@ -103,6 +96,20 @@ def _options_of_plain(extractor: Any) -> dict[str, Any]:
         options["patch_size"] = PLAIN_STRIDE
         options["img_size"] = tuple(PLAIN_STRIDE * cells for cells in embed.grid_size)
     return options
+
+
+@functools.cache
+def _normalising(getter: Any) -> Any:
+    """The same wrapper of timm's, giving maps after the model's last normalisation.
+
+    A class and no function, or timm would ask it for maps as the model's own ``output_fmt`` says.
+    """
+
+    class Normalising(getter):
+        def __init__(self, model: Any, **options: Any):
+            super().__init__(model, norm=True, **options)
+
+    return Normalising
 
 
 def _create_on_meta(
@@ -131,49 +138,10 @@ def _create_on_meta(
             raise ValueError(f"timm's {name} can't give feature maps: {error}") from error
 
 
-def _needed_multiple(
-    name: str, levels: Sequence[Level], fits: Callable[[tuple[int, int], int], bool]
-) -> int:
-    """What sides must be divisible by for every map to have ceil(side / stride) cells.
-
-    timm does not say, so it is tried without computing anything: any side, the smallest stride
-    (Swin), the largest (ConvNeXt, HRNet), the side of the pretraining images (MaxViT's windows).
-    """
-    strides = [level.stride for level in levels]
-    pretraining = timm.get_pretrained_cfg(name)
-    side = pretraining.input_size[-1] if pretraining is not None else 224
-    sizes = (*PROBED_SIZES, (side + 1, 161))
-    for multiple in (1, min(strides), max(strides), side):
-        if all(fits(size, multiple) for size in sizes):
-            return multiple
-    raise ValueError(
-        f"timm's {name} does not take images of any size, or its feature maps do not have the "
-        f"strides {strides} that it declares. Take another model."
-    )
-
-
-def _fits(
-    model: Any,
-    levels: Sequence[Level],
-    channels_last: bool,
-    in_channels: int,
-    size: tuple[int, int],
-    multiple: int,
-) -> bool:
-    """Whether an image of this size, padded, gives maps of the declared channels and strides."""
-    image = pad_to_multiple(torch.zeros(1, in_channels, *size, device="meta"), multiple)
-    try:
-        with torch.no_grad():
-            maps = extract(model.eval(), image)
-    except (AssertionError, RuntimeError, ValueError):  # "Input height (97) doesn't match model"
-        return False
-    by_index = dict(zip(model.feature_info.out_indices, maps))
-    for level in levels:
-        cells = [math.ceil(s / level.stride) for s in image.shape[-2:]]
-        shape = [1, *cells, level.channels] if channels_last else [1, level.channels, *cells]
-        if list(by_index[level.index].shape) != shape:
-            return False
-    return True
+def _create(name: str, options: dict[str, Any]) -> Any:
+    """The feature extractor with values, leaving the random numbers of others alone."""
+    with torch.random.fork_rng(devices=[]):
+        return timm.create_model(name, features_only=True, **options)
 
 
 def check_name(name: str) -> None:
@@ -190,17 +158,3 @@ def check_name(name: str) -> None:
 def list_levels(levels: Mapping[str, Level]) -> str:
     """As in "res2 (stride 4), res3 (stride 8)"."""
     return ", ".join(f"{name} (stride {level.stride})" for name, level in levels.items())
-
-
-def pad_to_multiple(image: Tensor, multiple: int) -> Tensor:
-    """(B, C, H, W) -> sides brought to the next multiple by zeros at the bottom and the right."""
-    height, width = image.shape[-2:]
-    if height % multiple == 0 and width % multiple == 0:
-        return image
-    return F.pad(image, (0, -width % multiple, 0, -height % multiple))
-
-
-def crop_to_cells(feature: Tensor, size: Sequence[int], stride: int) -> Tensor:
-    """(B, C, h, w) of a padded image -> the ceil(side / stride) cells of an image of ``size``."""
-    height, width = (math.ceil(side / stride) for side in size)
-    return feature[:, :, :height, :width].contiguous()

@@ -7,7 +7,8 @@ from detectron2.modeling import Backbone
 from detectron2.modeling.backbone import SimpleFeaturePyramid
 from torch import Tensor, nn
 
-from .timm_blueprint import FEATURE_OF_STRIDE, PLAIN_STRIDE, crop_to_cells, pad_to_multiple
+from .timm_blueprint import FEATURE_OF_STRIDE, PLAIN_STRIDE
+from .timm_probing import crop_to_cells, pad_to_multiple
 
 
 class TimmPyramid(SimpleFeaturePyramid):

@@ -1,6 +1,6 @@
 """Image heads, and the contract through which a temporal module sees any of them."""
 
-from .agreement import check_agreement, training_side
+from .agreement import check_agreement, ensure_agreement, training_side
 from .embedding import HeadEmbedding
 from .families import DeepLabV3Embedding, LogitsEmbedding, PredictorEmbedding, embedding_of
 from .mask_classification import MaskClassificationEmbedding
@@ -15,5 +15,6 @@ __all__ = [
     "SegFormerHead",
     "check_agreement",
     "embedding_of",
+    "ensure_agreement",
     "training_side",
 ]

@@ -1,5 +1,6 @@
 """Whether a head, seen as its embedding, gives what it gives by itself."""
 
+import logging
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -14,6 +15,8 @@ from ..mask_prediction import MaskPrediction, dense_logits
 from .embedding import HeadEmbedding, evaluating
 from .families import LogitsEmbedding
 
+logger = logging.getLogger(__name__)
+
 TOLERANCE = 1e-3  # of the largest logit
 
 
@@ -26,12 +29,15 @@ def check_agreement(head: HeadEmbedding, backbone: Any, largest_side: int = 64) 
         largest_side: in pixels, of the images that the maps are of where the head takes no maps of
             small ones, as heads that pool over windows of the training crop.
 
+    On small maps: a fiftieth of a frame's work. Nothing is compared on the device "meta".
+
     Raises:
         ValueError: they differ. A temporal module would refine something that the head's own
             prediction is not made of, and streams would differ from the model's ``forward``.
     """
-    if isinstance(head, LogitsEmbedding):
-        return  # forward is all that there is
+    parameter = next(head.head.parameters(), None)
+    if isinstance(head, LogitsEmbedding) or (parameter is not None and parameter.is_meta):
+        return  # forward is all that there is; or there are no values
     try:
         own, ours = _both_logits(head, backbone, 64)
     except (RuntimeError, ValueError, AssertionError):
@@ -40,7 +46,7 @@ def check_agreement(head: HeadEmbedding, backbone: Any, largest_side: int = 64) 
     difference = math.inf
     if own.shape == ours.shape:
         difference = float((own - ours).abs().max() / own.abs().max().clamp(min=1e-6))
-    if difference > TOLERANCE:
+    if difference > max(TOLERANCE, 4 * torch.finfo(own.dtype).eps):  # also of half precision
         how_much = (
             f"its shape is {tuple(own.shape)} against {tuple(ours.shape)}"
             if own.shape != ours.shape
@@ -56,6 +62,27 @@ def check_agreement(head: HeadEmbedding, backbone: Any, largest_side: int = 64) 
         )
 
 
+def ensure_agreement(head: HeadEmbedding, backbone: Any) -> None:
+    """``check_agreement`` with the weights that are there, once for every head.
+
+    A head that takes no maps of small images is only warned of: nobody knows which it takes.
+    """
+    if head.agrees:
+        return
+    try:
+        check_agreement(head, backbone, head.smallest_side)
+    except (RuntimeError, AssertionError) as error:
+        logger.warning(
+            "%s: whether its forward gives what it offers (%s) could not be tried on an image of "
+            "%d pixels: %s",
+            type(head.head).__name__,
+            head.offers,
+            head.smallest_side,
+            error,
+        )
+    head.agrees = True
+
+
 def training_side(cfg: CfgNode) -> int:
     """The side of training crops, for heads that pool over windows of that size."""
     crop = cfg.INPUT.CROP
@@ -65,14 +92,13 @@ def training_side(cfg: CfgNode) -> int:
 @torch.no_grad()
 def _both_logits(head: HeadEmbedding, backbone: Any, side: int) -> tuple[Tensor, Tensor]:
     """The head's own logits, and those of its embedding, of random feature maps."""
-    parameter = next(head.head.parameters(), None)
-    device = None if parameter is None else parameter.device
+    parameter = next(head.head.parameters(), torch.empty(0))
     generator = torch.Generator().manual_seed(0)
     features = {}
     for name, shape in backbone.output_shape().items():
         cells = math.ceil(side / shape.stride)
         feature = torch.randn(1, shape.channels, cells, cells, generator=generator)
-        features[name] = feature.to(device)
+        features[name] = feature.to(parameter)
     with evaluating(head.head):
         own = head.head(features)
         ours = head.classify(*head.embed(features))

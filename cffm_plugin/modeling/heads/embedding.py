@@ -5,7 +5,8 @@ A head is seen as two steps, ``embed`` (feature maps to one embedding per pixel)
 """
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from ..losses import pixel_cross_entropy
 from ..mask_prediction import dense_logits
+from ..strides import HOW_TO_DIVIDE, in_words, sizes_to_measure, stride_of
 
 Features = Mapping[str, Tensor]
 
@@ -48,12 +50,16 @@ class HeadEmbedding:
         offers: the head's parts that are used, for messages.
         gives_logits: whether outputs are logits, or a semantic map.
         size_divisibility: what images are padded to.
+        smallest_side: in pixels, of images that the head certainly takes, see ``check_agreement``.
+        agrees: whether ``ensure_agreement`` has been here.
 
     Raises:
-        ValueError: the stride that is measured is no whole number.
+        ValueError: cells are no whole number of pixels wide and high, or another one than stated.
     """
 
     offers = "embed and classify"
+    smallest_side = 64
+    agrees = False
 
     def __init__(self, head: Any, backbone: Any, image_channels: int = 3):
         self.head = head
@@ -65,6 +71,8 @@ class HeadEmbedding:
             measured = self._measure(backbone, image_channels)
             sizes = [m if s is None else s for s, m in zip(sizes, measured)]
         self.channels, self.stride, self.num_classes = map(int, sizes)
+        if self._stated_sizes()[1] is not None:
+            self._check_stated_stride(backbone, image_channels)
         if not self._has_losses():
             logger.info(
                 "%s has no losses(logits, labels): its logits and the temporal module's are "
@@ -86,6 +94,24 @@ class HeadEmbedding:
     def embed(self, features: Features) -> tuple[Tensor, Any]:
         """Feature maps -> embeddings (N, C, h, w), and the frames' context."""
         return self.head.embed(features)
+
+    def check_size(self, embedding: Tensor, padded_size: Sequence[int]) -> None:
+        """
+        Args:
+            embedding: (N, C, h, w).
+            padded_size: height and width of the images that it was made of.
+
+        Raises:
+            ValueError: its cells do not cover the images, so that the prediction would be
+                stretched over them.
+        """
+        cells = embedding.shape[-2:]
+        if any(self.stride * n < side for n, side in zip(cells, padded_size)):
+            raise ValueError(
+                f"{type(self.head).__name__} makes {cells[0]}x{cells[1]} cells of an image of "
+                f"{padded_size[0]}x{padded_size[1]} pixels: too few at its stride of "
+                f"{self.stride}. {HOW_TO_DIVIDE}"
+            )
 
     def classify(self, embedding: Tensor, context: Any) -> Any:
         """Embeddings (N, C, h, w) and their context -> logits (N, K, h, w), or a MaskPrediction."""
@@ -163,28 +189,49 @@ class HeadEmbedding:
         channels, stride, num_classes = (getattr(self.head, name, None) for name in names)
         return channels, stride, num_classes
 
-    @torch.no_grad()
-    def _measure(self, backbone: Any, image_channels: int) -> tuple[int, int, int]:
-        """Channels, stride and classes, of a blank image."""
-        side = 64
-        if backbone.size_divisibility > 1:
-            side = -(-side // backbone.size_divisibility) * backbone.size_divisibility
-        parameter = next(iter([*backbone.parameters(), *self.head.parameters()]), None)
-        device = None if parameter is None else parameter.device
-        with evaluating(backbone, self.head):
-            features = backbone(torch.zeros(1, image_channels, side, side, device=device))
-            embedding, context = self.embed(features)
-            num_classes = dense_logits(self.classify(embedding, context)).shape[1]
-        strides = {side / cells for cells in embedding.shape[-2:]}
-        stride = round(max(strides))
-        if strides != {stride}:
+    def _check_stated_stride(self, backbone: Any, image_channels: int) -> None:
+        """Or predictions would be stretched over the image."""
+        try:
+            cells, _, _ = self._run_on_blank_images(backbone, image_channels)
+        except Exception:  # it takes no images as small as these; ``check_size`` sees every image
+            return
+        found = stride_of(cells)
+        too_few = any(cells[side] < math.ceil(side / self.stride) for side in cells)
+        if too_few or found not in (None, self.stride):
             raise ValueError(
-                f"{type(self.head).__name__} makes of an image of {side}x{side} pixels an "
-                f"embedding of {embedding.shape[-2]}x{embedding.shape[-1]} cells. Expected a whole "
-                "number of pixels a cell."
+                f"{type(self.head).__name__} states a stride of {self.stride} and makes "
+                f"{in_words(cells)}. {HOW_TO_DIVIDE}"
+            )
+
+    def _measure(self, backbone: Any, image_channels: int) -> tuple[int, int, int]:
+        """Channels, stride and classes, of blank images."""
+        cells, channels, num_classes = self._run_on_blank_images(backbone, image_channels)
+        stride = stride_of(cells)
+        if stride is None:
+            raise ValueError(
+                f"{type(self.head).__name__} on {type(backbone).__name__} makes an embedding of "
+                f"{in_words(cells)}. Expected a whole number of pixels a cell. {HOW_TO_DIVIDE}"
             )
         logger.info("%s: a stride of %d was measured", type(self.head).__name__, stride)
-        return embedding.shape[1], stride, num_classes
+        return channels, stride, num_classes
+
+    @torch.no_grad()
+    def _run_on_blank_images(
+        self, backbone: Any, image_channels: int
+    ) -> tuple[dict[int, int], int, int]:
+        """Side in pixels -> cells of its embedding; and the channels and classes."""
+        parameter = next(iter([*backbone.parameters(), *self.head.parameters()]), None)
+        device = None if parameter is None else parameter.device
+        dtype = None if parameter is None else parameter.dtype
+        cells: dict[int, int] = {}
+        with evaluating(backbone, self.head):
+            for size in sizes_to_measure(self.size_divisibility):
+                blank = torch.zeros(1, image_channels, *size, device=device, dtype=dtype)
+                # forward itself, so that hooks, and what is compiled, see frames alone
+                embedding, context = self.embed(backbone.forward(blank))
+                cells.update(zip(size, embedding.shape[-2:]))
+            num_classes = dense_logits(self.classify(embedding, context)).shape[1]
+        return cells, embedding.shape[1], num_classes
 
 
 @contextmanager

@@ -3,7 +3,13 @@
 from .backbone import HFBackbone
 from .dense_head import HFDenseHead
 from .families import FAMILIES
-from .files import class_names, pixel_statistics, read_model_config, read_pixel_statistics
+from .files import (
+    PixelStatistics,
+    class_names,
+    pixel_statistics,
+    read_model_config,
+    read_pixel_statistics,
+)
 from .mask_head import HFMaskHead
 from .segmenter import build_hf_segmenter
 
@@ -12,6 +18,7 @@ __all__ = [
     "HFBackbone",
     "HFDenseHead",
     "HFMaskHead",
+    "PixelStatistics",
     "build_hf_segmenter",
     "class_names",
     "pixel_statistics",

@@ -7,21 +7,23 @@ from detectron2.modeling import Backbone
 from torch import Tensor, nn
 
 from ..heads.embedding import evaluating
+from ..strides import in_words, sizes_to_measure, stride_of
 
 
 class HFBackbone(Backbone):
     """An encoder's feature maps as a dict, ``stage1``, ``stage2``, ..., finest first.
 
-    Channels and strides are measured once, on a blank image. Parameters that no map is made with,
-    such as those of Swin's last norm, are without gradient.
+    Channels and strides are measured once, on two blank images. Parameters that no map is made
+    with, such as those of Swin's last norm, are without gradient.
 
     Args:
         encoder: images (N, 3, H, W), normalised -> its maps (N, C, h, w), one for each stage.
-        size_divisibility: what detectron2 pads images to; 0 for an encoder that takes any size and
-            gives ceil(side / stride) cells.
+        divisors: what detectron2 may pad images to; taken is the first with which all maps have a
+            whole number of pixels a cell. 0 for an encoder that takes any size and gives
+            ceil(side / stride) cells.
 
     Raises:
-        ValueError: the stride of a map is no whole number.
+        ValueError: there is none.
 
     Attributes:
         brings_weights: whether it was built with trained weights.
@@ -29,24 +31,34 @@ class HFBackbone(Backbone):
 
     brings_weights = False
 
-    def __init__(self, encoder: nn.Module, size_divisibility: int = 0):
+    def __init__(self, encoder: nn.Module, divisors: Sequence[int] = (0,)):
         super().__init__()
         self.encoder = encoder
-        self._size_divisibility = size_divisibility
-        side = 2 * (size_divisibility or 32)
-        with torch.enable_grad(), evaluating(encoder):
-            maps = encoder(torch.zeros(1, 3, side, side))
-            _freeze_what_is_not_used(encoder, maps)
+        found = "none"
+        for divisor in divisors:
+            try:
+                maps, cells = _measure(encoder, divisor)
+            except (RuntimeError, ValueError, AssertionError) as error:
+                found = str(error)  # "Input image size (64*224) doesn't match model (256*192)."
+                continue
+            strides = [stride_of(of_map) for of_map in cells]
+            if all(s is not None and divisor % s == 0 for s in strides):
+                break
+            found = in_words(next(c for c, s in zip(cells, strides) if not s or divisor % s))
+        else:
+            inner = type(getattr(encoder, "model", encoder)).__name__
+            raise ValueError(
+                f"MODEL.HF.NAME: {inner} of transformers does not become a backbone. Tried were "
+                f"images whose sides are multiples of {' or '.join(map(str, divisors))}: its "
+                "maps have no whole number of pixels a cell, or it takes images of one size alone "
+                f"({found.rstrip('.')}). Take another model."
+            )
+        self._size_divisibility = divisor
+        _freeze_what_is_not_used(encoder, maps)
         names = [f"stage{number}" for number in range(1, len(maps) + 1)]
-        for name, feature in zip(names, maps):
-            if any(side % cells for cells in feature.shape[-2:]):
-                raise ValueError(
-                    f"the encoder's {name} has {feature.shape[-2]}x{feature.shape[-1]} cells of an "
-                    f"image of {side}x{side} pixels: no whole number of pixels a cell"
-                )
         self._out_features = names
         self._out_feature_channels = {n: m.shape[1] for n, m in zip(names, maps)}
-        self._out_feature_strides = {n: side // m.shape[-1] for n, m in zip(names, maps)}
+        self._out_feature_strides = {n: s for n, s in zip(names, strides) if s is not None}
 
     @property
     def size_divisibility(self) -> int:
@@ -55,6 +67,18 @@ class HFBackbone(Backbone):
     def forward(self, image: Tensor) -> dict[str, Tensor]:
         """(N, 3, H, W), normalised -> per stage (N, C, H / stride, W / stride), rounded up."""
         return dict(zip(self._out_features, self.encoder(image), strict=True))
+
+
+def _measure(encoder: nn.Module, divisor: int) -> tuple[Sequence[Tensor], list[dict[int, int]]]:
+    """Maps of a blank image with their gradient's graph; and of each, side in pixels -> cells."""
+    cells: list[dict[int, int]] = []
+    with torch.enable_grad(), evaluating(encoder):
+        for size in sizes_to_measure(divisor):
+            maps = encoder(torch.zeros(1, 3, *size))
+            cells = cells or [{} for _ in maps]
+            for of_map, feature in zip(cells, maps, strict=True):
+                of_map.update(zip(size, feature.shape[-2:]))
+    return maps, cells
 
 
 def _freeze_what_is_not_used(encoder: nn.Module, maps: Sequence[Tensor]) -> None:

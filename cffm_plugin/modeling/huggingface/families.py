@@ -4,7 +4,7 @@ A kind is a class of transformers. What takes a model of it apart changes the mo
 no more: the classifier is taken out of its decoder, so that the decoder gives the embedding.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,8 +45,8 @@ def split_segformer(model: Any, ignore_value: int) -> tuple[HFBackbone, HFDenseH
 
 
 def split_upernet(model: Any, ignore_value: int) -> tuple[HFBackbone, HFDenseHead]:
-    """Images are padded to multiples of 32, which ConvNeXt and others cut off."""
-    backbone = HFBackbone(FeatureMaps(model.backbone), size_divisibility=32)
+    """Images are padded, see ``_padded_backbone``."""
+    backbone = _padded_backbone(model.backbone)
     return backbone, _dense_head(backbone, model.decode_head, ignore_value)
 
 
@@ -57,12 +57,21 @@ def _dense_head(backbone: HFBackbone, decoder: Any, ignore_value: int) -> HFDens
     return HFDenseHead(decoder, predictor, stride=stride, ignore_value=ignore_value)
 
 
+def _padded_backbone(encoder: Any) -> HFBackbone:
+    """Of transformers' ``AutoBackbone``, for images that are padded to multiples of 32, which
+    ConvNeXt and others cut off; of the patches, which ViTs cut off; or of ViTs' windows."""
+    patch = getattr(encoder.config, "patch_size", 32)
+    patch = max(patch) if isinstance(patch, Sequence) else patch
+    return HFBackbone(FeatureMaps(encoder), (32, patch, 4 * patch))
+
+
 def split_dpt(model: Any, ignore_value: int) -> tuple[HFBackbone, HFDenseHead]:
     """Images are padded to multiples of two patches; the neck's part that makes maps of tokens goes
     to the backbone.
 
     Raises:
-        ValueError: the model is a hybrid with a convolutional stem.
+        ValueError: the model is a hybrid with a convolutional stem; or its maps have no whole
+            number of pixels a cell, as with patches of 14 pixels.
     """
     config = model.config
     if config.is_hybrid:
@@ -73,21 +82,26 @@ def split_dpt(model: Any, ignore_value: int) -> tuple[HFBackbone, HFDenseHead]:
         tuple(config.backbone_out_indices),
         config.patch_size,
     )
-    backbone = HFBackbone(encoder, size_divisibility=2 * config.patch_size)
+    backbone = HFBackbone(encoder, (2 * config.patch_size,))
     model.neck.reassemble_stage = None
     # The coarsest map is fused with none before it, and this would never have a gradient.
     model.neck.fusion_stage.layers[0].residual_layer1.requires_grad_(False)
     layers = model.head.head
     predictor, layers[DPT_CLASSIFIER] = layers[DPT_CLASSIFIER], nn.Identity()
-    stride = _finest_stride(backbone) // 4  # doubled by the fusion, and by the head
+    stride, rest = divmod(_finest_stride(backbone), 4)  # doubled by the fusion, and by the head
+    if rest:
+        raise ValueError(
+            f"MODEL.HF.NAME: the maps of this DPT, of patches of {config.patch_size} pixels, end "
+            "with less than a pixel a cell. Take another model."
+        )
     decoder = DPTDecoder(model.neck, model.head)
     return backbone, HFDenseHead(decoder, predictor, stride=stride, ignore_value=ignore_value)
 
 
 def split_mask2former(model: Any, ignore_value: int) -> tuple[HFBackbone, HFMaskHead]:
-    """Images are padded to multiples of 32; the embedding is the pixel decoder's mask features."""
+    """Images are padded; the embedding is the pixel decoder's mask features."""
     pixel_level = model.model.pixel_level_module
-    backbone = HFBackbone(FeatureMaps(pixel_level.encoder), size_divisibility=32)
+    backbone = _padded_backbone(pixel_level.encoder)
     head = HFMaskHead(
         Mask2FormerPixelDecoder(pixel_level.decoder),
         Mask2FormerQueries(model.model.transformer_module, model.class_predictor),
@@ -102,9 +116,9 @@ def split_mask2former(model: Any, ignore_value: int) -> tuple[HFBackbone, HFMask
 
 
 def split_maskformer(model: Any, ignore_value: int) -> tuple[HFBackbone, HFMaskHead]:
-    """Images are padded to multiples of 32; the embedding is the pixel decoder's mask features."""
+    """Images are padded; the embedding is the pixel decoder's mask features."""
     pixel_level = model.model.pixel_level_module
-    backbone = HFBackbone(FeatureMaps(pixel_level.encoder), size_divisibility=32)
+    backbone = _padded_backbone(pixel_level.encoder)
     head = HFMaskHead(
         MaskFormerPixelDecoder(pixel_level.decoder),
         MaskFormerQueries(

@@ -3,15 +3,18 @@
 Nothing of a model is ever run: ``trust_remote_code`` is False throughout.
 """
 
+import copy
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from ...libraries import OptionalLibrary
 
 transformers = OptionalLibrary("transformers", "build_hf_segmenter (MODEL.HF)")
 
-# Mean and standard deviation per channel in units of 0..255, and "RGB" or "BGR".
+# Mean and standard deviation per channel in units of 0..255, in the order "RGB" or "BGR", and it.
 PixelStatistics = tuple[tuple[float, ...], tuple[float, ...], str]
 
 
@@ -48,32 +51,51 @@ def read_pixel_statistics(name: str) -> PixelStatistics | None:
 
     Args:
         name: as in ``read_model_config``, of a model that is there.
+
+    Raises:
+        ValueError: the processor does more than to normalise each channel.
     """
     try:
         processor = transformers.AutoImageProcessor.from_pretrained(name, trust_remote_code=False)
     except (OSError, ValueError):  # no preprocessor_config.json, or none that is known
         return None
-    return pixel_statistics(processor.to_dict())
-
-
-def pixel_statistics(processor: Mapping[str, Any]) -> PixelStatistics | None:
-    """What the content of a preprocessor_config.json says; None where it does not say.
-
-    ``image_mean`` and ``image_std`` are of pixels that ``rescale_factor`` has been applied to.
-    """
-    mean: Any = processor.get("image_mean")
-    std: Any = processor.get("image_std")
-    if not processor.get("do_normalize", True):
-        mean, std = [0.0] * 3, [1.0] * 3
-    scale = processor.get("rescale_factor", 1 / 255) if processor.get("do_rescale", True) else 1.0
-    try:
-        return (
-            tuple(round(value / scale, 4) for value in mean),
-            tuple(round(value / scale, 4) for value in std),
-            "BGR" if processor.get("do_flip_channel_order") else "RGB",
+    statistics = pixel_statistics(processor)
+    if statistics is None:
+        raise ValueError(
+            f"MODEL.HF.NAME: what {type(processor).__name__} of {name} makes of pixels is no mean "
+            "and standard deviation of each channel. MODEL.HF.OWN_NORMALIZATION False keeps "
+            "MODEL.PIXEL_MEAN, MODEL.PIXEL_STD and INPUT.FORMAT."
         )
-    except (TypeError, ZeroDivisionError):  # one of them is missing, or something else
+    return statistics
+
+
+def pixel_statistics(processor: Any) -> PixelStatistics | None:
+    """What an image processor of transformers does to pixels; None where it is something else.
+
+    It is tried on three images of one colour each: what a file leaves out is the default of the
+    processor's class, which differs from class to class, as do the order of channels and what is
+    added and multiplied. Six significant digits, which float32 leaves of it.
+    """
+    processor = copy.deepcopy(processor)
+    for step in ("do_resize", "do_center_crop", "do_pad"):
+        setattr(processor, step, False)
+    colours = [(0, 0, 0), (255, 255, 255), (255, 0, 0)]
+    images = [np.full((64, 64, 3), colour, np.uint8) for colour in colours]
+    try:
+        pixels = [processor(image, return_tensors="np")["pixel_values"] for image in images]
+        black, white, red = (np.float64(p).reshape(3, 64, 64)[:, 32, 32] for p in pixels)
+    except Exception:  # whatever processors raise that want a text, or give patches
         return None
+    scale = (white - black) / 255
+    if not scale.all():
+        return None
+    order = np.flatnonzero(~np.isclose(red, black))
+    if list(order) not in ([0], [2]) or not np.isclose(red[order], white[order]):
+        return None
+    mean, std = (
+        tuple(float(f"{v:.6g}") for v in values) for values in (0 - black / scale, 1 / scale)
+    )
+    return mean, std, "RGB" if order[0] == 0 else "BGR"
 
 
 def class_names(labels: Any, num_classes: int) -> tuple[str, ...]:

@@ -42,8 +42,8 @@ def build_hf_segmenter(
 ) -> SemanticSegmentor:
     """A segmentor of transformers', taken apart into ``HFBackbone`` and a head with an embedding.
 
-    Its logits are those of transformers on images that need no padding. For CFFMSegmentor:
-    MODEL.IMAGE_ARCHITECTURE build_hf_segmenter.
+    Its logits are those of transformers on images whose sides are multiples of the stride and of
+    what is padded to. For CFFMSegmentor: MODEL.IMAGE_ARCHITECTURE build_hf_segmenter.
 
     Args:
         name: a folder that ``save_pretrained`` wrote, or a name on the Hugging Face hub.
