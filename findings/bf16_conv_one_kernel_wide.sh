@@ -1,6 +1,5 @@
 #!/bin/sh
-# torch 2.14.1 on CPUs with AVX512-BF16 (Intel since Cooper Lake, AMD since Zen 4): conv2d in bfloat16 is wrong, without a
-# word, where the map is as wide as the kernel.
+# torch 2.14.1 on CPUs with AVX512-BF16: conv2d in bfloat16 is wrong, without a word, where the map is as wide as the kernel.
 #
 # Guess: a bfloat16 convolution differs from float32 by rounding, about 0.4 %, on every map, as it does in other shapes.
 # What happens: with kernel = stride (4, 8, 12, 14, 16), no padding, channels last (what a transformer's tokens are as a
@@ -77,12 +76,14 @@ mode = sys.argv[1]
 assert all(value < 0.01 for value in wide.values()) or mode == "unset", wide
 if mode == "unset":
     assert all(value > 0.5 for value in narrow.values()), narrow
-    assert not of_pixel < 0.05, of_pixel
 else:
     assert all(value < 0.01 for value in narrow.values()), narrow
+assert (of_pixel < 0.05) == (mode == "AVX2"), of_pixel
 END
 echo "as it comes:"
 env -u ONEDNN_MAX_CPU_ISA OMP_NUM_THREADS=1 "$folder/venv/bin/python" "$folder/try.py" unset
-echo "ONEDNN_MAX_CPU_ISA=AVX512_CORE:"
-ONEDNN_MAX_CPU_ISA=AVX512_CORE OMP_NUM_THREADS=1 "$folder/venv/bin/python" "$folder/try.py" limited
+for limit in AVX512_CORE AVX2; do
+    echo "ONEDNN_MAX_CPU_ISA=$limit:"
+    ONEDNN_MAX_CPU_ISA=$limit OMP_NUM_THREADS=1 "$folder/venv/bin/python" "$folder/try.py" $limit
+done
 echo "seen as described"

@@ -18,7 +18,7 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 python3 -m venv "$folder/venv"
 "$folder/venv/bin/pip" install --quiet --disable-pip-version-check \
-    torch==2.13.0+cpu transformers==5.23.0 "numpy<3"
+    torch==2.13.0 transformers==5.23.0 "numpy<3"
 cat > "$folder/swin.py" <<'PYTHON'
 import copy
 
