@@ -117,11 +117,12 @@ def test_a_video_may_come_in_parts_and_bring_its_masks(root):
 
 
 def test_things_and_stuff_may_stand_in_two_tables(root):
-    MetadataCatalog.get(DATASET).set(
+    MetadataCatalog.remove(OF_MODEL)
+    MetadataCatalog.get(OF_MODEL).set(
         stuff_dataset_id_to_contiguous_id={0: 2, 2: 3},
         thing_dataset_id_to_contiguous_id={1: 0, 3: 1},
     )
-    evaluator = VSPWEvaluator(DATASET)
+    evaluator = VSPWEvaluator(DATASET, model_dataset=OF_MODEL)
     for video, labels in predictions().items():
         evaluator.process(inputs_of(root, video), output_of(labels))
     assert evaluator.evaluate() == expected_results(root)
