@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 import torch
 from detectron2.config import CfgNode
-from detectron2.engine import SimpleTrainer
+from detectron2.engine import SimpleTrainer, TrainerBase
 from detectron2.utils import comm
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from ..inference.half_maps import train_what_is_off_in_float32
+from .resuming import load_moments
+from .schedule import check_rates
 
 logger = logging.getLogger(__name__)
 
@@ -90,6 +92,7 @@ class AccumulatingTrainer(SimpleTrainer):
 
     def run_step(self) -> None:
         assert self.model.training, "the model was changed to eval mode during training"
+        check_rates(self.optimizer, self.iter)
         start = time.perf_counter()
         clips = self.clips = next(self._data_loader_iter)
         data_time = time.perf_counter() - start
@@ -133,12 +136,26 @@ class AccumulatingTrainer(SimpleTrainer):
         return nullcontext()
 
     def state_dict(self) -> dict[str, Any]:
-        state = super().state_dict()
+        """As in detectron2; with the names of the parameters, in the optimizer's order."""
+        state = super().state_dict() | {"parameter_names": self._parameter_names()}
         if self.grad_scaler.is_enabled():
             state["grad_scaler"] = self.grad_scaler.state_dict()
         return state
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        super().load_state_dict(state_dict)
+        """The iteration and the optimizer's moments; its hyperparameters stay as they were built."""
+        TrainerBase.load_state_dict(self, state_dict)
+        load_moments(
+            self.optimizer,
+            state_dict["optimizer"],
+            self._parameter_names(),
+            state_dict.get("parameter_names"),
+        )
         if self.grad_scaler.is_enabled() and "grad_scaler" in state_dict:
             self.grad_scaler.load_state_dict(state_dict["grad_scaler"])
+
+    def _parameter_names(self) -> list[str]:
+        model = getattr(self.model, "module", self.model)  # of DistributedDataParallel
+        names = {parameter: name for name, parameter in model.named_parameters()}
+        groups = self.optimizer.param_groups
+        return [names[parameter] for group in groups for parameter in group["params"]]

@@ -11,11 +11,10 @@ from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
 from detectron2.engine import DefaultTrainer, TrainerBase, create_ddp_model, hooks
 from detectron2.evaluation import DatasetEvaluator
-from detectron2.projects.deeplab import build_lr_scheduler
 from detectron2.utils import comm
 from torch import nn
 
-from ..checkpoint import FINAL, ModelInfo, SegmentorCheckpointer
+from ..checkpoint import FINAL, INFO_KEY, ModelInfo, SegmentorCheckpointer
 from ..data import (
     VideoTrainingSampler,
     build_clip_test_loader,
@@ -39,6 +38,8 @@ from .loss_guard import stop_at_bad_loss
 from .optimizer import build_optimizer
 from .preemption import LeaveWhenAsked, StopSignals
 from .reporting import inference_folder
+from .resuming import log_changed_settings
+from .schedule import build_schedule, continue_schedule
 from .train_loop import AccumulatingTrainer, seed_step, training_precision
 from .tta import ClipSegmentorWithTTA
 from .wandb_writer import WandbWriter
@@ -96,11 +97,36 @@ class CFFMTrainer(DefaultTrainer):
         self.register_hooks(self.build_hooks())
 
     def resume_or_load(self, resume: bool = True) -> None:
-        """As in detectron2; a resumed run goes on in the data where it stopped."""
-        super().resume_or_load(resume)
+        """As in detectron2; a resumed run goes on in the data where it stopped, under its config."""
+        loaded = self.checkpointer.resume_or_load(self.cfg.MODEL.WEIGHTS, resume=resume)
+        if not (resume and self.checkpointer.has_checkpoint()):
+            return
+        self.start_iter = self.iter + 1
+        log_changed_settings(ModelInfo.from_dict(loaded.get(INFO_KEY)).config, self.cfg)
         sampler = getattr(self._trainer.data_loader, "sampler", None)
         if isinstance(sampler, VideoTrainingSampler):  # nothing was drawn from it yet
             sampler.start = self.start_iter * self.cfg.SOLVER.IMS_PER_BATCH
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """As in detectron2; of optimizer and schedule, what a config says is this config's.
+
+        Raises:
+            ValueError: the checkpoint has trained more iterations than SOLVER.MAX_ITER.
+        """
+        trained = state_dict["iteration"] + 1
+        if trained > self.max_iter:
+            raise ValueError(
+                f"{self.checkpointer.path} has trained {trained} iterations, and SOLVER.MAX_ITER "
+                f"is {self.max_iter}. Set SOLVER.MAX_ITER to {trained} or more; or evaluate what "
+                "there is, --eval-only --resume; or write the name of an earlier checkpoint into "
+                f"{Path(self.cfg.OUTPUT_DIR, 'last_checkpoint')}."
+            )
+        state = dict(state_dict.get("hooks", {}))
+        schedule = state.pop(hooks.LRScheduler.__qualname__, None)
+        super().load_state_dict(state_dict | {"hooks": state})
+        if schedule is not None:
+            groups = state_dict["_trainer"]["optimizer"]["param_groups"]
+            continue_schedule(self.optimizer, self.scheduler, schedule, groups)
 
     def build_hooks(self) -> list[Any]:
         """As in detectron2; and one that leaves when a signal asks for it, before evaluation.
@@ -230,7 +256,7 @@ class CFFMTrainer(DefaultTrainer):
 
     @classmethod
     def build_lr_scheduler(cls, cfg: CfgNode, optimizer: torch.optim.Optimizer) -> Any:
-        return build_lr_scheduler(cfg, optimizer)
+        return build_schedule(cfg, optimizer)
 
 
 def _streams(cfg: CfgNode) -> bool:
