@@ -43,6 +43,7 @@ NOT_IN_CORE = {"detectron2", "fvcore", "timm", "torchvision", "cv2", "numpy"}
 FILES_FOR_ALL = {
     "config",
     "config_files",
+    "errors",
     "files",
     "foreign_parts",
     "hub_files",

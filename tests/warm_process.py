@@ -62,7 +62,7 @@ class WarmProcess:
             raise subprocess.TimeoutExpired(self.args, timeout)
         return self.returncode
 
-    def finish(self, timeout=120):
+    def finish(self, timeout=600):
         """Wait for its end: a ``subprocess.CompletedProcess``."""
         code = self.wait(timeout)
         return subprocess.CompletedProcess(self.args, code, self.stdout, self.stderr)
@@ -75,7 +75,7 @@ class WarmProcess:
         self._process.kill()
 
 
-def run(arguments, *, cwd=ROOT, env=None, timeout=120):
+def run(arguments, *, cwd=ROOT, env=None, timeout=600):
     """Run a Python script to its end, as ``subprocess.run`` would.
 
     Args:

@@ -21,6 +21,7 @@ from detectron2.utils.logger import setup_logger
 from ..checkpoint import load_stored_config
 from ..config import load_config
 from ..engine import complete_config
+from ..errors import errors_as_messages
 from ..inference import dataset_classes
 from ..pictures.painting import Legend
 from ..stopping import stops_raised
@@ -282,13 +283,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run_until_stopped(args: argparse.Namespace) -> int:
     """``run``, with errors as messages. Returns the exit code."""
     try:
-        with stops_raised():
+        with errors_as_messages(), stops_raised():
             return run(args)
     except KeyboardInterrupt:
         print("Interrupted", file=sys.stderr)
         return INTERRUPTED
-    except (KeyError, ValueError, OSError, ImportError, FloatingPointError) as error:
-        sys.exit(str(error.args[0] if isinstance(error, KeyError) else error))
 
 
 if __name__ == "__main__":

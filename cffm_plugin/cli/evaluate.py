@@ -14,6 +14,7 @@ from detectron2.engine import default_argument_parser
 
 from ..engine import CFFMTrainer, launch_job
 from ..engine import main as train
+from ..errors import errors_as_messages
 from ..report import report_of_config
 
 
@@ -21,7 +22,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command with these arguments, by default the process's own; its exit code."""
     args = default_argument_parser(epilog=__doc__).parse_args(argv)
     args.eval_only = True
-    launch_job(train, args, CFFMTrainer, report_of_config)
+    with errors_as_messages():
+        launch_job(train, args, CFFMTrainer, report_of_config)
     return 0
 
 

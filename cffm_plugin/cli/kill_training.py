@@ -26,7 +26,7 @@ def run(args: argparse.Namespace) -> int:
         "--num-gpus",
         str(args.num_gpus),
     )
-    command += ("--dist-url", "auto", "--resume", *args.opts)
+    command += ("--resume", *args.opts)
     reference = Training(command, args.output / "left_alone")
     if any(args.output.glob("*")):
         sys.exit(f"{args.output} is not empty: name another --output, or remove it")

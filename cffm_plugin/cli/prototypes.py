@@ -15,6 +15,7 @@ from detectron2.engine import default_argument_parser
 
 from ..engine import launch_job, setup
 from ..engine.prototype_making import make_prototypes
+from ..errors import errors_as_messages
 from ..stopping import stops_raised
 
 
@@ -30,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--datasets", nargs="+", required=True, help="registered names")
     parser.add_argument("--output", required=True, help="the folder to write")
     args = parser.parse_args(argv)
-    with stops_raised("The same command goes on from here."):
+    with errors_as_messages(), stops_raised("The same command goes on from here."):
         launch_job(make, args)
     return 0
 

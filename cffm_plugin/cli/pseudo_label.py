@@ -29,6 +29,7 @@ from ..engine.pseudo_labels import (
     prepare_pseudo_labels,
     training_command,
 )
+from ..errors import errors_as_messages
 from ..stopping import stops_raised
 
 
@@ -112,12 +113,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command with these arguments, by default the process's own; its exit code."""
     args = parse_args(argv)
     try:
-        with stops_raised("The same command goes on from here."):
+        with errors_as_messages(), stops_raised("The same command goes on from here."):
             run(args)
     except KeyboardInterrupt:
         sys.exit("\nStopped. The same command goes on from here.")
-    except (KeyError, ValueError, OSError, ImportError, FloatingPointError) as error:
-        sys.exit(str(error.args[0] if isinstance(error, KeyError) else error))
     return 0
 
 

@@ -19,6 +19,7 @@ from detectron2.utils.logger import setup_logger
 
 from ..checkpoint import load_stored_config
 from ..config import load_config
+from ..errors import errors_as_messages
 from ..hub import push_to_hub, save_pretrained
 from ..stopping import stops_raised
 
@@ -90,11 +91,8 @@ def run(args: argparse.Namespace) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command with these arguments, by default the process's own; its exit code."""
     args = parse_args(argv)
-    try:
-        with stops_raised():
-            run(args)
-    except (KeyError, ValueError, OSError, ImportError, FloatingPointError) as error:
-        sys.exit(str(error.args[0] if isinstance(error, KeyError) else error))
+    with errors_as_messages(), stops_raised():
+        run(args)
     return 0
 
 

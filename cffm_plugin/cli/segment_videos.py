@@ -30,6 +30,7 @@ from ..checkpoint import load_stored_config
 from ..config import flat_values, load_config
 from ..engine import complete_config, launch_job
 from ..engine.restartable import claim_folder, weights_digest
+from ..errors import errors_as_messages
 from ..inference import dataset_classes
 from ..stopping import stops_raised
 from ..video.batch import BatchResult, BatchVideo, segment_videos
@@ -198,12 +199,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command with these arguments, by default the process's own; its exit code."""
     args = parse_args(argv)
     try:
-        with stops_raised("The same command goes on from here."):
+        with errors_as_messages(), stops_raised("The same command goes on from here."):
             return run(args)
     except KeyboardInterrupt:
         sys.exit("\nStopped. The same command goes on from here.")
-    except (KeyError, ValueError, OSError, ImportError, FloatingPointError) as error:
-        sys.exit(str(error.args[0] if isinstance(error, KeyError) else error))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@
 
 Without a GPU, --num-gpus N starts N processes on the CPU. torchrun and srun start it too, without
 --num-gpus (docs/clusters.md). At SIGTERM, SIGUSR1 or Ctrl-C training writes a checkpoint and ends
-with the exit code 75; --resume goes on.
+with the exit code 75; --resume goes on. A wrong name, key or file is an error of one line on stderr
+and the exit code 1.
 """
 
 import sys
@@ -15,6 +16,7 @@ from detectron2.engine import default_argument_parser
 
 from ..engine import CFFMTrainer, launch_job
 from ..engine import main as train
+from ..errors import errors_as_messages
 from ..report import report_of_config
 
 
@@ -29,7 +31,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if args.compile:
         args.opts = ["SOLVER.COMPILE", "True", "TEST.COMPILE", "True", *args.opts]
-    launch_job(train, args, CFFMTrainer, report_of_config)
+    with errors_as_messages():
+        launch_job(train, args, CFFMTrainer, report_of_config)
     return 0
 
 

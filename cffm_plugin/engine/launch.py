@@ -61,12 +61,18 @@ def complete_config(cfg: CfgNode) -> None:
     the datasets of DATASETS.VIDEO_FOLDERS are registered.
 
     Raises:
-        ValueError: the model is one for images alone.
+        ValueError: the model is one for images alone, or there is no such kind of device.
     """
     add_cffm_config(cfg)  # what other projects' functions, called by hand, have taken away
     log_foreign_parts(cfg)
     check_meta_architecture(cfg.MODEL.META_ARCHITECTURE)
     make_paths_absolute(cfg)
+    try:
+        torch.device(cfg.MODEL.DEVICE)
+    except RuntimeError as error:
+        raise ValueError(
+            f'MODEL.DEVICE is "{cfg.MODEL.DEVICE}": expected "cpu", "cuda" or "cuda:NUMBER"'
+        ) from error
     if cfg.MODEL.DEVICE.startswith("cuda") and not torch.cuda.is_available():
         cfg.MODEL.DEVICE = "cpu"
         logger.warning("There is no CUDA device; MODEL.DEVICE is cpu")

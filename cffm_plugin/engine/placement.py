@@ -7,6 +7,9 @@ import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from urllib.parse import urlparse
+
+from detectron2.engine import default_argument_parser
 
 
 @dataclass(frozen=True)
@@ -18,12 +21,14 @@ class Placement:
         world_size: the number of processes.
         local_rank: of this process on its machine; its GPU.
         url: where the processes meet, such as "tcp://10.0.0.1:29500", or "env://".
+        is_held: whether the process that started this one holds that place; else rank 0 does.
     """
 
     rank: int
     world_size: int
     local_rank: int
     url: str
+    is_held: bool = False
 
 
 def placement_by_launcher(
@@ -59,18 +64,41 @@ def placement_by_launcher(
     return None
 
 
-def local_url(args: argparse.Namespace) -> str:
-    """--dist-url, where "auto" is a free port of this machine."""
-    if args.dist_url != "auto":
-        return args.dist_url
-    if args.num_machines > 1:
+def url_of(args: argparse.Namespace) -> str | None:
+    """--dist-url, where somebody has named one; None where processes of one machine may meet
+    anywhere. detectron2's default, a port for each user, is nobody's choice, and neither is "auto".
+
+    Raises:
+        ValueError: several machines, and no address.
+        ConnectionError: the port that is named is taken, on the machine that is to hold it.
+    """
+    chosen_by_none = ("auto", default_argument_parser().get_default("dist_url"))
+    if args.num_machines == 1 and args.dist_url in chosen_by_none:
+        return None
+    if args.dist_url == "auto":
         raise ValueError(
             "--dist-url auto finds a port of one machine. With --num-machines, name the address "
             "of the first machine and a free port of it: --dist-url tcp://HOST:PORT"
         )
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return f"tcp://127.0.0.1:{free.getsockname()[1]}"
+    if args.machine_rank == 0:
+        _check_port(args.dist_url)
+    return args.dist_url
+
+
+def _check_port(url: str) -> None:
+    port = urlparse(url).port if url.startswith("tcp://") else None
+    if port is None:
+        return
+    with socket.socket() as trial:
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as torch does
+        try:
+            trial.bind(("", port))
+        except OSError as error:
+            raise ConnectionError(
+                f"Port {port} of this machine, where the processes are to meet ({url}), can't be "
+                f"had: {error.strerror}. Another training may have it: name a free one, with "
+                "several machines on each of them, by --dist-url tcp://HOST:PORT"
+            ) from error
 
 
 def time_limits(seconds: float, on_gpu: bool) -> tuple[timedelta, timedelta]:

@@ -6,7 +6,6 @@ import logging
 import multiprocessing
 import os
 import signal
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
@@ -19,12 +18,14 @@ from detectron2.utils import comm
 from torch import distributed
 
 from ..config import load_config
+from ..errors import ProcessFailedError, message_of
 from ..stopping import Stopped
 from .lost_processes import LostProcessError, ProcessWatch
-from .placement import Placement, local_url, placement_by_launcher, time_limits
+from .placement import Placement, placement_by_launcher, time_limits, url_of
 from .preemption import SIGNALS, STOPPED
 
 _SECONDS_TO_LEAVE = 10.0
+_LONGEST_MESSAGE = 10_000  # characters, which a pipe holds until somebody reads them
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +42,7 @@ def launch_job(job: Callable[..., Any], args: argparse.Namespace, *more: Any) ->
     Raises:
         ConnectionError: the processes do not all meet within DISTRIBUTED.TIMEOUT.
         LostProcessError: another process is gone, or failed.
+        ProcessFailedError: a process that was started here met an error of what a person gave.
         SystemExit: with STOPPED, when training was asked to stop; with 143 where another job was.
     """
     placement = placement_by_launcher(args)
@@ -48,16 +50,26 @@ def launch_job(job: Callable[..., Any], args: argparse.Namespace, *more: Any) ->
         return _run_as(placement, _timeout(args), job, args, *more)
     if args.num_gpus * args.num_machines == 1:
         return job(args, *more)
+    return _launch_here(job, args, *more)
+
+
+def _launch_here(job: Callable[..., Any], args: argparse.Namespace, *more: Any) -> None:
+    """Start this machine's processes and wait for them."""
     if not torch.cuda.is_available():
         # More threads than cores: they must not spin while they wait. Read when a process starts.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    timeout, url = _timeout(args), local_url(args)
+    timeout, url = _timeout(args), url_of(args)
     if args.num_machines > 1:  # a warning, since nothing else is shown before they have come
         limit, _ = time_limits(timeout, torch.cuda.is_available())
         logger.warning("Waiting up to %s for all machines at %s", limit, url)
+    held = None
+    if url is None:  # held here, so that nobody can take the port between finding and using it
+        held = distributed.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+        url = f"tcp://127.0.0.1:{held.port}"
+    messages = torch.multiprocessing.get_context("spawn").SimpleQueue()
     context = torch.multiprocessing.start_processes(
         _run_started,
-        args=(timeout, url, job, args, *more),
+        args=(timeout, url, held is not None, messages, job, args, *more),
         nprocs=args.num_gpus,
         join=False,
     )
@@ -65,21 +77,33 @@ def launch_job(job: Callable[..., Any], args: argparse.Namespace, *more: Any) ->
         with _signals_passed_on() as passed_on:
             while not context.join(**_time_to_leave(context)):
                 pass
+    except torch.multiprocessing.ProcessRaisedException as error:
+        if messages.empty():
+            raise
+        raise ProcessFailedError(messages.get()) from error
     except torch.multiprocessing.ProcessExitedException as error:
-        if error.exit_code == STOPPED:
-            sys.exit(STOPPED)
-        for number in passed_on:
-            if error.exit_code in (-number, 128 + number):
-                raise Stopped(number) from None
-        rank = args.machine_rank * args.num_gpus + error.error_index
-        world_size = args.num_machines * args.num_gpus
-        raise LostProcessError(
-            f"Process {rank} of {world_size} (rank {rank}) is gone: {error}. "
-            "It may have been killed for its memory. --resume goes on from the last checkpoint."
-        ) from error
+        raise _reason_of(error, args, passed_on) from error
     if signal.SIGINT in passed_on:  # torch's processes end at it without a word
         raise KeyboardInterrupt
-    return None
+
+
+def _reason_of(
+    error: torch.multiprocessing.ProcessExitedException,
+    args: argparse.Namespace,
+    passed_on: list[int],
+) -> BaseException:
+    """Why a process has ended without an error of Python's."""
+    if error.exit_code == STOPPED:
+        return SystemExit(STOPPED)
+    for number in passed_on:
+        if error.exit_code in (-number, 128 + number):
+            return Stopped(number)
+    rank = args.machine_rank * args.num_gpus + error.error_index
+    world_size = args.num_machines * args.num_gpus
+    return LostProcessError(
+        f"Process {rank} of {world_size} (rank {rank}) is gone: {error}. "
+        "It may have been killed for its memory. --resume goes on from the last checkpoint."
+    )
 
 
 def _time_to_leave(context: torch.multiprocessing.ProcessContext) -> dict[str, float]:
@@ -117,13 +141,21 @@ def _run_started(
     local_rank: int,
     timeout: float,
     url: str,
+    is_held: bool,
+    messages: Any,
     job: Callable[..., Any],
     args: argparse.Namespace,
     *more: Any,
 ) -> None:
     rank = args.machine_rank * args.num_gpus + local_rank
-    placement = Placement(rank, args.num_machines * args.num_gpus, local_rank, url)
-    _run_as(placement, timeout, job, args, *more)
+    placement = Placement(rank, args.num_machines * args.num_gpus, local_rank, url, is_held)
+    try:
+        _run_as(placement, timeout, job, args, *more)
+    except Exception as error:  # of which torch passes on the traceback's text alone
+        message = message_of(error)
+        if message is not None:
+            messages.put(message[:_LONGEST_MESSAGE])
+        raise
 
 
 def _run_as(placement: Placement, timeout: float, job: Callable[..., Any], *args: Any) -> Any:
@@ -167,11 +199,7 @@ def _meet(placement: Placement, lost: timedelta, slow: timedelta) -> ProcessWatc
         )
     waiting = f"{placement.world_size} processes at {_place(placement)}"
     try:
-        store, _, _ = next(
-            distributed.rendezvous(
-                placement.url, placement.rank, placement.world_size, timeout=lost
-            )
-        )
+        store = _store(placement, lost)
     except Exception as error:  # of many kinds
         raise ConnectionError(
             f"Process {placement.rank} waited {lost} for {waiting}, and not all came ({error}). Is "
@@ -193,6 +221,19 @@ def _meet(placement: Placement, lost: timedelta, slow: timedelta) -> ProcessWatc
     if watch is not None:
         watch.start()
     return watch
+
+
+def _store(placement: Placement, limit: timedelta) -> distributed.Store:
+    """Where the processes tell one another how to meet."""
+    if not placement.is_held:
+        url, rank, world_size = placement.url, placement.rank, placement.world_size
+        store, _, _ = next(distributed.rendezvous(url, rank, world_size, timeout=limit))
+        return store
+    address = urlparse(placement.url)
+    assert address.hostname is not None and address.port is not None
+    return distributed.TCPStore(
+        address.hostname, address.port, placement.world_size, is_master=False, timeout=limit
+    )
 
 
 def _place(placement: Placement) -> str:

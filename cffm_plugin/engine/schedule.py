@@ -1,4 +1,4 @@
-"""The schedule of learning rates of a config: built, brought to a checkpoint's step, and watched."""
+"""The schedule of a config's learning rates: built, brought to a checkpoint's step, watched."""
 
 import math
 from collections.abc import Mapping, Sequence

@@ -143,7 +143,7 @@ class AccumulatingTrainer(SimpleTrainer):
         return state
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """The iteration and the optimizer's moments; its hyperparameters stay as they were built."""
+        """The iteration and the optimizer's moments; its hyperparameters stay as they are."""
         TrainerBase.load_state_dict(self, state_dict)
         load_moments(
             self.optimizer,
@@ -155,7 +155,7 @@ class AccumulatingTrainer(SimpleTrainer):
             self.grad_scaler.load_state_dict(state_dict["grad_scaler"])
 
     def _parameter_names(self) -> list[str]:
-        model = getattr(self.model, "module", self.model)  # of DistributedDataParallel
+        model: Any = getattr(self.model, "module", self.model)  # of DistributedDataParallel
         names = {parameter: name for name, parameter in model.named_parameters()}
         groups = self.optimizer.param_groups
         return [names[parameter] for group in groups for parameter in group["params"]]

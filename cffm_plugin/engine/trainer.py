@@ -97,7 +97,7 @@ class CFFMTrainer(DefaultTrainer):
         self.register_hooks(self.build_hooks())
 
     def resume_or_load(self, resume: bool = True) -> None:
-        """As in detectron2; a resumed run goes on in the data where it stopped, under its config."""
+        """As in detectron2; a resumed run goes on in the data, under the config of now."""
         loaded = self.checkpointer.resume_or_load(self.cfg.MODEL.WEIGHTS, resume=resume)
         if not (resume and self.checkpointer.has_checkpoint()):
             return

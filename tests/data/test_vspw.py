@@ -372,5 +372,5 @@ def test_importing_does_not_touch_the_disk_where_the_datasets_would_be(tmp_path)
         [sys.executable, "-W", "ignore", "-c", textwrap.dedent(script)],
         env=environment,
         check=True,
-        timeout=120,
+        timeout=600,
     )

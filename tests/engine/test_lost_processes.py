@@ -111,7 +111,7 @@ def two_machines(launched):
 
 
 def test_one_of_two_killed_ends_the_other_and_is_named(launched):
-    command = launched("--num-gpus", "2", "--dist-url", "auto")
+    command = launched("--num-gpus", "2")
     command.pid_of(0)
     os.kill(command.pid_of(1), signal.SIGKILL)
     code, printed = command.ends()

@@ -1,9 +1,11 @@
 """Which process this is, by the variables of torchrun and of SLURM."""
 
+import socket
+
 import pytest
 from detectron2.engine import default_argument_parser
 
-from cffm_plugin.engine.placement import Placement, local_url, placement_by_launcher, time_limits
+from cffm_plugin.engine.placement import Placement, placement_by_launcher, time_limits, url_of
 
 SRUN = {
     "SLURM_STEP_NUM_TASKS": "8",
@@ -110,9 +112,27 @@ def test_a_list_of_machines_that_can_not_be_read_says_what_to_set(nodes):
 
 
 def test_an_automatic_address_is_for_one_machine():
-    assert local_url(arguments("--dist-url", "auto")).startswith("tcp://127.0.0.1:")
+    assert url_of(arguments("--dist-url", "auto")) is None
     with pytest.raises(ValueError, match=r"tcp://HOST:PORT"):
-        local_url(arguments("--dist-url", "auto", "--num-machines", "2"))
+        url_of(arguments("--dist-url", "auto", "--num-machines", "2"))
+
+
+def test_processes_of_one_machine_meet_at_a_fixed_port_only_where_one_is_named():
+    assert url_of(arguments()) is None
+    assert url_of(arguments("--dist-url", "file:///tmp/x")) == "file:///tmp/x"
+
+
+@pytest.mark.parametrize("flags", [(), ("--num-machines", "2")])
+def test_a_named_port_that_is_taken_is_told_before_any_process_starts(flags):
+    with socket.socket() as other:
+        other.bind(("", 0))
+        other.listen()
+        url = f"tcp://127.0.0.1:{other.getsockname()[1]}"
+        with pytest.raises(ConnectionError, match=rf"{url}.*--dist-url tcp://HOST:PORT"):
+            url_of(arguments("--dist-url", url, *flags))
+        if flags:  # it is the first machine's
+            assert url_of(arguments("--dist-url", url, *flags, "--machine-rank", "1")) == url
+    assert url_of(arguments("--dist-url", url, *flags)) == url
 
 
 def test_the_limits_for_lost_processes_are_what_the_key_documents():

@@ -102,9 +102,8 @@ def test_every_way_of_starting_any_number_of_processes_evaluates_to_the_same_dig
     }
     ways = {
         "one": [start(datasets, *arguments("one"))],
-        "num-gpus": [
-            start(datasets, "--num-gpus", 2, "--dist-url", "auto", *arguments("num-gpus"))
-        ],
+        "num-gpus": [start(datasets, "--num-gpus", 2, *arguments("num-gpus"))],
+        "num-gpus at the same time": [start(datasets, "--num-gpus", 2, *arguments("beside"))],
         "torchrun": [start(datasets, *arguments("torchrun"), launcher=torchrun)],
         "machines": [
             start(
@@ -121,9 +120,18 @@ def test_every_way_of_starting_any_number_of_processes_evaluates_to_the_same_dig
     for processes in ways.values():
         for process in processes:
             finish(process)
-    results = {way: tmp_path / way / "inference" / "vspw_results.json" for way in ways}
-    assert len({file.read_bytes() for file in results.values()}) == 1
-    assert json.loads(results["one"].read_text())["sem_seg"]["mVC8"] is not None
+    results = list(tmp_path.glob("*/inference/vspw_results.json"))
+    assert len(results) == len(ways)
+    assert len({file.read_bytes() for file in results}) == 1
+    assert json.loads(results[0].read_text())["sem_seg"]["mVC8"] is not None
+
+
+def test_an_error_of_two_processes_is_one_message_without_a_traceback(datasets, tmp_path):
+    weights = ("MODEL.WEIGHTS", tmp_path / "nope.pth", "OUTPUT_DIR", tmp_path / "out")
+    result = train_net(datasets, "--num-gpus", 2, *CONFIG, *TINY, *weights, check=False)
+    assert result.returncode == 1
+    assert result.stderr.count("There is no checkpoint") == 1
+    assert "Traceback" not in result.stderr + result.stdout
 
 
 def test_a_signal_to_one_of_two_machines_stops_the_training_of_both_with_one_checkpoint(

@@ -1,0 +1,41 @@
+"""Errors of what a person gave, such as a name, a file or a key: a line that says what to do."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class ProcessFailedError(RuntimeError):
+    """A process that was started for a job ended in an error of what a person gave."""
+
+
+# What is raised here with a message for people. Other errors are the program's own.
+USER_ERRORS = (KeyError, ValueError, OSError, ImportError, FloatingPointError, ProcessFailedError)
+
+
+def message_of(error: BaseException) -> str | None:
+    """What an error says to a person; None where it is the program's own.
+
+    A ``KeyError`` of a dict holds nothing but the key, those that are meant for people a sentence.
+    """
+    if not isinstance(error, USER_ERRORS):
+        return None
+    if not isinstance(error, KeyError):
+        return str(error)
+    message = str(error.args[0]) if error.args else ""
+    return message if " " in message else None
+
+
+@contextmanager
+def errors_as_messages() -> Iterator[None]:
+    """An error of what a person gave ends the process with its message on stderr, exit code 1.
+
+    The program's own errors keep their traceback.
+    """
+    try:
+        yield
+    except USER_ERRORS as error:
+        message = message_of(error)
+        if message is None:
+            raise
+        sys.exit(message)
