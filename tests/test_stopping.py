@@ -101,7 +101,7 @@ def test_processes_that_were_started_are_stopped_too(tmp_path):
     wait_for(lambda: (tmp_path / "spawned.up").read_text() and (tmp_path / "fork.up").read_text())
     children = [int((tmp_path / f"{name}.up").read_text()) for name in ("spawned", "fork")]
     process.terminate()
-    _, errors = process.communicate(timeout=20)
+    _, errors = process.communicate(timeout=120)
     assert process.returncode == 143 and "Stopped by SIGTERM. Parent." in errors
     assert (tmp_path / "spawned.down").exists()
     for child in children:

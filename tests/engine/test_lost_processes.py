@@ -33,7 +33,9 @@ def job(args):
 if __name__ == "__main__":
     launch_job(job, default_argument_parser().parse_args())
 """
-MOST_SECONDS = 30  # the limit that is set is 4; processes start and end on a busy machine
+MOST_SECONDS = (
+    100  # the limit that is set is 4, and 120 without; processes start and end on a busy machine
+)
 
 
 def free_port():
@@ -60,7 +62,7 @@ class Launched:
 
     def pid_of(self, rank):
         """The process of a rank, as soon as all run."""
-        end = time.monotonic() + 60
+        end = time.monotonic() + 300
         while time.monotonic() < end:
             found = re.search(rf"rank {rank} is (\d+)", self.printed)
             if found:

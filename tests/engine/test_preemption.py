@@ -125,7 +125,7 @@ class EvaluatesForever(CFFMTrainer):
     @classmethod
     def test(cls, cfg, model, evaluators=None):
         os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(60)
+        time.sleep(600)
 
 
 @pytest.mark.parametrize("period", [2, 0], ids=["during training", "at its end"])
@@ -135,7 +135,7 @@ def test_a_signal_ends_an_evaluation_at_once_since_what_it_evaluates_is_saved(
     recipe.TEST.EVAL_PERIOD = period
     start = time.monotonic()
     stopped(build(recipe, trainer=EvaluatesForever))
-    assert time.monotonic() - start < 30
+    assert time.monotonic() - start < 300
     assert saved_in(recipe) == ["model_0000001.pth" if period else "model_final.pth"]
     resume(recipe)
     recipe.TEST.EVAL_PERIOD = 0
@@ -198,12 +198,12 @@ def test_a_signal_while_training_is_set_up_ends_it_at_once_with_the_same_code(cf
         @classmethod
         def build_model(cls, cfg):
             os.kill(os.getpid(), signal.SIGTERM)
-            time.sleep(60)
+            time.sleep(600)
 
     parse_args = default_argument_parser().parse_args
     before = signal.getsignal(signal.SIGTERM)
     start = time.monotonic()
     with pytest.raises(SystemExit) as stop:
         main(parse_args(["--config-file", str(tmp_path / "config.yaml")]), Asked)
-    assert stop.value.code == STOPPED and time.monotonic() - start < 30
+    assert stop.value.code == STOPPED and time.monotonic() - start < 300
     assert signal.getsignal(signal.SIGTERM) is before

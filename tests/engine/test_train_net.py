@@ -154,7 +154,7 @@ def test_a_signal_to_one_of_two_machines_stops_the_training_of_both_with_one_che
     machines[1].send_signal(signal.SIGUSR1)
     for result in [finish(machine, check=False) for machine in machines]:
         assert result.returncode == 75, result.stderr[-3000:]
-    assert time.monotonic() - asked < 30
+    assert time.monotonic() - asked < 300
     (checkpoint,) = tmp_path.glob("model_*.pth")
     assert (tmp_path / "last_checkpoint").read_text() == checkpoint.name
 

@@ -58,13 +58,13 @@ def page(browser, address):
 
 def segment(page, file):
     page.locator("input[type=file]").first.set_input_files(str(file))
-    page.locator("video").first.wait_for(state="attached", timeout=20_000)
+    page.locator("video").first.wait_for(state="attached", timeout=120_000)
     page.get_by_role("button", name="Segment").click()
 
 
 def said(page, text):
     place = page.locator("#said", has_text=re.compile(text))
-    place.wait_for(timeout=30_000)
+    place.wait_for(timeout=120_000)
     return place.inner_text()
 
 
@@ -112,7 +112,7 @@ def test_a_file_above_the_limit_is_refused_with_the_limit(page, make_video, tmp_
     file = make_video(tmp_path / "long.mp4", num_frames=120)
     assert file.stat().st_size > 30_000
     page.locator("input[type=file]").first.set_input_files(str(file))
-    page.get_by_text(re.compile(r"exceeds|too large|maximum", re.I)).first.wait_for(timeout=20_000)
+    page.get_by_text(re.compile(r"exceeds|too large|maximum", re.I)).first.wait_for(timeout=120_000)
     assert "0.03 MB" in page.inner_text("body")  # what is taken, at the top
 
 
