@@ -1,0 +1,43 @@
+"""Animated WebP, which FFmpeg does not read."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from ..data.image_opening import opened_image
+from .decoding import IncompleteVideoError
+
+_NO_DELAY = 100  # milliseconds that browsers take for 0
+_FORMATS = ("WEBP", "GIF", "PNG", "AVIF")  # that may move
+
+
+def count_pictures(path: Path) -> tuple[int, tuple[int, int]]:
+    """How many pictures an image file has, and their height and width, by its header.
+
+    Raises:
+        ValueError, OSError: as ``opened_image``.
+    """
+    with opened_image(path, "an animation", _FORMATS) as image:
+        return getattr(image, "n_frames", 1), (image.height, image.width)
+
+
+def read_pictures(path: Path) -> Iterator[tuple[float, np.ndarray]]:
+    """Seconds since the first picture, and the picture, (H, W, 3) uint8, blue-green-red.
+
+    Raises:
+        IncompleteVideoError: after the last one that can be read.
+    """
+    with opened_image(path, "an animation", _FORMATS) as animation:
+        count, milliseconds = getattr(animation, "n_frames", 1), 0
+        for index in range(count):
+            try:
+                animation.seek(index)
+                animation.load()
+            except (OSError, EOFError) as error:
+                raise IncompleteVideoError(
+                    f"{path}: incomplete: {index} frames came of {count} ({error})."
+                ) from error
+            picture = np.asarray(animation.convert("RGB"))
+            yield milliseconds / 1000, np.ascontiguousarray(picture[..., ::-1])
+            milliseconds += animation.info.get("duration") or _NO_DELAY
