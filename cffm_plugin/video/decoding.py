@@ -107,7 +107,7 @@ def decode(
             break
         damaged += is_damaged and count > 0
         for frame in frames:
-            yield clock.seconds(frame.time), *convert(frame)
+            yield clock.seconds(_time_of(frame, kind)), *convert(frame)
             count += 1
     tolerance = max(_TOLERANCE, _TOLERANCE_FRAMES / rate)
     causes = [error] if error else []
@@ -167,11 +167,21 @@ def _rate(stream: Any, times: list[int]) -> tuple[Fraction | None, bool]:
     return rate, varies
 
 
+def _time_of(frame: Any, kind: str) -> float | None:
+    """Seconds, up to a constant; None where nothing says it.
+
+    AVI holds no presentation times, and those that FFmpeg guesses go back and forth with B-frames.
+    Its decoding times come out in the order of the frames.
+    """
+    stamp = frame.dts if kind == "avi" or frame.pts is None else frame.pts
+    return None if stamp is None else float(stamp * frame.time_base)
+
+
 class _Clock:
     """Turns time stamps into seconds since the first frame.
 
     Args:
-        step: of frames whose time is not known, in seconds.
+        step: between the first frames, in seconds, as long as no time is known.
     """
 
     def __init__(self, step: float):
@@ -183,12 +193,15 @@ class _Clock:
         """Of the next frame, by its time stamp. Never less than of the last."""
         follows = self._last + self._step
         if time is None:
-            self._last = follows
+            self._last = follows  # as long after the last as that after the one before
             return follows
         if self._offset is None or time - self._offset < self._last - _RESTARTS_FROM:
             self._offset = time - follows  # the first; or a recording that begins anew
-        self._last = max(self._last, time - self._offset)
-        return self._last
+        seconds = max(self._last, time - self._offset)
+        if 0 <= self._last < seconds:
+            self._step = seconds - self._last
+        self._last = seconds
+        return seconds
 
 
 def _expected_frames(container: Any, stream: Any, rate: Fraction | None) -> int | None:

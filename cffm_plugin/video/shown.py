@@ -29,15 +29,17 @@ def shown_stream(container: Any) -> Any:
     """The video stream that a player shows; None without one.
 
     Covers and thumbnails are never it, where there is another. Of the others, it is one that is
-    marked as the default, and of these the one of the most pixels.
+    marked as the default, and of these the one of the most pixels (and bits, of a playlist).
     """
     flags = av.stream.Disposition
     cover = flags.attached_pic | flags.timed_thumbnails
 
-    def rank(stream: Any) -> tuple[bool, bool, bool, int]:
+    def rank(stream: Any) -> tuple[bool, bool, bool, int, int]:
         moves = stream.frames != 1 and stream.codec_context.name not in _PICTURE_CODECS
         area = (stream.width or 0) * (stream.height or 0)
-        return not stream.disposition & cover, moves, bool(stream.disposition & flags.default), area
+        is_default = bool(stream.disposition & flags.default)
+        bits = int(stream.metadata.get("variant_bitrate", 0))
+        return not stream.disposition & cover, moves, is_default, area, bits
 
     known = [stream for stream in container.streams.video if stream.codec_context is not None]
     return max(known, key=rank, default=None)  # the first of equal ones
@@ -71,7 +73,8 @@ class FrameConverter:
         )
         self._pixel_aspect = stream.sample_aspect_ratio or Fraction(1)
         self._name, self._map_colors = name, map_colors
-        self._reformatter = av.video.reformatter.VideoReformatter()  # keeps its tables
+        # Both keep their tables.
+        self._reformatter, self._mapper = (av.video.reformatter.VideoReformatter() for _ in "12")
         self._said: set[str] = set()
 
     def __call__(self, frame: Any) -> tuple[np.ndarray, Fraction]:
@@ -103,19 +106,14 @@ class FrameConverter:
             frame.color_trc = curve
 
     def _to_bgr(self, frame: Any) -> np.ndarray:
-        target: dict[str, int] = {}
         curve = _HDR_CURVES.get(frame.color_trc)
         primaries = _WIDE_PRIMARIES.get(frame.color_primaries)
-        if self._map_colors and (curve or primaries):
-            kind = " in ".join(filter(None, (curve and f"HDR ({curve})", primaries)))
-            self._say_once(
-                "colours are %s and are mapped to BT.709 (--raw-colors leaves them)", kind
-            )
-            target["dst_color_primaries"] = _BT709
-            if curve:  # else the numbers' curve stays
-                target["dst_color_trc"] = _BT709
         try:
-            return self._reformatter.reformat(frame, format="bgr24", **target).to_ndarray()
+            if self._map_colors and (curve or primaries):
+                kind = " in ".join(filter(None, (curve and f"HDR ({curve})", primaries)))
+                self._say_once("%s is mapped to BT.709's colours (not with --raw-colors)", kind)
+                return self._mapped(frame, is_hdr=curve is not None)
+            return self._reformatter.reformat(frame, format="bgr24").to_ndarray()
         except OSError as error:
             raise ValueError(
                 f"{self._name}: the colours of its frames (matrix {frame.colorspace}, primaries "
@@ -123,6 +121,20 @@ class FrameConverter:
                 f"converted ({error.strerror}). Make ordinary ones first: ffmpeg -i INPUT -vf "
                 "zscale=matrix=709:transfer=709:primaries=709,format=yuv420p OUTPUT.mp4"
             ) from error
+
+    def _mapped(self, frame: Any, *, is_hdr: bool) -> np.ndarray:
+        """White of 203 cd/m2 (ITU-R BT.2408) becomes white; what is brighter is cut off.
+
+        The frame in between has lost the brightness of the display that the video was made on,
+        to which FFmpeg would stretch white: a film of 1000 cd/m2 would be dark.
+        """
+        deep = self._reformatter.reformat(frame, format="rgb48le").to_ndarray()
+        bare = av.VideoFrame.from_ndarray(deep, format="rgb48le")
+        bare.color_primaries, bare.color_trc = frame.color_primaries, frame.color_trc
+        target = {"dst_color_primaries": _BT709}
+        if is_hdr:  # else the curve stays as it is
+            target["dst_color_trc"] = _BT709
+        return self._mapper.reformat(bare, format="bgr24", **target).to_ndarray()
 
     def _say_what_is_kept(self, frame: Any) -> None:
         if frame.interlaced_frame:
