@@ -23,7 +23,7 @@ from ..data.datasets.records import natural_order, visible_files
 from ..libraries import OptionalLibrary
 from .decoding import decode, import_av, look_ahead
 from .shown import shown_stream
-from .webp import count_pictures, read_pictures
+from .webp import count_pictures, read_webp
 
 cv2 = OptionalLibrary("cv2", "A camera")
 
@@ -157,7 +157,7 @@ class VideoFile:
 
     def _frames(self) -> Iterator[SourceFrame]:
         if self._is_animated_webp:
-            yield from _numbered((*picture, Fraction(1)) for picture in read_pictures(self.path))
+            yield from _numbered((*picture, Fraction(1)) for picture in read_webp(self.path))
             return
         with self._av.open(self.path) as container:
             yield from _numbered(decode(container, str(self.path), map_colors=self._map_colors))
@@ -260,7 +260,7 @@ def open_images(
         path = Path(inputs[0]).expanduser()
         if path.suffix.lower() in ANIMATION_SUFFIXES and path.is_file():
             count = 1
-            with suppress(ValueError, OSError):  # said by what reads it
+            with suppress(ValueError):  # said by what reads it
                 count, _ = count_pictures(path)
             if count > 1:
                 check_max_megapixels(max_megapixels)

@@ -1,11 +1,11 @@
-"""Animated WebP, which FFmpeg does not read."""
+"""Pictures of image files that move: what FFmpeg does not read, and how many there are."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
-from ..data.image_opening import opened_image
 from .decoding import IncompleteVideoError
 
 _NO_DELAY = 100  # milliseconds that browsers take for 0
@@ -16,19 +16,22 @@ def count_pictures(path: Path) -> tuple[int, tuple[int, int]]:
     """How many pictures an image file has, and their height and width, by its header.
 
     Raises:
-        ValueError, OSError: as ``opened_image``.
+        ValueError: it is none that may move, or damaged, or too large for Pillow.
     """
-    with opened_image(path, "an animation", _FORMATS) as image:
-        return getattr(image, "n_frames", 1), (image.height, image.width)
+    try:
+        with Image.open(path, formats=_FORMATS) as image:
+            return getattr(image, "n_frames", 1), (image.height, image.width)
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{path}: can't be read as an animation ({error}).") from error
 
 
-def read_pictures(path: Path) -> Iterator[tuple[float, np.ndarray]]:
+def read_webp(path: Path) -> Iterator[tuple[float, np.ndarray]]:
     """Seconds since the first picture, and the picture, (H, W, 3) uint8, blue-green-red.
 
     Raises:
         IncompleteVideoError: after the last one that can be read.
     """
-    with opened_image(path, "an animation", _FORMATS) as animation:
+    with Image.open(path, formats=_FORMATS) as animation:
         count, milliseconds = getattr(animation, "n_frames", 1), 0
         for index in range(count):
             try:
