@@ -10,7 +10,8 @@ import numpy as np
 from ..libraries import OptionalLibrary, import_library
 from .shown import VIDEO_FILES, FrameConverter, read_only, shown_stream
 
-OLDEST_PYAV = 17  # older ones take every matrix for BT.601
+# PyAV 16 takes every matrix for BT.601, and 17 maps no HDR and errs at 16 bits.
+OLDEST_PYAV = 18
 
 av = OptionalLibrary("av", VIDEO_FILES)
 
@@ -96,21 +97,17 @@ def decode(
             if packet.pts is not None and (packet.stream is stream or "matroska" in kind):
                 end = (packet.pts + (packet.duration or 0)) * packet.time_base
                 reached = max(reached, float(end))
-            if packet.stream is not stream:
-                continue
-            frames, is_damaged = _decode_packet(packet)
-        except av.error.ExitError:
-            error = "nothing more came in time"
-            break
+            frames, is_damaged = _decode_packet(packet) if packet.stream is stream else ([], False)
         except av.FFmpegError as broken:
-            error = broken.strerror
+            late = isinstance(broken, av.error.ExitError)
+            error = "nothing more came in time" if late else broken.strerror
             break
         damaged += is_damaged and count > 0
         for frame in frames:
             yield clock.seconds(_time_of(frame, kind)), *convert(frame)
             count += 1
-    tolerance = max(_TOLERANCE, _TOLERANCE_FRAMES / rate)
     causes = [error] if error else []
+    tolerance = max(_TOLERANCE, _TOLERANCE_FRAMES / rate)
     if promised_end is not None and reached < promised_end - tolerance:
         causes.append(f"{max(0, reached):.1f} of {promised_end:.1f} seconds")
     if damaged:
@@ -118,9 +115,8 @@ def decode(
     if causes:
         promised = _expected_frames(container, stream, stream.average_rate)
         of = f" of about {promised} that its header promises" if promised else ""
-        raise IncompleteVideoError(
-            f"{name}: incomplete: {count} frames came{of} ({', '.join(causes)})."
-        )
+        why = ", ".join(causes)
+        raise IncompleteVideoError(f"{name}: incomplete: {count} frames came{of} ({why}).")
 
 
 def look_ahead(container: Any, stream: Any) -> Facts | None:
