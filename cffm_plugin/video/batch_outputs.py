@@ -37,7 +37,9 @@ class VideoOutputs(BatchSink):
             shutil.rmtree(hidden, ignore_errors=True)
             self._masks = LabelMapFolder(hidden, demo.colors)
         if job.output:
-            self._pictures = VideoWriter(Path(job.output).expanduser(), source.rate)
+            self._pictures = VideoWriter(
+                Path(job.output).expanduser(), source.rate, keep_times=True
+            )
 
     @staticmethod
     def are_there(job: VideoJob) -> bool:

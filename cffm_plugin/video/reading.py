@@ -8,7 +8,8 @@ import itertools
 import logging
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from os import PathLike
@@ -19,15 +20,16 @@ import numpy as np
 
 from ..data import DEFAULT_MAX_MEGAPIXELS, check_max_megapixels, read_image
 from ..data.datasets.records import natural_order, visible_files
-from ..libraries import OptionalLibrary, import_library
-from .decoding import VIDEO_FILES, decode, expected_frames, first_time
+from ..libraries import OptionalLibrary
+from .decoding import decode, import_av, look_ahead
+from .shown import shown_stream
+from .webp import count_pictures, read_webp
 
 cv2 = OptionalLibrary("cv2", "A camera")
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm")
+ANIMATION_SUFFIXES = (".gif", ".webp", ".png", ".apng", ".avif")  # may hold several pictures
 DEFAULT_RATE = Fraction(10)  # frames per second, where nothing says it
-
-_VARIES_FROM = 0.01  # relative difference of a file's mean rate and its base rate
 
 logger = logging.getLogger(__name__)
 
@@ -40,18 +42,21 @@ class SourceFrame:
         name: to name files after; unique in its video.
         image: (H, W, 3) uint8, blue-green-red.
         seconds: since the first frame.
+        pixel_aspect: how wide pixels are shown for their height.
     """
 
     name: str
     image: np.ndarray
     seconds: float
+    pixel_aspect: Fraction = Fraction(1)
 
 
 class FrameSource(Protocol):
     """A video to read once, frame by frame.
 
     Attributes:
-        rate: frames per second; None where they come at irregular times, ``SourceFrame.seconds``.
+        rate: frames per second; None where they come at irregular times. ``SourceFrame.seconds``
+            is always the time.
         num_frames: None where it is not known; for video files about right.
         files: what it reads.
     """
@@ -110,6 +115,7 @@ class VideoFile:
     Args:
         path: the file; ``~`` is expanded.
         max_pixels: frames of more pixels are an error, before any is decoded; None for no limit.
+        map_colors: HDR and wide gamuts become BT.709; False leaves their numbers.
 
     Attributes:
         start: time stamp of the first frame, in seconds.
@@ -122,9 +128,11 @@ class VideoFile:
         ModuleNotFoundError: PyAV is not installed.
     """
 
-    def __init__(self, path: str | PathLike, max_pixels: int | None = None):
-        self._av = import_library("av", VIDEO_FILES)
-        self._max_pixels = max_pixels
+    def __init__(
+        self, path: str | PathLike, max_pixels: int | None = None, *, map_colors: bool = True
+    ):
+        self._av = import_av()
+        self._max_pixels, self._map_colors = max_pixels, map_colors
         self.path = Path(path).expanduser()
         if self.path.is_dir():
             raise FileNotFoundError(f"{self.path}: is a folder, not a video file.")
@@ -135,15 +143,7 @@ class VideoFile:
         self.files: tuple[Path, ...] = (self.path,)
         try:
             with self._av.open(self.path) as container:
-                if not container.streams.video:
-                    raise ValueError(f"{self.path}: the file holds no video, or is cut off.")
-                stream = container.streams.video[0]
-                self._check_size(stream.height, stream.width)
-                self.rate = self._rate_of(stream)
-                self.num_frames = expected_frames(container, stream)
-                self.start = first_time(container)
-                if self.start is None:
-                    raise ValueError(f"{self.path}: the video has no frames, or is cut off.")
+                self._read_header(container)
         except self._av.FFmpegError as error:
             raise ValueError(
                 f"{self.path}: expected a video, but the file is damaged, or something else "
@@ -151,10 +151,43 @@ class VideoFile:
             ) from error
 
     def __iter__(self) -> Iterator[SourceFrame]:
+        for frame in self._frames():
+            self._check_size(*frame.image.shape[:2])  # a header may say anything
+            yield frame
+
+    def _frames(self) -> Iterator[SourceFrame]:
+        if self._is_animated_webp:
+            yield from _numbered((*picture, Fraction(1)) for picture in read_webp(self.path))
+            return
         with self._av.open(self.path) as container:
-            for frame in _numbered(decode(container, str(self.path))):
-                self._check_size(*frame.image.shape[:2])  # a header may say anything
-                yield frame
+            yield from _numbered(decode(container, str(self.path), map_colors=self._map_colors))
+
+    def _read_header(self, container: Any) -> None:
+        self.rate: Fraction | None = None
+        self.num_frames: int | None = None
+        self.start = 0.0
+        self._is_animated_webp = False
+        if container.format.name == "webp_pipe":
+            count, size = count_pictures(self.path)
+            self._is_animated_webp = count > 1
+            if self._is_animated_webp:
+                self._check_size(*size)
+                self.num_frames = count
+                return
+        stream = shown_stream(container)
+        if stream is None:
+            raise ValueError(f"{self.path}: the file holds no video, or is cut off.")
+        self._check_size(stream.height, stream.width)
+        facts = look_ahead(container, stream)
+        if facts is None:
+            raise ValueError(f"{self.path}: the video has no frames, or is cut off.")
+        self.start, self.rate, self.num_frames = facts.start, facts.rate, facts.num_frames
+        if facts.varies:
+            self.rate = None
+            logger.info("%s: the frame rate varies; every frame keeps its time", self.path)
+        elif facts.rate is None:
+            self.rate = DEFAULT_RATE
+            logger.warning("%s: the frame rate is unknown; %s is taken", self.path, DEFAULT_RATE)
 
     def _check_size(self, height: int, width: int) -> None:
         if self._max_pixels is not None and height * width > self._max_pixels:
@@ -163,21 +196,6 @@ class VideoFile:
                 f"limit is {self._max_pixels}."
             )
 
-    def _rate_of(self, stream: Any) -> Fraction | None:
-        mean, base = stream.average_rate or stream.guessed_rate, stream.base_rate
-        if not mean:
-            logger.warning("%s: the frame rate is unknown; %s is taken", self.path, DEFAULT_RATE)
-            return DEFAULT_RATE
-        # The base rate of interlaced and of slow videos is twice that of their frames.
-        if base and base != 2 * mean and abs(base - mean) > _VARIES_FROM * base:
-            logger.info(
-                "%s: the frame rate varies (mean %.2f per second); every frame keeps its time",
-                self.path,
-                mean,
-            )
-            return None
-        return mean
-
 
 class NetworkStream:
     """The frames of a stream from the network, read once, whether or not it ends.
@@ -185,6 +203,7 @@ class NetworkStream:
     Args:
         url: an address for which ``is_url``.
         timeout: seconds to wait for an answer, and for every packet.
+        map_colors: as of ``VideoFile``.
 
     Raises:
         OSError: there is no connection, or no answer in time.
@@ -195,8 +214,9 @@ class NetworkStream:
 
     SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "http", "https")
 
-    def __init__(self, url: str, timeout: float = 10.0):
-        av = import_library("av", VIDEO_FILES)
+    def __init__(self, url: str, timeout: float = 10.0, *, map_colors: bool = True):
+        av = import_av()
+        self._map_colors = map_colors
         self.rate: Fraction | None = None
         self.num_frames: int | None = None
         self.files: tuple[Path, ...] = ()
@@ -210,7 +230,7 @@ class NetworkStream:
                 raise OSError(f"{self.name}: no answer in {timeout:g} seconds.") from None
             kind = ValueError if isinstance(error, ValueError) else OSError
             raise kind(f"{self.name}: can't be opened as a video ({error.strerror}).") from None
-        if not self._container.streams.video:
+        if shown_stream(self._container) is None:
             self._container.close()
             raise ValueError(f"{self.name}: the stream holds no video.")
 
@@ -221,7 +241,31 @@ class NetworkStream:
 
     def __iter__(self) -> Iterator[SourceFrame]:
         with self._container:
-            yield from _numbered(decode(self._container, self.name))
+            yield from _numbered(decode(self._container, self.name, map_colors=self._map_colors))
+
+
+def open_images(
+    inputs: Sequence[str | PathLike],
+    max_megapixels: float = DEFAULT_MAX_MEGAPIXELS,
+    *,
+    map_colors: bool = True,
+) -> ImageFiles | VideoFile:
+    """Images as the frames of one video; or the pictures of one file that moves.
+
+    Args:
+        inputs, max_megapixels: as of ``ImageFiles``, which says what is raised.
+        map_colors: as of ``VideoFile``.
+    """
+    if len(inputs) == 1:
+        path = Path(inputs[0]).expanduser()
+        if path.suffix.lower() in ANIMATION_SUFFIXES and path.is_file():
+            count = 1
+            with suppress(ValueError):  # said by what reads it
+                count, _ = count_pictures(path)
+            if count > 1:
+                check_max_megapixels(max_megapixels)
+                return VideoFile(path, int(max_megapixels * 1e6), map_colors=map_colors)
+    return ImageFiles(inputs, max_megapixels=max_megapixels)
 
 
 class Webcam:
@@ -282,6 +326,6 @@ def _find_images(given: Path) -> list[Path]:
     return found
 
 
-def _numbered(frames: Iterator[tuple[float, np.ndarray]]) -> Iterator[SourceFrame]:
-    for index, (seconds, image) in enumerate(frames):
-        yield SourceFrame(f"{index:08d}", image, seconds)
+def _numbered(frames: Iterable[tuple[float, np.ndarray, Fraction]]) -> Iterator[SourceFrame]:
+    for index, (seconds, image, pixel_aspect) in enumerate(frames):
+        yield SourceFrame(f"{index:08d}", image, seconds, pixel_aspect)

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..libraries import OptionalLibrary
-from .decoding import VIDEO_FILES
 from .reading import VideoFile
+from .shown import VIDEO_FILES, read_only, shown_stream
 
 av = OptionalLibrary("av", VIDEO_FILES)
 
@@ -14,7 +14,7 @@ FORMATS = {".mp4": "mp4", ".mkv": "matroska"}  # of output suffixes
 
 
 class SoundCopy:
-    """Copies packets of a video file's first sound stream, for ``VideoWriter``.
+    """Copies packets of the sound that a player plays with a video file, for ``VideoWriter``.
 
     Args:
         video: the file.
@@ -32,10 +32,10 @@ class SoundCopy:
         self._packets: Iterator[tuple[float, Any]] = iter(())
         self._waiting: tuple[float, Any] | None = None
         with av.open(self._path) as container:
-            self.is_silent = not container.streams.audio
-            if self.is_silent:
+            sound = _sound(container)
+            self.is_silent = sound is None
+            if sound is None:
                 return
-            sound = container.streams.audio[0]
             try:  # what a container takes shows when its header is written
                 with av.open(io.BytesIO(), "w", format=FORMATS[suffix]) as trial:
                     trial.add_stream_from_template(sound)
@@ -51,7 +51,8 @@ class SoundCopy:
         """Add the stream to an open container, before its first packet."""
         if not self.is_silent:
             self._input = av.open(self._path)
-            source = self._input.streams.audio[0]
+            source = _sound(self._input)
+            read_only(self._input, source)
             self._output = output
             self._stream = output.add_stream_from_template(source)
             self._packets = self._timed(source)
@@ -83,3 +84,8 @@ class SoundCopy:
                     yield float(packet.pts * packet.time_base), packet
         except av.FFmpegError:  # said of the pictures, which are read to the same place
             return
+
+
+def _sound(container: Any) -> Any:
+    """The stream that is played with the pictures; None for a silent video."""
+    return container.streams.best("audio", related=shown_stream(container))

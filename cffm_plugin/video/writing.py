@@ -15,8 +15,8 @@ from PIL import Image
 
 from ..data import save_label_map
 from ..files import whole_file
-from ..libraries import OptionalLibrary, import_library
-from .decoding import VIDEO_FILES
+from ..libraries import OptionalLibrary
+from .decoding import import_av
 from .reading import SourceFrame, VideoFile
 from .sound import SoundCopy
 
@@ -27,7 +27,9 @@ VIDEO_SUFFIXES = (".mp4", ".mkv")
 _QUALITY = {"crf": "20", "preset": "fast"}
 _BT709 = 1  # in ffmpeg's numbering of primaries, transfer functions and matrices
 _LIMITED_RANGE = 1
-_MILLISECOND = Fraction(1, 1000)
+_RATE = Fraction(30)  # that the encoder counts in, where nothing says the rate
+_TICKS = 1_000_000  # per second: times that are even multiples of any frame rate survive
+_LEAST_TICKS = 1000  # between pictures: Matroska's times are in milliseconds
 _ESCAPE = 27
 _TITLE = "CFFM"
 
@@ -53,13 +55,17 @@ class WindowClosedError(Exception):
 
 
 def open_output(
-    path: str, rate: Fraction | None, sound_of: VideoFile | None = None
+    path: str,
+    rate: Fraction | None,
+    sound_of: VideoFile | None = None,
+    *,
+    keep_times: bool = False,
 ) -> "VideoWriter | PictureFolder":
     """A video file for a path with a video's suffix, else a folder of PNGs.
 
     Args:
         path: ``~`` is expanded.
-        rate: of the video; see ``VideoWriter``.
+        rate, keep_times: of the video; see ``VideoWriter``.
         sound_of: whose sound is copied into the video.
 
     Raises:
@@ -70,7 +76,8 @@ def open_output(
     is_named_folder = path.endswith(("/", os.sep))
     suffix = "" if is_named_folder else target.suffix.lower()
     if suffix in VIDEO_SUFFIXES:
-        return VideoWriter(target, rate, SoundCopy(sound_of, suffix) if sound_of else None)
+        sound = SoundCopy(sound_of, suffix) if sound_of else None
+        return VideoWriter(target, rate, sound, keep_times=keep_times)
     if suffix and not target.is_dir():
         raise ValueError(
             f"{path}: unknown suffix {target.suffix}. Name a video, {' or '.join(VIDEO_SUFFIXES)}; "
@@ -86,31 +93,46 @@ class VideoWriter:
 
     The file is there, and plays, once ``close`` was called after one picture or more. Until then it
     has a hidden name beside it, and a file that was there is as it was. H.264 in yuv420p has even
-    sides: an odd one is padded by repeating the last column or row.
+    sides: an odd one is padded by repeating the last column or row. Pixels are shown as wide as the
+    first frame's ``pixel_aspect`` says.
 
     Args:
         path: the file; what is there is replaced.
         rate: pictures per second; None to show each from its frame's ``seconds`` on.
-        sound: what is heard, until the last picture's end. Gaps between frames then stay, for
-            pictures and sound to keep together.
+        sound: what is heard, until the last picture's end.
+        keep_times: each picture is shown from its frame's ``seconds`` on, also where there is a
+            rate. With sound they always are, for both to keep together.
 
     Raises:
         ValueError: the path is a folder.
         ModuleNotFoundError: PyAV is not installed.
     """
 
-    def __init__(self, path: Path, rate: Fraction | None, sound: SoundCopy | None = None):
-        self._av = import_library("av", VIDEO_FILES)
+    def __init__(
+        self,
+        path: Path,
+        rate: Fraction | None,
+        sound: SoundCopy | None = None,
+        *,
+        keep_times: bool = False,
+    ):
+        self._av = import_av()
         if path.is_dir():
             raise ValueError(f"{path} is a folder, but by its suffix it is to be a video file.")
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path, self.rate, self.sound = path, rate, sound
+        self._keep_times = keep_times or rate is None or sound is not None
         self._container: Any = None
         self._stream: Any = None
         self._file = ExitStack()  # makes the hidden file that of the path
         self._size = (0, 0)
-        self._end = 0.0  # of the last picture, in seconds
-        self._next = 0  # earliest time stamp of the next picture
+        self._step = 1 / (rate or _RATE)  # seconds
+        self._count = 0  # of pictures
+        self._ticks: dict[
+            int, int
+        ] = {}  # time of a picture, by its number, as long as it is needed
+        self._last = -_LEAST_TICKS  # time of the last picture
+        self._gap = round(self._step * _TICKS)  # before it; it lasts as long as the one before
 
     def write(self, frame: SourceFrame, picture: np.ndarray) -> None:
         """
@@ -120,7 +142,7 @@ class VideoWriter:
         """
         size = picture.shape[:2]
         if self._container is None:
-            self._open(size)
+            self._open(size, frame.pixel_aspect)
         if size != self._size:
             raise ValueError(
                 f"Frame {frame.name} makes a picture of {size[1]}x{size[0]} (width x height), the "
@@ -133,15 +155,34 @@ class VideoWriter:
         encoded = encoded.reformat(
             format="yuv420p", dst_colorspace="ITU709", dst_color_range="MPEG"
         )
-        encoded.time_base, encoded.pts = 1 / self.rate if self.rate else _MILLISECOND, self._next
-        if self.rate is None or self.sound is not None:
-            encoded.pts = max(self._next, round(frame.seconds / encoded.time_base))
-        gap = max(1, encoded.pts + 1 - self._next)  # the last lasts as long as the one before
-        self._next = encoded.pts + 1
-        self._end = float((encoded.pts + gap) * encoded.time_base)
-        self._container.mux(self._stream.encode(encoded))
+        encoded.time_base, encoded.pts = self._step, self._count
+        tick = round((frame.seconds if self._keep_times else self._count * self._step) * _TICKS)
+        tick = max(tick, self._last + _LEAST_TICKS)
+        if self._count:
+            self._gap = tick - self._last
+        self._ticks[self._count] = self._last = tick
+        self._count += 1
+        self._mux(self._container, self._stream.encode(encoded))
         if self.sound is not None:
-            self.sound.copy_until(float(encoded.pts * encoded.time_base))
+            self.sound.copy_until(tick / _TICKS)
+
+    def _mux(self, container: Any, packets: list[Any]) -> None:
+        """Write packets, at their pictures' times.
+
+        The encoder counts pictures at an even rate, which a file then states; its time stamps are
+        numbers of pictures. Those below 0, of pictures that wait for others, are before the first.
+        """
+        for packet in packets:
+            number, waits = (
+                round(packet.pts * packet.time_base / self._step),
+                round(packet.dts * packet.time_base / self._step),
+            )
+            before = round(min(waits, 0) * self._step * _TICKS)
+            packet.pts, packet.dts = self._ticks[number], self._ticks[max(waits, 0)] + before
+            packet.duration, packet.time_base = self._gap, Fraction(1, _TICKS)
+            container.mux(packet)
+            for old in [n for n in self._ticks if n < waits]:
+                del self._ticks[old]
 
     def close(self) -> None:
         """Make the file playable.
@@ -154,9 +195,9 @@ class VideoWriter:
         container, self._container = self._container, None
         with self._file:
             try:
-                container.mux(self._stream.encode(None))
+                self._mux(container, self._stream.encode(None))
                 if self.sound is not None:
-                    self.sound.copy_until(self._end)
+                    self.sound.copy_until((self._last + self._gap) / _TICKS)
             finally:
                 container.close()
                 if self.sound is not None:
@@ -171,7 +212,7 @@ class VideoWriter:
             container.close()
             raise _AbandonedError
 
-    def _open(self, size: tuple[int, int]) -> None:
+    def _open(self, size: tuple[int, int], pixel_aspect: Fraction) -> None:
         self._size = size
         height, width = (side + side % 2 for side in size)
         if (height, width) != size:
@@ -183,6 +224,8 @@ class VideoWriter:
         with ExitStack() as file:  # what goes wrong here leaves no file
             container = self._av.open(file.enter_context(whole_file(self.path)), "w")
             stream = self._add_stream(container, (height, width))
+            if pixel_aspect != 1:
+                stream.sample_aspect_ratio = pixel_aspect
             self._file = file.pop_all()
         self._container, self._stream = container, stream
         if self.sound is not None:
@@ -190,7 +233,7 @@ class VideoWriter:
 
     def _add_stream(self, container: Any, size: tuple[int, int]) -> Any:
         try:
-            stream = container.add_stream("libx264", self.rate or 30, options=_QUALITY)
+            stream = container.add_stream("libx264", self.rate or _RATE, options=_QUALITY)
         except self._av.codec.codec.UnknownCodecError:
             raise ValueError(
                 "This build of PyAV has no H.264 encoder (libx264). The one of pip install av has."
@@ -199,8 +242,6 @@ class VideoWriter:
         stream.pix_fmt = "yuv420p"
         stream.color_range, stream.colorspace = _LIMITED_RANGE, _BT709
         stream.color_primaries = stream.color_trc = _BT709
-        if self.rate is None:
-            stream.codec_context.time_base = _MILLISECOND
         return stream
 
 

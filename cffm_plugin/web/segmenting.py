@@ -47,7 +47,7 @@ def segment(
         both = models.load(model)
         target = Path(tempfile.mkdtemp(dir=folder), f"{path.stem}_segmented.mp4")
         total = video.num_frames
-        writer = VideoWriter(target, video.source.rate)
+        writer = VideoWriter(target, video.source.rate, keep_times=True)
         result = both.run(video, writer, lambda count: progress(count, total))
     except EXPECTED as error:
         said = str(error.args[0] if isinstance(error, KeyError) else error)
