@@ -108,7 +108,7 @@ def test_processes_that_were_started_are_stopped_too(tmp_path):
         wait_for(lambda child=child: not os.path.exists(f"/proc/{child}"))
 
 
-def wait_for(condition, seconds=20):
+def wait_for(condition, seconds=120):
     waiting = threading.Event()
     for _ in range(int(seconds / 0.05)):
         if condition():

@@ -24,6 +24,7 @@ from typing import Any
 from PIL import Image
 from tqdm import tqdm
 
+from ..errors import errors_as_messages
 from ..stopping import stops_raised
 from ..video.decoding import IncompleteVideoError
 from ..video.jobs import VideoJob, plan_jobs
@@ -135,13 +136,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command with these arguments, by default the process's own; its exit code."""
     args = parse_args(argv)
     try:
-        with stops_raised():
+        with errors_as_messages(), stops_raised():
             return run(args)
     except KeyboardInterrupt:
         print("Interrupted", file=sys.stderr)
         return INTERRUPTED
-    except (ValueError, OSError, ImportError) as error:
-        sys.exit(str(error))
 
 
 if __name__ == "__main__":
