@@ -2,7 +2,7 @@
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from torch import nn
 
 from ..files import whole_file, write_text
 from ..modeling.temporal import current_name
+from .containers import prefix_of, uncompiled, weights_in
 from .conversion import FORMATS, is_classifier, recognise
 from .model_info import (
     INFO_KEY,
@@ -208,11 +209,12 @@ class SegmentorCheckpointer(DetectionCheckpointer):
 
     def _torch_load(self, f: str) -> dict[str, Any]:
         loaded = self._read(f)
-        weights = loaded.get("model", loaded.get("state_dict", loaded))
+        weights = weights_in(loaded, self.path)
         try:
             source = recognise(weights)
         except ValueError:
-            return loaded
+            beside = {} if weights is loaded else loaded
+            return {**beside, "model": weights}
         raise ValueError(
             f"{self.path} is a checkpoint in another format ({source}; known: "
             f"{', '.join(known.name for known in FORMATS)}). Convert it first: "
@@ -221,7 +223,10 @@ class SegmentorCheckpointer(DetectionCheckpointer):
 
     def _load_model(self, checkpoint: Any) -> Any:
         self._by_heuristics = checkpoint.pop("matching_heuristics", False)
-        weights, versions = renamed(checkpoint["model"], _current)
+        prefix = self._prefix_of(checkpoint["model"])
+        weights, versions = renamed(
+            checkpoint["model"], lambda name: _current(uncompiled(name).removeprefix(prefix))
+        )
         if self._by_heuristics:  # as detectron2 does it, which loses the versions
             self._convert_ndarray_to_tensor(weights)
             is_caffe2 = checkpoint.get("__author__") == "Caffe2"
@@ -229,6 +234,16 @@ class SegmentorCheckpointer(DetectionCheckpointer):
             versions = {}
         checkpoint["model"] = with_versions(weights, versions, self.model)
         return super()._load_model(checkpoint)
+
+    def _prefix_of(self, weights: Mapping[str, Any]) -> str:
+        """What stands before the model's names, but for DistributedDataParallel's."""
+        if self._by_heuristics:
+            return ""
+        names, _ = renamed(weights, lambda name: _current(uncompiled(name)))
+        prefix = prefix_of(names, self.model.state_dict(), self.path)
+        if prefix:
+            logger.info("%s: the names of its weights begin with %s, left out", self.path, prefix)
+        return prefix
 
     def _log_incompatible_keys(self, incompatible: Any) -> None:
         missing = _by_part(incompatible.missing_keys)

@@ -6,7 +6,7 @@ a reason that stands in the table, or is an error that names it.
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -43,6 +43,7 @@ class Conversion:
         used: source key -> our names that it became, or became a part of.
         dropped: source key left out -> the reason. ``key[a:b]`` are rows of a key that is used.
         num_classes: of the source's classifiers; None if it has none.
+        prefix: what stood before all keys of the source, which are here without it.
     """
 
     source: str
@@ -50,6 +51,7 @@ class Conversion:
     used: dict[str, tuple[str, ...]] = field(default_factory=dict)
     dropped: dict[str, str] = field(default_factory=dict)
     num_classes: int | None = None
+    prefix: str = ""
 
 
 def is_classifier(name: str) -> bool:
@@ -64,9 +66,8 @@ def recognise(keys: Iterable[str]) -> str:
         ValueError: none of those that can be converted; or ours, which needs no conversion.
     """
     keys = list(keys)
-    if any(key.startswith(OUR_HEADS) for key in keys) or (
-        keys and all(re.fullmatch(OUR_ENCODERS, key) for key in keys)
-    ):
+    keys = _behind(prefix_before_known_names(keys), keys)
+    if _are_ours(keys):
         raise ValueError(
             "this checkpoint has this package's own names already: use it as MODEL.WEIGHTS"
         )
@@ -77,6 +78,32 @@ def recognise(keys: Iterable[str]) -> str:
     raise ValueError(
         f"can't tell what kind of checkpoint this is; its keys are like: {some}. "
         f"Known formats: {'; '.join(known.name for known in FORMATS)}."
+    )
+
+
+def prefix_before_known_names(keys: Sequence[str]) -> str:
+    """What stands before all names of a known format, such as Lightning's "model."; mostly "".
+
+    It ends in a dot, and is the shortest one.
+    """
+    parts = keys[0].split(".")[:-1] if keys else []
+    for count in range(len(parts) + 1):
+        prefix = "".join(f"{part}." for part in parts[:count])
+        if not all(key.startswith(prefix) for key in keys):
+            break
+        names = _behind(prefix, keys)
+        if _are_ours(names) or any(known.fits(names) for known in FORMATS):
+            return prefix
+    return ""
+
+
+def _behind(prefix: str, keys: Iterable[str]) -> list[str]:
+    return [key.removeprefix(prefix) for key in keys]
+
+
+def _are_ours(keys: Sequence[str]) -> bool:
+    return any(key.startswith(OUR_HEADS) for key in keys) or (
+        bool(keys) and all(re.fullmatch(OUR_ENCODERS, key) for key in keys)
     )
 
 
@@ -105,7 +132,9 @@ def convert(
         ValueError: the format is unknown; a key fits none of its rules, or can't be represented;
             another number of classes.
     """
-    conversion = Conversion(recognise(state_dict))
+    prefix = prefix_before_known_names(list(state_dict))
+    state_dict = {key.removeprefix(prefix): tensor for key, tensor in state_dict.items()}
+    conversion = Conversion(recognise(state_dict), prefix=prefix)
     table = _format(conversion.source)
     pieces: dict[str, list[tuple[str, Piece]]] = defaultdict(list)
     left_over: list[str] = []

@@ -1,15 +1,15 @@
 """Reading checkpoint files, without running code that may be in them."""
 
+import re
 import zipfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from numpy import ndarray
 from torch import Tensor
 
 from ..libraries import import_library
+from .containers import WEIGHTS_OF_W, snippet, uncompiled, weights_in
 from .efficientnet_lite0 import PACKAGE, find_weights
 from .pickles import load_pickle
 
@@ -33,20 +33,11 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
         ValueError: the file can't be read, or holds no state dict.
     """
     path = _file_of(Path(path))
-    loaded = load_file(path)
-    for key in ("state_dict", "model"):  # MMCV, detectron2
-        if isinstance(loaded, Mapping) and isinstance(loaded.get(key), Mapping):
-            loaded = loaded[key]
-    if isinstance(loaded, Mapping):
-        loaded = {name: _as_tensor(value) for name, value in loaded.items()}
-    if not isinstance(loaded, Mapping) or not all(isinstance(v, Tensor) for v in loaded.values()):
-        raise ValueError(f"{path} holds no state dict (a mapping of names to tensors)")
-    return {name.removeprefix("module."): tensor for name, tensor in loaded.items()}
-
-
-def _as_tensor(value: Any) -> Any:
-    is_numbers = isinstance(value, ndarray) and value.dtype.kind in "biuf"
-    return torch.from_numpy(value) if is_numbers else value
+    weights = weights_in(load_file(path), path)
+    return {
+        uncompiled(name).removeprefix("module."): torch.as_tensor(value)
+        for name, value in weights.items()
+    }
 
 
 def load_file(path: str | Path) -> Any:
@@ -98,19 +89,26 @@ def _file_of(path: Path) -> Path:
 
 
 def _unreadable(path: Path, error: Exception) -> str:
-    if "GLOBAL" in str(error):  # torch's word for a class that a pickle asks for
+    # torch's word for a class that a pickle asks for.
+    asked_for = ", ".join(dict.fromkeys(re.findall(r"GLOBAL (\S+)", str(error))))
+    if asked_for:
+        # torch's own message advises to load the file without this protection.
+        said = str(error) if path.suffix == ".pkl" else f"it asks for {asked_for}"
         return (
             f"{path} can't be read as plain tensors: it holds objects that only code can load, and "
             "code in checkpoints is not run. Where you trust the file, keep its weights alone, in "
-            f"a place where it can do no harm: {_how_to_convert(path)} "
-            f"({str(error).splitlines()[0]})"
+            f"a place where it can do no harm: {_how_to_convert(path)} ({said})"
         )
     # torch's own words on other files advise to load them without this protection.
-    said = "" if "weights_only" in str(error) else f" ({error})"
+    said = "" if "weights_only" in str(error) else f" ({_without_escapes(error)})"
     return (
         f"{path} can't be read as a checkpoint of plain tensors{said}. Is it whole, and the "
         f"download complete? It has {path.stat().st_size} bytes."
     )
+
+
+def _without_escapes(error: Exception) -> str:
+    return re.sub(r"\x1b\[[0-9;]*m", "", str(error))
 
 
 def _how_to_convert(path: Path) -> str:
@@ -119,4 +117,5 @@ def _how_to_convert(path: Path) -> str:
             'pickle.dump({"model": {k: numpy.asarray(v) for k, v in pickle.load(open(FILE, "rb"))'
             '["model"].items()}, "__author__": "me"}, open(NEW, "wb")).'
         )
-    return 'torch.save({"state_dict": torch.load(FILE, weights_only=False)["state_dict"]}, NEW).'
+    weights = f"w.state_dict() if hasattr(w, 'state_dict') else {WEIGHTS_OF_W}"
+    return snippet(path, weights, weights_only=False)

@@ -114,8 +114,9 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 def print_table(state_dict: dict[str, torch.Tensor], conversion: Conversion) -> None:
     """Every key of the source with its shape, and what becomes of it."""
     rows = []
-    for key, tensor in state_dict.items():
-        source = f"{key} {tuple(tensor.shape)}"
+    for full_key, tensor in state_dict.items():
+        key = full_key.removeprefix(conversion.prefix)
+        source = f"{full_key} {tuple(tensor.shape)}"
         for name in conversion.used.get(key, ()):
             rows.append((source, f"{name} {tuple(conversion.weights[name].shape)}"))
         if key in conversion.dropped:
@@ -123,7 +124,7 @@ def print_table(state_dict: dict[str, torch.Tensor], conversion: Conversion) -> 
     rows += [
         (key, f"left out: {reason}")
         for key, reason in conversion.dropped.items()
-        if key not in state_dict  # rows of a key that is used
+        if conversion.prefix + key not in state_dict  # rows of a key that is used
     ]
     width = max(len(source) for source, _ in rows)
     for source, ours in rows:
