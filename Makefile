@@ -7,14 +7,14 @@
 # TORCH="torch==... torchvision==..."  a build of torch of your own, by pip's arguments
 # PIP_ARGS="--index-url ..." further arguments for pip
 # LOCK_ARGS=--upgrade        newer versions in `make lock`; --upgrade-package NAME for one alone
-# TEST_JOBS=8                processes that run the tests, one thread each
+# TEST_JOBS=8                processes that run the tests, one thread each (3: some wait for others)
 
 PYTHON ?= python3
 TORCH ?=
 DETECTRON2 ?=
 LOCK_ARGS ?=
 PIP_ARGS ?=
-TEST_JOBS ?= 2
+TEST_JOBS ?= 3
 VENV := .venv
 RUN := $(VENV)/bin/python
 # detectron2 and timm use torch.jit.script, which newer torch warns of at every start.

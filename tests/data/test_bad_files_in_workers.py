@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
 from cffm_plugin.data import build_clip_test_loader, build_clip_train_loader
@@ -32,7 +33,9 @@ FAULTS = [
 
 
 @pytest.fixture
-def cfg(tiny_cfg):
+def cfg(tiny_cfg, monkeypatch):
+    # How long torch waits for a worker to leave that has its own time to live at SIGTERM.
+    monkeypatch.setattr(torch.utils.data._utils, "MP_STATUS_CHECK_INTERVAL", 0.2)
     tiny_cfg.DATALOADER.NUM_WORKERS = 1
     tiny_cfg.INPUT.MAX_MEGAPIXELS = 1
     return tiny_cfg
