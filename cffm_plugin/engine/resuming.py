@@ -42,7 +42,7 @@ def load_moments(
             must be alike.
     """
     now = optimizer.state_dict()
-    if _kind(stored) != _kind(now):
+    if not _of_one_kind(stored, now):
         logger.warning(
             "The checkpoint's optimizer is of another kind than SOLVER.OPTIMIZER: its state is "
             "left, and that of the new one starts anew"
@@ -97,9 +97,16 @@ def log_changed_settings(stored_config: str, cfg: CfgNode) -> None:
         )
 
 
-def _kind(state: Mapping[str, Any]) -> set[str]:
-    """What tells AdamW from SGD: the names of its hyperparameters."""
-    return {key for group in state["param_groups"] for key in group} - _OF_ANY_KIND
+def _of_one_kind(stored: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Names of hyperparameters tell AdamW from SGD; Adam, whose moments have the decay, a flag.
+
+    Checkpoints of older versions of torch don't have the flag.
+    """
+    names, flags = [], set()
+    for state in (stored, now):
+        names.append({key for group in state["param_groups"] for key in group} - _OF_ANY_KIND)
+        flags |= {group.get("decoupled_weight_decay") for group in state["param_groups"]}
+    return names[0] == names[1] and len(flags - {None}) < 2
 
 
 def _sizes(state: Mapping[str, Any]) -> list[int]:

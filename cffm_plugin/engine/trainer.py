@@ -197,7 +197,6 @@ class CFFMTrainer(DefaultTrainer):
         super().after_train()
 
     @classmethod
-    @classmethod
     def build_model(cls, cfg: CfgNode) -> Any:
         """As in detectron2; a model that can't take clips says so."""
         model = super().build_model(cfg)

@@ -145,7 +145,9 @@ def test_momentum_of_sgd_is_the_configs(momentum):
     resumed.rates(1)
 
 
-@pytest.mark.parametrize("before, now", [("AdamW", "SGD"), ("SGD", "AdamW")])
+@pytest.mark.parametrize(
+    "before, now", [("AdamW", "SGD"), ("SGD", "AdamW"), ("AdamW", "Adam"), ("Adam", "AdamW")]
+)
 def test_another_optimizer_starts_its_moments_anew_and_says_so(before, now, caplog):
     resumed = stopped(OPTIMIZER=before).resumed({"OPTIMIZER": now})
     assert not resumed.moments()
@@ -193,6 +195,8 @@ def test_checkpoints_that_name_no_parameters_resume_where_groups_are_alike(alike
     before = stopped()
     state = copy.deepcopy(before.loop.state_dict())
     del state["parameter_names"]
+    for group in state["optimizer"]["param_groups"]:
+        del group["decoupled_weight_decay"]  # nor have those of older versions of torch this
     resumed = Training({} if alike else {"BACKBONE_WEIGHT_DECAY_NORM": 0.0001})  # one group less
     resumed.loop.load_state_dict(state)
     assert resumed.moments().keys() == (before.moments().keys() if alike else set())
@@ -257,12 +261,21 @@ def test_the_trainer_goes_on_under_the_new_config_and_logs_what_changed(cfg, cap
         same.resume_or_load(resume=True)
     assert "other settings" not in caplog.text
     cfg.SOLVER.MAX_ITER, cfg.SOLVER.WEIGHT_DECAY = 6, 0.25
+    cfg.SEED, cfg.SOLVER.IMS_PER_BATCH, cfg.SOLVER.ACCUMULATION_STEPS = 5, 4, 2
+    cfg.SOLVER.AMP.ENABLED, cfg.SOLVER.AMP.PRECISION = True, "bfloat16"
     longer = CFFMTrainer(cfg)
     with caplog.at_level(logging.WARNING, logger="cffm_plugin.engine"):
         longer.resume_or_load(resume=True)
     assert longer.start_iter == STOPPED_AFTER
-    assert "SOLVER.MAX_ITER 5 -> 6" in caplog.text
-    assert "SOLVER.WEIGHT_DECAY 0.0001 -> 0.25" in caplog.text
+    for change in (
+        "SEED 1 -> 5",
+        "SOLVER.ACCUMULATION_STEPS 1 -> 2",
+        "SOLVER.AMP.ENABLED False -> True",
+        "SOLVER.IMS_PER_BATCH 2 -> 4",
+        "SOLVER.MAX_ITER 5 -> 6",
+        "SOLVER.WEIGHT_DECAY 0.0001 -> 0.25",
+    ):
+        assert change in caplog.text
     longer.train()
     rates = {group["lr"] for group in longer.optimizer.param_groups}
     assert rates == {0.0}  # where the curve of six iterations ends
