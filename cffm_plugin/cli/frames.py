@@ -101,9 +101,13 @@ def write_frames(source: FrameSource, folder: Path, kind: str, quality: int) -> 
     return count
 
 
-def write_job(args: argparse.Namespace, job: VideoJob) -> None:
+def folder_of(job: VideoJob) -> Path:
     assert job.masks is not None
-    folder = Path(job.masks).expanduser()
+    return Path(job.masks).expanduser()
+
+
+def write_job(args: argparse.Namespace, job: VideoJob) -> None:
+    folder = folder_of(job)
     map_colors = not args.raw_colors
     source: FrameSource
     if NetworkStream.is_url(job.video):
@@ -122,7 +126,9 @@ def run(args: argparse.Namespace) -> int:
         try:
             write_job(args, job)
         except IncompleteVideoError as error:
-            print(f"{error} What came is in {job.masks}.", file=sys.stderr)
+            came = (folder_of(job) / TIMES_FILE).exists()
+            there = f"What came is in {job.masks}." if came else "Nothing was written."
+            print(f"{error} {there}", file=sys.stderr)
             code = code or INCOMPLETE
         except (ValueError, OSError) as error:
             if len(jobs) == 1:

@@ -19,10 +19,9 @@ from torch import nn
 
 from ..core import CFFM
 from ..inference.half_maps import maps_that_are_off
-from ..libraries import import_library
 from ..modeling import CFFMSegmentor, MiT, SegFormerHead, TemporalHead, all_finite
 from ..modeling.backbone import MIT_VARIANTS
-from ..video.decoding import VIDEO_FILES
+from ..video.decoding import import_av
 from ..video.reading import VideoFile
 
 SHOWN = 3  # maps that are off
@@ -190,7 +189,7 @@ def ports() -> tuple[bool, str]:
 
 def write_color_bars(path: Path, num_frames: int = 4) -> None:
     """A clip of bars in ``COLORS``, which move on by one bar with every frame; H.264 of BT.709."""
-    av: Any = import_library("av", VIDEO_FILES)
+    av = import_av()
     planes = np.array(list(COLORS.values()), dtype=np.uint8)
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=10, options={"crf": "4"})

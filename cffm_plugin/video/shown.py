@@ -12,14 +12,14 @@ VIDEO_FILES = "Reading and writing video files"  # what needs PyAV
 
 av = OptionalLibrary("av", VIDEO_FILES)
 
-# Streams of one picture: covers and thumbnails, unless a file has nothing else.
+# Of streams that don't tell how many frames they have, these are covers and thumbnails.
 _PICTURE_CODECS = {"mjpeg", "png", "bmp", "gif", "webp", "tiff", "jpeg2000"}
 _PLAYLISTS = {"hls", "dash"}  # formats whose streams are downloads of their own
 
 # FFmpeg's numbers, which are those of ITU-T H.273.
-_RGB, _BT709, _UNSTATED = 0, 1, 2
+_RGB, _BT709, _UNSTATED, _BT2020 = 0, 1, 2, 9
 _HDR_CURVES = {16: "PQ", 18: "HLG"}
-_WIDE_PRIMARIES = {9: "BT.2020", 11: "DCI-P3", 12: "Display P3"}
+_WIDE_PRIMARIES = {_BT2020: "BT.2020", 11: "DCI-P3", 12: "Display P3"}
 _HD_FROM = 720  # lines, from which players take BT.709 where nothing is stated
 
 logger = logging.getLogger(__name__)
@@ -35,7 +35,8 @@ def shown_stream(container: Any) -> Any:
     cover = flags.attached_pic | flags.timed_thumbnails
 
     def rank(stream: Any) -> tuple[bool, bool, bool, int, int]:
-        moves = stream.frames != 1 and stream.codec_context.name not in _PICTURE_CODECS
+        is_picture = stream.codec_context.name in _PICTURE_CODECS
+        moves = stream.frames > 1 or (stream.frames == 0 and not is_picture)
         area = (stream.width or 0) * (stream.height or 0)
         is_default = bool(stream.disposition & flags.default)
         bits = int(stream.metadata.get("variant_bitrate", 0))
@@ -95,7 +96,10 @@ class FrameConverter:
         return np.ascontiguousarray(image[::rows, ::columns]), aspect
 
     def _complete(self, frame: Any) -> None:
-        """Decoders of HEVC, VP9 and ProRes forget what the container says of colours."""
+        """What the container says of colours (decoders of HEVC, VP9 and ProRes forget it).
+
+        Where nothing is said, HDR's curves stand for the matrix and primaries of ITU-R BT.2100.
+        """
         matrix, primaries, curve, color_range = self._stated
         if frame.colorspace == _UNSTATED and matrix not in (_UNSTATED, _RGB):
             frame.colorspace = matrix
@@ -104,6 +108,11 @@ class FrameConverter:
             frame.color_primaries = primaries
         if frame.color_trc == _UNSTATED:
             frame.color_trc = curve
+        if frame.color_trc in _HDR_CURVES:
+            if frame.color_primaries == _UNSTATED:
+                frame.color_primaries = _BT2020
+            if frame.colorspace == _UNSTATED and not frame.format.is_rgb:
+                frame.colorspace = _BT2020
 
     def _to_bgr(self, frame: Any) -> np.ndarray:
         curve = _HDR_CURVES.get(frame.color_trc)

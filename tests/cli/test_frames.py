@@ -86,3 +86,17 @@ def test_what_came_of_a_damaged_video_is_written_and_said(tmp_path, capsys):
     assert frames.main([str(tmp_path / "cut.mkv"), "--output", str(folder)]) == 2
     assert 1 < len(list(folder.glob("*.jpg"))) < 40
     assert "cut.mkv: incomplete" in capsys.readouterr().err
+
+
+def test_a_video_of_which_nothing_comes_leaves_no_folder_and_claims_none(tmp_path, capsys):
+    """Its index promises frames, and what it points to is gone."""
+    whole = write_video(tmp_path / "whole.mp4", numbered(5), options={"movflags": "faststart"})
+    content = whole.read_bytes()
+    data = content.index(b"mdat") + 4
+    (tmp_path / "empty.mp4").write_bytes(content[:data] + bytes(len(content) - data))
+    folder = tmp_path / "out"
+    with pytest.raises(SystemExit) as stopped:
+        raise SystemExit(frames.main([str(tmp_path / "empty.mp4"), "--output", str(folder)]))
+    assert stopped.value.code != 0 and not folder.exists()
+    told = f"{stopped.value.code} {capsys.readouterr().err}"
+    assert "empty.mp4: " in told and "What came" not in told and "Done" not in told

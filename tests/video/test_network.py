@@ -8,16 +8,18 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 from test_damage import FAST_START, cut, write_noise
 from test_video_demo import CLASSES, FakeSegmentor
+from video_files import write_video
 
 from cffm_plugin.video.decoding import IncompleteVideoError
 from cffm_plugin.video.reading import NetworkStream, VideoFile
 from cffm_plugin.video.video_demo import VideoDemo
 from cffm_plugin.video.writing import VideoWriter
 
-pytest.importorskip("av")
+av = pytest.importorskip("av")
 
 
 class QuietHandler(http.server.SimpleHTTPRequestHandler):
@@ -68,6 +70,52 @@ def test_frames_come_from_the_network_with_their_times(address, tmp_path, name):
     frames = list(stream)
     assert [frame.name for frame in frames] == [f"{index:08d}" for index in range(40)]
     assert [f.seconds for f in frames] == pytest.approx([k / 25 for k in range(40)], abs=1e-3)
+
+
+@pytest.fixture
+def asked(tmp_path):
+    """The files that a server was asked for, as they come; with its address."""
+    asked = []
+
+    class Handler(QuietHandler):
+        def do_GET(self):
+            asked.append(self.path.lstrip("/"))
+            super().do_GET()
+
+    with serve(partial(Handler, directory=str(tmp_path))) as address:
+        yield address, asked
+
+
+def write_playlist(path, side, least):
+    """Of 48 frames of noise, ``least`` and up, in pieces of a fifth of a second: 0.ts to 9.ts."""
+    rng = np.random.default_rng(0)
+    noise = rng.integers(least, least + 128, (48, side, side, 3), dtype=np.uint8)
+    write_video(path.with_suffix(".ts"), noise, options={"g": "5", "qp": "0"})
+    with av.open(path.with_suffix(".ts")) as source:
+        options = {"hls_time": "0.2", "hls_list_size": "0"}
+        with av.open(path, "w", format="hls", options=options) as target:
+            stream = target.add_stream_from_template(source.streams.video[0])
+            for packet in source.demux(video=0):
+                if packet.dts is not None:
+                    packet.stream = stream
+                    target.mux(packet)
+
+
+def test_of_a_playlist_the_best_variant_alone_is_read(asked, tmp_path):
+    lines = ["#EXTM3U"]
+    variants = (("small", 128, 90_000, 0), ("best", 256, 300_000, 128), ("middle", 256, 200_000, 0))
+    for name, side, bits, least in variants:
+        write_playlist(tmp_path / f"{name}.m3u8", side, least)
+        stated = f"BANDWIDTH={bits},RESOLUTION={side}x{side}"
+        lines += [f"#EXT-X-STREAM-INF:{stated}", f"{name}.m3u8"]
+    (tmp_path / "all.m3u8").write_text("\n".join(lines) + "\n")
+    address, files = asked
+    frames = list(NetworkStream(f"{address}/all.m3u8"))
+    assert len(frames) == 48
+    assert all(f.image.shape == (256, 256, 3) and f.image.mean() > 128 for f in frames)
+    assert {f"best{piece}.ts" for piece in range(10)} <= set(files)
+    # Of the others the first pieces, by which FFmpeg finds out what they are.
+    assert "small9.ts" not in files and "middle9.ts" not in files
 
 
 def test_a_stream_that_lacks_what_it_promises_says_so(address, tmp_path):

@@ -137,6 +137,20 @@ def test_hdr_and_wide_gamuts_are_mapped_to_bt709_once_said(
     assert caplog.text.count(f"a.mp4: {kind} is mapped to BT.709") == 1
 
 
+@pytest.mark.parametrize("curve, number", [(pq, 16), (hlg, 18)])
+def test_hdr_that_states_its_curve_alone_is_of_bt2100(tmp_path, curve, number):
+    """Read by BT.601's matrix and BT.709's primaries, skin would be off by 19."""
+    coded = curve(203 * BT2020_OF_BT709 @ SKIN**2.4)
+    frame = bt2020_frame(coded, number)
+    frame.colorspace = frame.color_primaries = 2
+    video = write_video(tmp_path / "a.mp4", frames=[frame], pix_fmt="yuv420p10le")
+    with av.open(video) as container:
+        stated = next(container.decode(video=0))
+    assert (stated.colorspace, stated.color_primaries, stated.color_trc) == (2, 2, number)
+    assert np.abs(colour_of(video, map_colors=False) - 255 * coded).max() <= 4
+    assert np.abs(colour_of(video) - 255 * SKIN).max() <= 4
+
+
 def test_ordinary_video_keeps_its_bits(tmp_path):
     rng = np.random.default_rng(0)
     pictures = [rng.integers(0, 256, (48, 64, 3), dtype=np.uint8) for _ in range(3)]
@@ -198,6 +212,7 @@ def two_streams(path, kinds):
         ([("libx264", 32, 40, 3, False), ("libx264", 64, 200, 3, False)], "mkv ts"),  # the larger
         ([("libx264", 32, 40, 3, True), ("libx264", 64, 200, 3, True)], "mp4 mkv"),
         ([("mjpeg", 128, 40, 1, True), ("libx264", 32, 200, 3, False)], "mp4 mkv"),  # no cover
+        ([("mjpeg", 64, 200, 3, True), ("libx264", 32, 40, 3, False)], "mp4 mov avi"),  # a camera's
     ],
 )
 def test_the_stream_that_a_player_shows_is_read(tmp_path, kinds, suffixes):
