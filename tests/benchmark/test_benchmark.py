@@ -129,7 +129,7 @@ def test_data_are_measured_on_a_generated_dataset_that_is_gone_afterwards(benchm
 
 @pytest.mark.own_process
 def test_half_precision_and_compiling_are_measured_beside_float32(benchmark):
-    benchmark.cfg.COMPILE.BACKEND = "aot_eager"
+    benchmark.cfg.COMPILE.BACKEND = "eager"
     fast = Benchmark(benchmark.cfg, (64, 96), autocast=torch.bfloat16, compiled=True, streams=2)
     steps = fast.steps(["stream", "image", "train"], with_peer=True)
     assert {"stream", "stream_float32", "image_float32", "peer", "peer_float32"} <= set(steps)
@@ -148,7 +148,7 @@ def test_the_command_measures_a_compiled_model(tmp_path):
             *("--config-file", "configs/vspw/cffm_mit_b0.yaml", "--compile", "--repeats", "1"),
             *("--modes", "stream", "--size", "64", "96", "--warmup", "1", "--json", str(file)),
             *("--opts", "MODEL.DEVICE", "cpu", "MODEL.MIT.NAME", "mit_tiny"),
-            *("COMPILE.BACKEND", "aot_eager", "MODEL.SEM_SEG_HEAD.CONVS_DIM", "16"),
+            *("COMPILE.BACKEND", "eager", "MODEL.SEM_SEG_HEAD.CONVS_DIM", "16"),
             *("MODEL.SEM_SEG_HEAD.NORM", "BN", "MODEL.CFFM.NUM_HEADS", "4"),
         ]
     )
@@ -192,7 +192,7 @@ def test_the_command_prints_the_table_of_a_suite(benchmark, monkeypatch, tmp_pat
     code = main(
         [
             *("--suite", "gpu", "--size", "64", "96", "--repeats", "1", "--json", str(file)),
-            *("--opts", "MODEL.DEVICE", "cpu", "COMPILE.BACKEND", "aot_eager"),
+            *("--opts", "MODEL.DEVICE", "cpu", "COMPILE.BACKEND", "eager"),
             *("MODEL.SEM_SEG_HEAD.CONVS_DIM", "16", "MODEL.SEM_SEG_HEAD.NORM", "BN"),
             *("INPUT.CROP.SIZE", "[32, 32]", "MODEL.CFFM.NUM_HEADS", "4"),
         ]

@@ -233,7 +233,7 @@ def test_a_folder_that_holds_something_else_is_refused(two_models, tmp_path):
 
 VIDEO = '"><img src=x onerror=alert(1)>'
 CLASS = "</script><script>alert(2)</script>"
-MODEL = "<b onmouseover=alert(3)>{{ 7 * 7 }}"
+MODEL = "<b onmouseover=alert(3)>{{ 7777 * 7777 }}"
 
 
 @pytest.fixture
@@ -257,10 +257,10 @@ def hostile(tmp_path):
 def test_names_of_strangers_are_text_and_no_html(hostile, tmp_path):
     page = make_report(*hostile, tmp_path / "report").read_text()
     assert page.count("<script") == page.count("</script>") == 2  # data and script: ours
-    for dangerous in ("<img src=x", "<b onmouseover", "</pre><script>", "49"):
-        assert dangerous not in re.sub(r"\d+\.\d+|[0-9a-f]{64}|SHA", "", page)
+    for dangerous in ("<img src=x", "<b onmouseover", "</pre><script>", "60481729"):
+        assert dangerous not in page
     assert "&lt;img src=x onerror=alert(1)&gt;" in page
-    assert "&lt;b onmouseover=alert(3)&gt;{{ 7 * 7 }}" in page
+    assert "&lt;b onmouseover=alert(3)&gt;{{ 7777 * 7777 }}" in page
 
 
 def test_no_file_of_a_report_is_named_after_a_stranger(hostile, tmp_path):
