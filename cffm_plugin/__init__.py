@@ -1,36 +1,58 @@
-"""CFFM: coarse-to-fine feature mining for video semantic segmentation, as a Detectron2 plug-in.
+"""Video semantic segmentation: CFFM, and any image segmentor as a video segmentor.
 
-``cffm_plugin.CFFM`` is pure torch. Where detectron2 is installed, importing this package also
-registers the meta-architecture, backbones, heads and datasets with detectron2's registries.
+    model = cffm_plugin.create_model("cffm_mit_b1", num_classes=19)  # or wrap(net), or
+    model = cffm_plugin.from_pretrained("owner/name")
+
+needs torch alone; what is named here is imported when it is used. For detectron2,
+``add_cffm_config(cfg)`` also registers the meta-architecture, backbones, heads and datasets.
 
 Paper: Sun et al., "Coarse-to-Fine Feature Mining for Video Semantic Segmentation", CVPR 2022.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .core import CFFM
-from .libraries import check_detectron2
+from .libraries import import_part
+
+if TYPE_CHECKING:
+    from .clip_dataset import VideoFolder
+    from .config import add_cffm_config
+    from .core import CFFM, CFFMRecall, StreamingSegmentor
+    from .models import create_model, from_pretrained, wrap
+    from .video_segmentor import VideoSegmentor
 
 __version__ = "0.1.0"
-__all__ = ["CFFM", "__version__", "add_cffm_config"]
+__all__ = [
+    "CFFM",
+    "CFFMRecall",
+    "StreamingSegmentor",
+    "VideoFolder",
+    "VideoSegmentor",
+    "__version__",
+    "add_cffm_config",
+    "create_model",
+    "from_pretrained",
+    "wrap",
+]
 
-_NEED_DETECTRON2 = (
-    *("add_cffm_config", "checkpoint", "cli", "config", "data", "doctor", "engine", "evaluation"),
-    *("export", "hub", "inference", "model_zoo", "modeling", "report", "synthetic"),
+# Name -> the module that holds it; "" for a module itself.
+_WHERE = {
+    "CFFM": "core",
+    "CFFMRecall": "core",
+    "StreamingSegmentor": "core",
+    "VideoFolder": "clip_dataset",
+    "VideoSegmentor": "video_segmentor",
+    "add_cffm_config": "config",
+    "create_model": "models",
+    "from_pretrained": "models",
+    "wrap": "models",
+} | dict.fromkeys(
+    (
+        *("checkpoint", "cli", "config", "core", "data", "doctor", "engine", "evaluation"),
+        *("export", "hub", "inference", "model_zoo", "modeling", "report", "synthetic", "video"),
+    ),
+    "",
 )
 
-try:
-    check_detectron2()
-except ImportError:
 
-    def __getattr__(name: str) -> Any:
-        if name in _NEED_DETECTRON2:
-            check_detectron2()  # raises
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-else:
-    from . import data, evaluation, modeling, synthetic  # noqa: F401  (they fill registries)
-    from .config import add_cffm_config
-    from .hub_files import register_hub_paths
-
-    register_hub_paths()
+def __getattr__(name: str) -> Any:
+    return import_part(__name__, name, _WHERE)

@@ -15,6 +15,7 @@ from detectron2.config import CfgNode, get_cfg
 from detectron2.projects.deeplab import add_deeplab_config
 
 from .config_files import read_safely
+from .core import defaults
 from .foreign_parts import add_foreign_parts, list_of_texts
 from .shipped_configs import find_config_file
 
@@ -27,39 +28,16 @@ _LISTS_OF_NAMES = {
     "DATASETS.TEST": "name",
 }
 
-# Keys of older versions -> what they are called now.
-_RENAMED = {
-    **{
-        f"MODEL.CFFM.{key}": f"MODEL.TEMPORAL.{key}"
-        for key in (
-            *("ENABLED", "FRAME_OFFSETS", "STRIDE", "DROPOUT"),
-            *("IMAGE_LOSS_WEIGHT", "VIDEO_LOSS_WEIGHT", "FREEZE_IMAGE_SEGMENTER", "PROTOTYPES"),
-            *(
-                f"PROTOTYPES.{key}"
-                for key in (
-                    *("ENABLED", "FOLDER", "LOGIT_WEIGHT"),
-                    *("NUM_FRAMES", "NUM_PROTOTYPES", "ITERATIONS"),
-                )
-            ),
-        )
-    },
-    **{
-        f"INPUT.{key}": f"INPUT.CLIP.{key}"
-        for key in ("FIT_SIZE", "RATIO_RANGE", "REVERSE_PROB", "TEST_SIZE_DIVISIBILITY")
-    },
-    "INPUT.COLOR_AUG_SSD": "INPUT.CLIP.COLOR_DISTORTION",
-}
-_OF_OTHERS_TOO = ("INPUT.COLOR_AUG_SSD",)  # a key of PointRend's and of Mask2Former's own
-
 
 def add_cffm_config(cfg: CfgNode) -> None:
     """Add the keys of CFFM to ``cfg``, in place. Includes those of detectron2's DeepLab project.
 
     A key that is there already keeps its value, so it does not matter whether other projects add
-    theirs before or after. A config with a key of an older version of this package is told the
-    new one when it is merged. From then on ``cfg.merge_from_file`` reads plain YAML alone: a tag
+    theirs before or after. From then on ``cfg.merge_from_file`` reads plain YAML alone: a tag
     that would run code is an error.
     """
+    from . import registration  # noqa: F401  (it imports what reads configs)
+
     additions = get_cfg()
     # Heads of DeepLab, WarmupPolyLR and the class-area limit of crops.
     add_deeplab_config(additions)
@@ -71,9 +49,6 @@ def add_cffm_config(cfg: CfgNode) -> None:
     _add_engine_keys(additions)
     _fill_in(cfg, additions)
     read_safely(cfg)
-    for old, new in _RENAMED.items():
-        if old not in _OF_OTHERS_TOO and not cfg.key_is_renamed(old):
-            cfg.register_renamed_key(old, new)
 
 
 def _add_temporal_keys(cfg: CfgNode) -> None:
@@ -83,22 +58,22 @@ def _add_temporal_keys(cfg: CfgNode) -> None:
     cfg.MODEL.TEMPORAL.ENABLED = True
     # The temporal module, a name in cffm_plugin.modeling.TEMPORAL_REGISTRY. "CFFM": the paper's, as
     # the authors' weights need it. "CFFMRecall": looks at the past cell by cell as well.
-    cfg.MODEL.TEMPORAL.NAME = "CFFMRecall"
+    cfg.MODEL.TEMPORAL.NAME = defaults.TEMPORAL
     # Reference frames relative to the target, oldest first, all negative.
-    cfg.MODEL.TEMPORAL.FRAME_OFFSETS = (-9, -6, -3)
+    cfg.MODEL.TEMPORAL.FRAME_OFFSETS = defaults.FRAME_OFFSETS
     # Stride of the embedding that the temporal module works on.
-    cfg.MODEL.TEMPORAL.STRIDE = 8
+    cfg.MODEL.TEMPORAL.STRIDE = defaults.STRIDE
     # How the refined embedding becomes logits. "classifier": the paper's, what the authors' weights
     # need. "refine": what the module changed goes through the image head's own classifier, so that
     # the video segmentor starts as the image segmentor.
-    cfg.MODEL.TEMPORAL.OUTPUT = "refine"
+    cfg.MODEL.TEMPORAL.OUTPUT = defaults.OUTPUT
     # Channel dropout before the video classifier of "classifier".
-    cfg.MODEL.TEMPORAL.DROPOUT = 0.1
+    cfg.MODEL.TEMPORAL.DROPOUT = defaults.DROPOUT
     # Weights of the head's two losses: on all frames' image logits, on the target's video logits.
     # With these the image segmentor trains as it would alone; under Adam the temporal module, which
     # has the second loss alone, learns as fast at any weight. The paper's are 0.5 and 1.
-    cfg.MODEL.TEMPORAL.IMAGE_LOSS_WEIGHT = 1.0
-    cfg.MODEL.TEMPORAL.VIDEO_LOSS_WEIGHT = 0.25
+    cfg.MODEL.TEMPORAL.IMAGE_LOSS_WEIGHT = defaults.IMAGE_LOSS_WEIGHT
+    cfg.MODEL.TEMPORAL.VIDEO_LOSS_WEIGHT = defaults.VIDEO_LOSS_WEIGHT
     # Train the temporal part alone, on the image segmentor of MODEL.WEIGHTS as it is.
     cfg.MODEL.TEMPORAL.FREEZE_IMAGE_SEGMENTER = False
 
@@ -109,7 +84,7 @@ def _add_temporal_keys(cfg: CfgNode) -> None:
     # the authors (<video>/centers.pt).
     cfg.MODEL.TEMPORAL.PROTOTYPES.FOLDER = ""
     # Weight of the branch's logits, which are added to the video logits.
-    cfg.MODEL.TEMPORAL.PROTOTYPES.LOGIT_WEIGHT = 0.5
+    cfg.MODEL.TEMPORAL.PROTOTYPES.LOGIT_WEIGHT = defaults.PROTOTYPE_LOGIT_WEIGHT
     # How cffm prototypes makes them: frames of a video, clusters, k-means iterations.
     cfg.MODEL.TEMPORAL.PROTOTYPES.NUM_FRAMES = 10
     cfg.MODEL.TEMPORAL.PROTOTYPES.NUM_PROTOTYPES = 100
@@ -118,23 +93,23 @@ def _add_temporal_keys(cfg: CfgNode) -> None:
     # CFFM itself. See cffm_plugin.core.CFFM for what the values mean.
     cfg.MODEL.CFFM = CfgNode()
     # Number of temporal blocks: 1 for MiT-B0, 2 for B1 and B2, 4 for B5.
-    cfg.MODEL.CFFM.DEPTH = 2
+    cfg.MODEL.CFFM.DEPTH = defaults.DEPTH
     # Attention heads, those of CFFM++'s branch too.
-    cfg.MODEL.CFFM.NUM_HEADS = 8
+    cfg.MODEL.CFFM.NUM_HEADS = defaults.NUM_HEADS
     # Side of a window, in embedding cells.
-    cfg.MODEL.CFFM.WINDOW_SIZE = 7
+    cfg.MODEL.CFFM.WINDOW_SIZE = defaults.WINDOW_SIZE
     # Per reference frame, oldest first: tokens per window side, and side of the neighbourhood of
     # tokens that a window attends to.
-    cfg.MODEL.CFFM.REFERENCE_POOLS = (1, 2, 3)
-    cfg.MODEL.CFFM.REFERENCE_KERNELS = (7, 5, 3)
+    cfg.MODEL.CFFM.REFERENCE_POOLS = defaults.REFERENCE_POOLS
+    cfg.MODEL.CFFM.REFERENCE_KERNELS = defaults.REFERENCE_KERNELS
     # Side of the neighbourhood of the target's own window tokens.
-    cfg.MODEL.CFFM.TARGET_KERNEL = 5
+    cfg.MODEL.CFFM.TARGET_KERNEL = defaults.TARGET_KERNEL
     # Hidden width of the blocks' MLP over their width.
-    cfg.MODEL.CFFM.MLP_RATIO = 4.0
+    cfg.MODEL.CFFM.MLP_RATIO = defaults.MLP_RATIO
     # CFFMRecall: how far a cell of the target looks in each past frame, in cells to either side;
     # and the channels by which cells are compared.
-    cfg.MODEL.CFFM.RECALL_RADIUS = 1
-    cfg.MODEL.CFFM.RECALL_KEY_DIM = 32
+    cfg.MODEL.CFFM.RECALL_RADIUS = defaults.RECALL_RADIUS
+    cfg.MODEL.CFFM.RECALL_KEY_DIM = defaults.RECALL_KEY_DIM
 
 
 def _add_segmentor_keys(cfg: CfgNode) -> None:
@@ -496,9 +471,6 @@ def flat_values(cfg: CfgNode) -> dict[str, Any]:
 def _unknown_key(cfg: CfgNode, key: str, source: str) -> KeyError:
     message = f"{source}: there is no config key {key}."
     elsewhere = "If it is another project's, name the function that adds it in MODEL.CONFIG_ADDERS."
-    if key in _RENAMED:
-        message += f" It is called {_RENAMED[key]} now."
-        return KeyError(f"{message} {elsewhere}" if key in _OF_OTHERS_TOO else message)
     keys = _all_keys(cfg)
     nearest = difflib.get_close_matches(key, keys, n=3) or [
         k for k in keys if k.rsplit(".", 1)[-1] == key.rsplit(".", 1)[-1]

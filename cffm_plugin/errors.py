@@ -27,15 +27,18 @@ def message_of(error: BaseException) -> str | None:
 
 
 @contextmanager
-def errors_as_messages() -> Iterator[None]:
+def errors_as_messages(debug: bool = False) -> Iterator[None]:
     """An error of what a person gave ends the process with its message on stderr, exit code 1.
 
     The program's own errors keep their traceback.
+
+    Args:
+        debug: all errors do.
     """
     try:
         yield
     except USER_ERRORS as error:
         message = message_of(error)
-        if message is None:
+        if message is None or debug:
             raise
         sys.exit(message)

@@ -2,6 +2,7 @@
 
 import functools
 import importlib
+from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
 
@@ -29,6 +30,25 @@ _GET_DETECTRON2 = (
 )
 
 
+def import_part(package: str, name: str, where: Mapping[str, str]) -> Any:
+    """What a package's ``__getattr__`` gives, so that it imports a part when it is asked for it.
+
+    Args:
+        package: its ``__name__``.
+        name: of the attribute.
+        where: attribute -> the module of the package that holds it; "" for a module itself.
+
+    Raises:
+        AttributeError: there is no such part.
+        ImportError: it needs a library that is not installed.
+    """
+    if name not in where:
+        raise AttributeError(f"module {package!r} has no attribute {name!r}")
+    if not where[name]:
+        return importlib.import_module(f"{package}.{name}")
+    return getattr(importlib.import_module(f"{package}.{where[name]}"), name)
+
+
 def import_library(name: str, needed_by: str) -> ModuleType:
     """Import a library, or say what needs it and how to install it.
 
@@ -39,6 +59,8 @@ def import_library(name: str, needed_by: str) -> ModuleType:
     Raises:
         ModuleNotFoundError: the library is not installed, or another one that it needs.
     """
+    if name.split(".")[0] == "detectron2":
+        check_detectron2()
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
@@ -80,6 +102,15 @@ class OptionalLibrary:
         return getattr(import_library(self._name, self._needed_by), attribute)
 
 
+# detectron2's registries of datasets: catalogs.DatasetCatalog, catalogs.MetadataCatalog.
+catalogs = OptionalLibrary("detectron2.data", "A registered dataset")
+
+
+def has_detectron2() -> bool:
+    """Whether it can be imported. Imports it."""
+    return _error_of_detectron2() is None
+
+
 def check_detectron2() -> None:
     """
     Raises:
@@ -97,7 +128,7 @@ def check_detectron2() -> None:
         message = what_is_missing("detectron2", error)
     if message is None:
         message = f"detectron2, which can't be imported ({type(error).__name__}: {error})"
-    raise ImportError(f"All of cffm_plugin but CFFM needs {message}", name=name) from error
+    raise ImportError(f"This part of cffm_plugin needs {message}", name=name) from error
 
 
 @functools.cache  # what has failed halfway can't be imported again

@@ -1,6 +1,5 @@
 """Reading configs: shipped files load, mistakes get errors that name the nearest key."""
 
-import re
 from pathlib import Path
 
 import pytest
@@ -58,36 +57,6 @@ def test_a_value_of_another_type_is_an_error_that_names_the_key():
 def test_a_missing_file_is_an_error_that_names_it():
     with pytest.raises(FileNotFoundError, match=r"nowhere\.yaml"):
         load_config("nowhere.yaml")
-
-
-OLD_AND_NEW = {
-    "MODEL.CFFM.ENABLED": "MODEL.TEMPORAL.ENABLED",
-    "MODEL.CFFM.FRAME_OFFSETS": "MODEL.TEMPORAL.FRAME_OFFSETS",
-    "MODEL.CFFM.PROTOTYPES.FOLDER": "MODEL.TEMPORAL.PROTOTYPES.FOLDER",
-    "INPUT.FIT_SIZE": "INPUT.CLIP.FIT_SIZE",
-    "INPUT.COLOR_AUG_SSD": "INPUT.CLIP.COLOR_DISTORTION",
-}
-
-
-@pytest.mark.parametrize("old", OLD_AND_NEW)
-def test_an_old_key_is_an_error_that_names_the_new_one(old, tmp_path):
-    expected = rf"{re.escape(old)}\b.*called {re.escape(OLD_AND_NEW[old])} now"
-    with pytest.raises(KeyError, match=f"command line.*{expected}"):
-        load_config("", [old, "1"])
-    *nodes, key = old.split(".")
-    lines = [f"{'  ' * i}{node}:\n" for i, node in enumerate(nodes)]
-    (tmp_path / "old.yaml").write_text("".join(lines) + f"{'  ' * len(nodes)}{key}: 1\n")
-    # Of a node that is gone the node itself is named.
-    expected = expected.replace(r"\.FOLDER", "")
-    with pytest.raises(KeyError, match=rf"old\.yaml.*{expected}"):
-        load_config(str(tmp_path / "old.yaml"))
-
-
-def test_an_old_key_is_an_error_in_plain_detectron2_too():
-    cfg = get_cfg()
-    add_cffm_config(cfg)
-    with pytest.raises(KeyError, match=r"MODEL\.CFFM\.STRIDE.*MODEL\.TEMPORAL\.STRIDE"):
-        cfg.merge_from_list(["MODEL.CFFM.STRIDE", "8"])
 
 
 ORDERS = {

@@ -221,10 +221,6 @@ class TestPointRend:
         cfg = load_config(write(tmp_path, "mine.yaml", self.ADDERS), overrides)
         assert cfg.INPUT.COLOR_AUG_SSD and cfg.MODEL.POINT_HEAD.NUM_CLASSES == 7
 
-    def test_without_it_the_old_key_of_ours_is_told_both_ways(self):
-        with pytest.raises(KeyError, match=r"INPUT\.CLIP\.COLOR_DISTORTION.*CONFIG_ADDERS"):
-            load_config("", ["INPUT.COLOR_AUG_SSD", "True"])
-
 
 @pytest.mark.parametrize("name", ["panoptic_deeplab", "point_rend", "deeplab"])
 def test_detectron2s_projects_add_their_keys(name):

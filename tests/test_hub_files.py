@@ -8,7 +8,8 @@ from fresh_process import run_without
 from huggingface_hub import errors
 from stub_hub import http_error, stub_hub  # noqa: F401  (a fixture)
 
-import cffm_plugin  # noqa: F401  (it registers hf://)
+import cffm_plugin
+import cffm_plugin.registration  # noqa: F401  (hf:// paths)
 from cffm_plugin.checkpoint import (
     ModelInfo,
     SegmentorCheckpointer,
@@ -91,7 +92,7 @@ def test_every_failure_names_repository_and_file_and_says_what_to_do(
 def test_without_huggingface_hub_the_error_names_the_command_that_installs_it():
     result = run_without(
         ["huggingface_hub"],
-        "import cffm_plugin; from detectron2.utils.file_io import PathManager",
+        "import cffm_plugin.registration; from detectron2.utils.file_io import PathManager",
         "PathManager.get_local_path('hf://a/b/model.pth')",
     )
     assert "Fetching hf://a/b/model.pth needs huggingface_hub" in result.stderr

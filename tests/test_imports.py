@@ -160,9 +160,9 @@ def test_without_what_detectron2_needs_cffm_works_and_the_rest_says_what_is_miss
 
         for touch in (
             *(lambda name=name: getattr(cffm_plugin, name)
-              for name in ("add_cffm_config", "data", "modeling")),
+              for name in ("add_cffm_config", "modeling")),
             *(lambda name=name: importlib.import_module(f"cffm_plugin.{{name}}")
-              for name in ("checkpoint", "config", "data", "engine", "modeling")),
+              for name in ("checkpoint", "config", "engine", "modeling", "registration")),
         ):
             said = raises(touch)
             assert "detectron2 needs {library}, which is not installed" in said, said

@@ -17,6 +17,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ..checkpoint import SegmentorCheckpointer
 from ..config import load_config
+from ..constants import BENCHMARK_MODES
+from ..core.nested import to_channels_last
 from ..data.images import image_to_tensor
 from ..engine import complete_config
 from ..engine.preemption import LeaveWhenAsked, StopSignals
@@ -28,14 +30,13 @@ from ..inference import (
     half_precision_copy,
 )
 from ..modeling import all_finite, build_segmentor
-from ..modeling.nested import to_channels_last
 from ..synthetic import SyntheticConfig, render_video
 from .peer import build_peer, peer_backbone_step, peer_step
 
 INFERENCE_MODES = ("stream", "clip", "image", "backbone")
 MODEL_MODES = (*INFERENCE_MODES, "train", "stream_guards", "train_guards")
 DATA_MODES = ("dataloader", "evaluate")
-MODES = (*MODEL_MODES, *DATA_MODES)
+MODES = BENCHMARK_MODES
 NUM_FRAMES = 12  # rendered, then repeated
 
 Step = Callable[[], object]

@@ -1,4 +1,4 @@
-"""The GPU table of docs/benchmarks.md, by one command: ``tools/benchmark.py --suite gpu``."""
+"""The GPU table of docs/benchmarks.md, by one command: ``cffm benchmark --suite gpu``."""
 
 import math
 import time

@@ -13,7 +13,6 @@ from detectron2.utils import comm
 from torch import nn
 
 from ..files import whole_file, write_text
-from ..modeling.temporal import current_name
 from .containers import prefix_of, uncompiled, weights_in
 from .conversion import FORMATS, is_classifier, recognise
 from .model_info import (
@@ -225,7 +224,7 @@ class SegmentorCheckpointer(DetectionCheckpointer):
         self._by_heuristics = checkpoint.pop("matching_heuristics", False)
         prefix = self._prefix_of(checkpoint["model"])
         weights, versions = renamed(
-            checkpoint["model"], lambda name: _current(uncompiled(name).removeprefix(prefix))
+            checkpoint["model"], lambda name: uncompiled(name).removeprefix(prefix)
         )
         if self._by_heuristics:  # as detectron2 does it, which loses the versions
             self._convert_ndarray_to_tensor(weights)
@@ -239,7 +238,7 @@ class SegmentorCheckpointer(DetectionCheckpointer):
         """What stands before the model's names, but for DistributedDataParallel's."""
         if self._by_heuristics:
             return ""
-        names, _ = renamed(weights, lambda name: _current(uncompiled(name)))
+        names, _ = renamed(weights, uncompiled)
         prefix = prefix_of(names, self.model.state_dict(), self.path)
         if prefix:
             logger.info("%s: the names of its weights begin with %s, left out", self.path, prefix)
@@ -299,12 +298,6 @@ def brings_weights(model: nn.Module) -> bool:
     """Whether all parts were built with trained weights: those of Hugging Face's models say so."""
     parts = (part for part in model.children() if any(True for _ in part.parameters()))
     return all(getattr(part, "brings_weights", False) for part in parts)
-
-
-def _current(name: str) -> str:
-    """A weight's name, whichever version of this package wrote it."""
-    part, _, rest = name.partition(".")
-    return f"temporal.{current_name(rest)}" if part == "temporal" else name
 
 
 def _by_part(names: Iterable[str]) -> dict[str, list[str]]:

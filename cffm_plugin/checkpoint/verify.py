@@ -58,7 +58,7 @@ def _model_of(sizes: Sizes) -> nn.Module:
     temporal, branch = None, None
     if sizes.temporal_depth:
         cffm = CFFM(dim, sizes.temporal_depth, num_heads=sizes.num_heads)
-        temporal = TemporalHead(cffm, num_classes=num_classes)
+        temporal = TemporalHead(cffm, num_classes=num_classes, output="classifier")
     if sizes.has_prototype_branch:
         branch = PrototypeBranch(dim, num_classes=num_classes, num_heads=sizes.num_heads or 8)
     return CFFMSegmentor(

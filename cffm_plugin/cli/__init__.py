@@ -1,6 +1,5 @@
-"""The commands: one module each, whose ``main(argv)`` reads its arguments and calls the package.
+"""The commands: one module each, whose ``main(argv)`` reads its arguments; ``work`` does the rest.
 
-``cffm COMMAND`` (cffm_command.py, which has the table) and the scripts in tools/ call them.
+``cffm COMMAND`` (cffm_command.py, which has the table) calls them. They import nothing that takes
+time, so that --help answers at once.
 """
-
-from .. import needs_detectron2  # noqa: F401  (says how to get it)

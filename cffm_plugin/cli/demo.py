@@ -1,6 +1,6 @@
 """Segments a video and shows every class in its colour.
 
-    cffm demo --config-file vspw/cffm_mit_b1 --video-input street.mp4 \\
+    cffm demo --config-file vspw/cffm_mit_b1 --video-input street.mp4 \
         --output segmented.mp4 --opts MODEL.WEIGHTS cffm_mit_b1.pth
 
 Videos are written as H.264, in the input's size (odd sides are padded by a pixel) with a legend
@@ -13,34 +13,11 @@ came of it is written), or the arguments are wrong; 130 Ctrl-C; 143 SIGTERM; 138
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
 
-from detectron2.utils.logger import setup_logger
-
-from ..checkpoint import load_stored_config
-from ..config import load_config
-from ..engine import complete_config
-from ..errors import errors_as_messages
-from ..inference import dataset_classes
-from ..pictures.painting import Legend
-from ..stopping import stops_raised
-from ..video.decoding import IncompleteVideoError
-from ..video.demo_model import with_weights
-from ..video.jobs import VideoJob, check_overwrites, plan_jobs
-from ..video.reading import (
-    DEFAULT_RATE,
-    FrameSource,
-    NetworkStream,
-    VideoFile,
-    Webcam,
-    open_images,
-)
-from ..video.video_demo import VideoDemo, load_prototypes, load_segmentor
-from ..video.writing import LabelMapFolder, PictureSink, Window, open_output
-
-INCOMPLETE = 2  # exit codes
-INTERRUPTED = 130
+from ..constants import IMAGE_RATE
+from . import frame
 
 
 def share(text: str) -> float:
@@ -68,9 +45,7 @@ def seconds(text: str) -> float:
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = frame.make_parser(__doc__)
     add_model_and_inputs(parser)
     parser.add_argument(
         "--output",
@@ -92,9 +67,9 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         type=frame_rate,
         metavar="RATE",
         help="frames per second of the output, such as 25 or 30000/1001; by default those of the "
-        f"video, and {DEFAULT_RATE} of images",
+        f"video, and {IMAGE_RATE} of images",
     )
-    return parser.parse_args(argv)
+    return frame.parse(parser, argv)
 
 
 def add_model_and_inputs(parser: argparse.ArgumentParser) -> None:
@@ -137,13 +112,7 @@ def add_model_and_inputs(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="for CFFM++: those of the video, <video>.pt, of cffm prototypes",
     )
-    parser.add_argument(
-        "--opts",
-        nargs=argparse.REMAINDER,
-        default=[],
-        metavar="KEY VALUE",
-        help="config keys, such as MODEL.WEIGHTS FILE; after all other arguments",
-    )
+    frame.add_overrides(parser)
 
 
 def add_raw_colors(parser: argparse.ArgumentParser) -> None:
@@ -176,129 +145,9 @@ def add_painting(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def open_source(args: argparse.Namespace, video: str) -> FrameSource:
-    map_colors = not args.raw_colors
-    if args.input:
-        return open_images(args.input, args.max_megapixels, map_colors=map_colors)
-    if args.webcam is not None:
-        return Webcam(args.webcam)
-    if NetworkStream.is_url(video):
-        return NetworkStream(video, args.timeout, map_colors=map_colors)
-    return VideoFile(video, map_colors=map_colors)
-
-
-def sound_source(args: argparse.Namespace, source: FrameSource) -> VideoFile | None:
-    """The file whose sound is kept."""
-    if not args.keep_audio:
-        return None
-    if not isinstance(source, VideoFile) or not args.output:
-        raise ValueError("--keep-audio is for a video file that becomes one, --output FILE.mp4.")
-    if args.fps:
-        raise ValueError("--fps changes how fast the pictures go, and --keep-audio not the sound.")
-    return source
-
-
-def open_job(
-    args: argparse.Namespace, job: VideoJob, classes: Legend
-) -> tuple[FrameSource, PictureSink | None, LabelMapFolder | None]:
-    source = open_source(args, job.video)
-    sound = sound_source(args, source)
-    pictures: PictureSink | None = None
-    if job.output:
-        pictures = open_output(job.output, args.fps or source.rate, sound, keep_times=not args.fps)
-    elif not job.masks:
-        pictures = Window()
-    colors = [color for _, color in classes]
-    label_maps = LabelMapFolder(job.masks, colors) if job.masks else None
-    check_overwrites(source, pictures, label_maps)
-    return source, pictures, label_maps
-
-
-def run_jobs(
-    args: argparse.Namespace,
-    jobs: Sequence[VideoJob],
-    classes: Legend,
-    load: Callable[[], VideoDemo],
-) -> int:
-    """Segment videos one after another; one that fails does not stop the others.
-
-    Returns:
-        the exit code.
-    """
-    # Of a single video, mistakes are said before the model is loaded.
-    opened = open_job(args, jobs[0], classes) if len(jobs) == 1 else None
-    demo = load()
-    complaints: list[str] = []
-    code = 0
-    for job in jobs:
-        where = " and ".join(path for path in (job.output, job.masks) if path) or "the window"
-        try:
-            num_frames, stopped_by = demo.run(*(opened or open_job(args, job, classes)))
-        except IncompleteVideoError as error:
-            complaints.append(f"{error} What came is in {where}.")
-            code = code or INCOMPLETE
-        except (ValueError, OSError, FloatingPointError) as error:
-            if len(jobs) == 1:
-                raise
-            complaints.append(str(error))
-            code = 1
-        else:
-            done = "Interrupted after" if stopped_by else "Done:"
-            print(f"{done} {num_frames} frames in {where}", file=sys.stderr)
-            if stopped_by:
-                code = 128 + stopped_by
-                break
-    for complaint in complaints:
-        print(complaint, file=sys.stderr)
-    return code
-
-
-def run(args: argparse.Namespace) -> int:
-    """Returns the exit code."""
-    for name in ("fvcore", "cffm_plugin"):
-        setup_logger(name=name)
-    if args.config_file:
-        cfg = load_config(args.config_file, args.opts)
-    else:
-        cfg = load_stored_config(with_weights(args.opts))
-    complete_config(cfg)
-    args.max_megapixels = cfg.INPUT.MAX_MEGAPIXELS  # of the images of --input
-    if args.video_input:
-        jobs = plan_jobs(args.video_input, args.output, args.masks)
-    else:
-        jobs = [VideoJob("", args.output, args.masks)]
-    if args.prototypes and len(jobs) > 1:
-        raise ValueError("--prototypes are of one video, and there are several.")
-    classes = dataset_classes(cfg)
-    prototypes = load_prototypes(cfg, args.prototypes)
-
-    def load() -> VideoDemo:
-        return VideoDemo(
-            load_segmentor(cfg),
-            classes,
-            opacity=args.opacity,
-            confidence_threshold=args.confidence_threshold,
-            side_by_side=args.side_by_side,
-            prototypes=prototypes,
-            legend=args.legend,
-        )
-
-    return run_jobs(args, jobs, classes, load)
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command with these arguments, by default the process's own; its exit code."""
-    return run_until_stopped(parse_args(argv))
-
-
-def run_until_stopped(args: argparse.Namespace) -> int:
-    """``run``, with errors as messages. Returns the exit code."""
-    try:
-        with errors_as_messages(), stops_raised():
-            return run(args)
-    except KeyboardInterrupt:
-        print("Interrupted", file=sys.stderr)
-        return INTERRUPTED
+    return frame.main(parse_args, "demo", argv)
 
 
 if __name__ == "__main__":

@@ -7,24 +7,24 @@ The log ends with the scores; OUTPUT_DIR/inference/vspw_results.json holds them.
 last checkpoint of OUTPUT_DIR is what is evaluated.
 """
 
+import argparse
 import sys
 from collections.abc import Sequence
 
-from detectron2.engine import default_argument_parser
+from . import frame
 
-from ..engine import CFFMTrainer, launch_job
-from ..engine import main as train
-from ..errors import errors_as_messages
-from ..report import report_of_config
+
+def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = frame.make_parser(__doc__)
+    frame.add_training_flags(parser)
+    args = frame.parse(parser, argv)
+    args.eval_only = True
+    return args
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command with these arguments, by default the process's own; its exit code."""
-    args = default_argument_parser(epilog=__doc__).parse_args(argv)
-    args.eval_only = True
-    with errors_as_messages():
-        launch_job(train, args, CFFMTrainer, report_of_config)
-    return 0
+    return frame.main(parse_args, "train", argv)
 
 
 if __name__ == "__main__":

@@ -1,110 +1,21 @@
 """Writes the graphs that a stream needs, by torch.export and as ONNX; see docs/export.md.
 
-    cffm export --config-file vspw/cffm_mit_b1 --size 480 864 \\
+    cffm export --config-file vspw/cffm_mit_b1 --size 480 864 \
         --output exported/ --check MODEL.WEIGHTS cffm_mit_b1.pth
     python tools/run_onnx_stream.py --model exported/ --input video.mp4 --output masks/
 """
 
 import argparse
-import logging
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-from detectron2.utils.logger import setup_logger
-
-from ..config import load_config
-from ..engine import complete_config
-from ..export import (
-    FORMATS,
-    StreamSpec,
-    compare,
-    export_stream,
-    load_programs,
-    random_frames,
-)
-from ..export.onnx_runner import Stream, load_graphs, precision_of, read_manifest
-from ..inference import StreamingSegmentor
-from ..stopping import stops_raised
-
-TOLERANCE = 1e-3
-LABELS = 0.995  # that are equal, where a runtime computes in half precision
-
-
-def run(args: argparse.Namespace) -> None:
-    setup_logger(name="cffm_plugin")
-    logging.getLogger("onnxscript").setLevel(logging.ERROR)  # names constants that it leaves alone
-    try:
-        cfg = load_config(args.config_file, args.opts)
-        cfg.MODEL.DEVICE = "cpu"
-        cfg.TEST.AUTOCAST, cfg.TEST.COMPILE = "", False  # what is exported computes in float32
-        complete_config(cfg)
-        if cfg.TEST.SMOOTHING:
-            raise ValueError(
-                f"TEST.SMOOTHING {cfg.TEST.SMOOTHING} can't be exported: the graphs give each "
-                "frame's logits. Export with TEST.SMOOTHING 0 and average where they run."
-            )
-        segmentor = StreamingSegmentor(cfg)
-        manifest = export_stream(
-            segmentor.model,
-            StreamSpec.from_config(cfg),
-            args.output,
-            tuple(args.size),
-            formats=args.format,
-            opset=args.opset,
-            full_resolution=args.full_resolution,
-        )
-    except (KeyError, ValueError, OSError) as error:
-        sys.exit(str(error.args[0] if isinstance(error, KeyError) else error))
-    print(f"Written to {manifest.parent}: {', '.join(file.name for file in files_of(manifest))}")
-    if args.check and not check(segmentor, args):
-        sys.exit(f"The exported graphs differ from the model by more than {TOLERANCE:g}.")
-
-
-def check(segmentor: StreamingSegmentor, args: argparse.Namespace) -> bool:
-    """Run every format on random frames beside the model; print how they agree."""
-    manifest = read_manifest(args.output)
-    agree = True
-    for name, graphs in exported_graphs(args):
-        branch = segmentor.model.prototype_branch
-        prototypes = None if branch is None else torch.randn(100, branch.block.dim)
-        frames = random_frames(tuple(args.size), args.check_frames)
-        agreement = compare(segmentor, Stream(manifest, graphs), frames, prototypes)
-        print(f"{name}: {agreement}")
-        precision = precision_of(graphs)
-        if precision == "float32":
-            agree = agree and agreement.logits <= TOLERANCE
-        elif agreement.labels < LABELS:
-            print(
-                f"In {precision} fewer than {100 * LABELS:g} % of the labels are the model's: run "
-                "it with run_onnx_stream.py --runtime openvino --float32"
-            )
-    return agree
-
-
-def exported_graphs(args: argparse.Namespace) -> Iterator[tuple[str, dict]]:
-    if "onnx" in args.format:
-        manifest = read_manifest(args.output)
-        yield "onnx", load_graphs(args.output, manifest)
-        if args.check_openvino:
-            own = load_graphs(args.output, manifest, runtime="openvino")
-            yield f"onnx, openvino in {precision_of(own)}", own
-            if precision_of(own) != "float32":
-                held = load_graphs(args.output, manifest, runtime="openvino", float32=True)
-                yield "onnx, openvino --float32", held
-    if "torch_export" in args.format:
-        yield "torch_export", load_programs(args.output)
-
-
-def files_of(manifest: Path) -> list[Path]:
-    return sorted(file for file in manifest.parent.iterdir() if file.is_file())
+from ..constants import EXPORT_FORMATS
+from . import frame
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = frame.make_parser(__doc__)
     parser.add_argument("--config-file", default="", metavar="FILE")
     parser.add_argument("--output", type=Path, required=True, metavar="DIR")
     parser.add_argument(
@@ -115,7 +26,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         metavar=("H", "W"),
         help="of frames as the model takes them, after resizing: 480 864 for VSPW",
     )
-    parser.add_argument("--format", nargs="+", choices=FORMATS, default=list(FORMATS))
+    parser.add_argument("--format", nargs="+", choices=EXPORT_FORMATS, default=list(EXPORT_FORMATS))
     parser.add_argument("--opset", type=int, default=18, help="of ONNX, 18 or higher (%(default)s)")
     parser.add_argument(
         "--full-resolution",
@@ -131,16 +42,13 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         help="--check runs the ONNX graphs by openvino too: in its own precision and in float32",
     )
     parser.add_argument("--check-frames", type=int, default=20, help="(%(default)s)")
-    parser.add_argument("opts", nargs=argparse.REMAINDER, help="KEY VALUE ... of the config")
-    return parser.parse_args(argv)
+    frame.add_overrides(parser)
+    return frame.parse(parser, argv)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command with these arguments, by default the process's own; its exit code."""
-    args = parse_args(argv)
-    with stops_raised():
-        run(args)
-    return 0
+    return frame.main(parse_args, "export", argv)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Segments videos into label maps: palette PNGs that hold class indices, named as the frames.
 
-    cffm predict --video-input street.mp4 --output labels/ --opts MODEL.WEIGHTS hf://owner/repository
-    cffm predict --config-file vspw/cffm_mit_b1 --input frames/ --output labels/ \\
+    cffm predict --video-input street.mp4 --masks labels/ --opts MODEL.WEIGHTS hf://owner/repository
+    cffm predict --config-file vspw/cffm_mit_b1 --input frames/ --masks labels/ \\
         --opts MODEL.WEIGHTS cffm_mit_b1.pth
 
 What `cffm demo --masks` writes, without pictures. Of several videos each has a folder of its own.
@@ -12,7 +12,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from . import demo
+from . import demo, frame
 
 # What `cffm demo` asks of pictures, of which there are none.
 _NO_PICTURES = {
@@ -26,17 +26,16 @@ _NO_PICTURES = {
 }
 
 
+def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = frame.make_parser(__doc__)
+    parser.add_argument("--masks", required=True, metavar="DIR", help="the folder to write")
+    demo.add_model_and_inputs(parser)
+    return argparse.Namespace(**vars(frame.parse(parser, argv)) | _NO_PICTURES)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command with these arguments, by default the process's own; its exit code."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--output", required=True, metavar="DIR", help="the folder to write")
-    demo.add_model_and_inputs(parser)
-    args = parser.parse_args(argv)
-    return demo.run_until_stopped(
-        argparse.Namespace(**vars(args) | {"masks": args.output} | _NO_PICTURES)
-    )
+    return frame.main(parse_args, "demo", argv)
 
 
 if __name__ == "__main__":

@@ -11,29 +11,20 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from detectron2.engine import default_argument_parser
-
-from ..engine import launch_job, setup
-from ..engine.prototype_making import make_prototypes
-from ..errors import errors_as_messages
-from ..stopping import stops_raised
+from . import frame
 
 
-def make(args: argparse.Namespace) -> None:
-    """What every process does."""
-    with stops_raised():  # a process of its own, where there are several
-        make_prototypes(setup(args), args.datasets, args.output)
+def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = frame.make_parser(__doc__)
+    parser.add_argument("--datasets", nargs="+", required=True, help="registered names")
+    parser.add_argument("--output", required=True, help="the folder to write")
+    frame.add_training_flags(parser)
+    return frame.parse(parser, argv)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command with these arguments, by default the process's own; its exit code."""
-    parser = default_argument_parser(epilog=__doc__)
-    parser.add_argument("--datasets", nargs="+", required=True, help="registered names")
-    parser.add_argument("--output", required=True, help="the folder to write")
-    args = parser.parse_args(argv)
-    with errors_as_messages(), stops_raised("The same command goes on from here."):
-        launch_job(make, args)
-    return 0
+    return frame.main(parse_args, "prototypes", argv, frame.GOES_ON)
 
 
 if __name__ == "__main__":

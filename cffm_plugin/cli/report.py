@@ -1,8 +1,8 @@
 """Makes a folder of HTML of one evaluation or several, which opens from the disk.
 
-    cffm report --dataset camvid_val \\
+    cffm report --dataset camvid_val \
         --predictions image=output/image cffm=output/cffm --output report
-    cffm report --dataset-root datasets/vspw/VSPW_480p --split val \\
+    cffm report --dataset-root datasets/vspw/VSPW_480p --split val \
         --predictions mine=PNGS --output report
 
 A folder of predictions is <predictions>/<video>/<frame>.png with class indices from 0, or the
@@ -11,60 +11,23 @@ its training curves and its config too. The first is the baseline that the other
 """
 
 import argparse
-import logging
 import os
-import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..data import DEFAULT_MAX_MEGAPIXELS, register_video_folder_from_yaml
-from ..report import PER_VIDEO, ReportedDataset, ReportOptions, find_model, make_report
-from ..stopping import stops_raised
+from ..constants import (
+    MAX_MEGABYTES,
+    MAX_MEGAPIXELS,
+    PLAYER_WIDTH,
+    PLAYERS,
+    REPORT_ORDERS,
+)
+from . import frame
 
 
-def run(args: argparse.Namespace, words: Sequence[str]) -> None:
-    """Make the report and print its path; ``words`` are the arguments as they were given."""
-    for file in args.video_folders:
-        register_video_folder_from_yaml(file)
-    dataset = _dataset(args)
-    models = [find_model(text, args.dataset or "") for text in args.predictions]
-    index = make_report(
-        *(dataset, models, args.output),
-        ReportOptions(
-            players=args.players,
-            max_megabytes=args.max_megabytes,
-            player_width=args.player_width,
-            order=args.order,
-            one_based=args.one_based,
-            partial=args.partial,
-            jobs=args.jobs,
-            progress=True,
-            max_megapixels=args.max_megapixels,
-            command=shlex.join(["cffm", "report", *map(str, words)]),
-        ),
-    )
-    print(index)
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command with these arguments, by default the process's own; its exit code."""
-    words = sys.argv[1:] if argv is None else argv
-    args = _parser().parse_args(words)
-    _check(args)
-    logging.basicConfig(format="%(levelname)s: %(message)s")
-    try:
-        with stops_raised():
-            run(args, words)
-    except (ValueError, OSError, ModuleNotFoundError) as error:
-        sys.exit(str(error))
-    return 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def make_parser() -> argparse.ArgumentParser:
+    parser = frame.make_parser(__doc__)
     dataset = parser.add_mutually_exclusive_group(required=True)
     dataset.add_argument("--dataset", metavar="NAME", help="a registered dataset")
     dataset.add_argument("--dataset-root", type=Path, help="the folder with <split>.txt and data/")
@@ -91,31 +54,30 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_pictures(parser: argparse.ArgumentParser) -> None:
-    defaults = ReportOptions()
     parser.add_argument(
         "--players",
         type=int,
-        default=defaults.players,
+        default=PLAYERS,
         metavar="N",
         help="players of the N worst and the N best videos; numbers are of all (%(default)s)",
     )
     parser.add_argument(
         "--order",
-        choices=[metric.name for metric in PER_VIDEO],
-        default=defaults.order,
+        choices=REPORT_ORDERS,
+        default=REPORT_ORDERS[0],
         help="what says which videos are worst and best: of several models the difference to the "
         "baseline in it (%(default)s)",
     )
     parser.add_argument(
         "--max-megabytes",
         type=float,
-        default=defaults.max_megabytes,
+        default=MAX_MEGABYTES,
         help="players that would make the folder larger are left out (%(default)g)",
     )
     parser.add_argument(
         "--player-width",
         type=int,
-        default=defaults.player_width,
+        default=PLAYER_WIDTH,
         help="largest width of frames in players, in pixels (%(default)s)",
     )
 
@@ -132,7 +94,7 @@ def _add_reading(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-megapixels",
         type=float,
-        default=DEFAULT_MAX_MEGAPIXELS,
+        default=MAX_MEGAPIXELS,
         help="larger images are an error (%(default)s)",
     )
     parser.add_argument(
@@ -143,19 +105,21 @@ def _add_reading(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _check(args: argparse.Namespace) -> None:
+def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = make_parser()
+    words = sys.argv[1:] if argv is None else argv
+    args = frame.parse(parser, words)
     if args.dataset is not None and (args.split or args.num_classes):
-        _parser().error("--dataset takes no --split or --num-classes: its registration says them.")
+        parser.error("--dataset takes no --split or --num-classes: its registration says them.")
     if args.dataset_root is not None and (args.split is None or args.video_folders):
-        _parser().error("--dataset-root needs --split, and takes no --video-folders.")
+        parser.error("--dataset-root needs --split, and takes no --video-folders.")
+    args.words = list(words)
+    return args
 
 
-def _dataset(args: argparse.Namespace) -> ReportedDataset:
-    if args.dataset is not None:
-        return ReportedDataset.registered(args.dataset)
-    if args.num_classes is not None:
-        return ReportedDataset.in_folder(args.dataset_root, args.split, args.num_classes)
-    return ReportedDataset.in_folder(args.dataset_root, args.split)
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command with these arguments, by default the process's own; its exit code."""
+    return frame.main(parse_args, "report", argv)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 """Scores prediction PNGs of any model against a registered dataset or one in VSPW's layout.
 
-    cffm score --dataset-root datasets/vspw/VSPW_480p --split val \\
+    cffm score --dataset-root datasets/vspw/VSPW_480p --split val \
         --predictions output/inference/result_submission --json scores.json
     cffm score --dataset camvid_val --predictions PNGS
-    cffm score --video-folders mine.yaml --dataset mine_val \\
+    cffm score --video-folders mine.yaml --dataset mine_val \
         --predictions PNGS
 
 Predictions are <predictions>/<video>/<frame>.png with one channel that holds class indices from 0.
@@ -16,28 +16,17 @@ videos.
 """
 
 import argparse
-import logging
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..data import DEFAULT_MAX_MEGAPIXELS, register_video_folder_from_yaml
-from ..evaluation import DatasetScores, score_dataset_predictions, score_predictions
-from ..evaluation.results import (
-    class_table,
-    official_table,
-    strict_table,
-    summary_table,
-    write_json,
-)
-from ..stopping import stops_raised
+from ..constants import MAX_MEGAPIXELS
+from . import frame
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = frame.make_parser(__doc__)
     dataset = parser.add_mutually_exclusive_group(required=True)
     dataset.add_argument("--dataset", metavar="NAME", help="a registered dataset")
     dataset.add_argument("--dataset-root", type=Path, help="the folder with <split>.txt and data/")
@@ -75,7 +64,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--max-megapixels",
         type=float,
-        default=DEFAULT_MAX_MEGAPIXELS,
+        default=MAX_MEGAPIXELS,
         help="larger images are an error (%(default)s)",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all scores here too")
@@ -85,7 +74,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         default=min(os.cpu_count() or 1, 8),
         help="processes; the scores do not depend on it (%(default)s)",
     )
-    args = parser.parse_args(argv)
+    args = frame.parse(parser, argv)
     if args.dataset is not None and (args.split or args.num_classes):
         parser.error("--dataset takes no --split or --num-classes: its registration says them.")
     if args.dataset_root is not None and (args.split is None or args.video_folders):
@@ -93,49 +82,9 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     return args
 
 
-def score(args: argparse.Namespace) -> DatasetScores:
-    options = {
-        "one_based": args.one_based,
-        "partial": args.partial,
-        "frame_offset": args.frame_offset,
-        "in_order": args.in_order,
-        "jobs": args.jobs,
-        "progress": True,
-        "max_megapixels": args.max_megapixels,
-    }
-    for file in args.video_folders:
-        register_video_folder_from_yaml(file)
-    if args.dataset is not None:
-        return score_dataset_predictions(args.dataset, args.predictions, **options)
-    if args.num_classes is not None:
-        options["num_classes"] = args.num_classes
-    return score_predictions(args.dataset_root, args.split, args.predictions, **options)
-
-
-def run(args: argparse.Namespace) -> None:
-    logging.basicConfig(format="%(levelname)s: %(message)s")
-    try:
-        scores = score(args)
-        if args.json is not None:
-            write_json(scores, args.json)
-    except (ValueError, OSError) as error:
-        sys.exit(str(error))
-    scored = f"{scores.scored_frames} of {scores.frames} frames"
-    print(f"{scores.dataset}: {len(scores.videos)} videos, {scored} scored\n")
-    print(f"Percent per class:\n{class_table(scores)}\n")
-    print(f"Strict scores, percent:\n{strict_table(scores)}\n")
-    print(f"Official scores, percent:\n{summary_table(scores)}\n")
-    print(f"Official scores, unrounded:\n{official_table(scores)}")
-    if args.json is not None:
-        print(f"\nWritten to {args.json}")
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command with these arguments, by default the process's own; its exit code."""
-    args = parse_args(argv)
-    with stops_raised():
-        run(args)
-    return 0
+    return frame.main(parse_args, "score", argv)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Segments many videos: into label maps, painted videos, or both.
 
-    cffm segment-videos --config-file vspw/cffm_mit_b1 --input videos/ --masks labels/ \\
+    cffm segment-videos --config-file vspw/cffm_mit_b1 --input videos/ --masks labels/ \
         --num-gpus 2 MODEL.WEIGHTS cffm_mit_b1.pth
 
 --input takes video files, folders of them, folders of images (each a video), folders of such
@@ -13,40 +13,15 @@ Exit codes: 0 done; 1 an error, or some videos failed, which are listed at the e
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
-import torch
-from detectron2.config import CfgNode
-from detectron2.engine import default_argument_parser
-from detectron2.utils import comm
-from detectron2.utils.logger import setup_logger
-from tqdm import tqdm
-
-from ..checkpoint import load_stored_config
-from ..config import flat_values, load_config
-from ..engine import complete_config, launch_job
-from ..engine.restartable import claim_folder, weights_digest
-from ..errors import errors_as_messages
-from ..inference import dataset_classes
-from ..stopping import stops_raised
-from ..video.batch import BatchResult, BatchVideo, segment_videos
-from ..video.batch_outputs import VideoOutputs
-from ..video.jobs import VideoJob, plan_batch
-from ..video.reading import FrameSource, ImageFiles, VideoFile
-from ..video.video_demo import VideoDemo, load_segmentor
+from . import frame
 from .demo import add_raw_colors
-
-SETTINGS_FILE = "settings.json"
-# What of a config has no part in the label maps.
-_NOT_OF_THE_LABELS = ("MODEL.WEIGHTS", "MODEL.DEVICE")
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = default_argument_parser(epilog=__doc__)
+    parser = frame.make_parser(__doc__)
     parser.add_argument(
         "--input", nargs="+", required=True, metavar="PATH", help="videos, folders, lists (.txt)"
     )
@@ -64,149 +39,16 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--side-by-side", action="store_true", help="each frame to the left, too")
     add_raw_colors(parser)
-    args = parser.parse_args(argv)
+    frame.add_training_flags(parser)
+    args = frame.parse(parser, argv)
     if not (args.masks or args.output):
         parser.error("name a folder to write to: --masks DIR, --output DIR, or both.")
     return args
 
 
-def read_config(args: argparse.Namespace) -> CfgNode:
-    """The config of the file, or else of the checkpoint."""
-    if args.config_file:
-        cfg = load_config(args.config_file, args.opts)
-    else:
-        cfg = load_stored_config(args.opts)
-    complete_config(cfg)
-    return cfg
-
-
-def claim(cfg: CfgNode, args: argparse.Namespace) -> None:
-    """Write into each folder what its videos are made with, or see that it is the same.
-
-    Raises:
-        ValueError: it holds videos of other settings, and the error says which differ.
-    """
-    settings: dict[str, Any] = {
-        "weights_sha256": weights_digest(cfg.MODEL.WEIGHTS) if cfg.MODEL.WEIGHTS else "",
-        **{f"MODEL.{key}": value for key, value in flat_values(cfg.MODEL).items()},
-        "INPUT.FORMAT": cfg.INPUT.FORMAT,
-        **{f"INPUT.CLIP.{key}": value for key, value in flat_values(cfg.INPUT.CLIP).items()},
-        "TEST.SMOOTHING": cfg.TEST.SMOOTHING,
-        "TEST.AUTOCAST": cfg.TEST.AUTOCAST,
-    }
-    for key in _NOT_OF_THE_LABELS:
-        del settings[key]
-    painting = {name: getattr(args, name) for name in ("opacity", "legend", "side_by_side")}
-    if args.raw_colors:  # else as in folders that were begun before there was a choice
-        settings["raw_colors"] = True
-    for folder, made_with in ((args.masks, settings), (args.output, settings | painting)):
-        if folder:
-            path = Path(folder).expanduser()
-            claim_folder(path, made_with, file_name=SETTINGS_FILE, results="*")
-
-
-def open_video(job: VideoJob, demo: VideoDemo, max_megapixels: float, map_colors: bool) -> Any:
-    source: FrameSource
-    if Path(job.video).is_dir():
-        source = ImageFiles([job.video], max_megapixels=max_megapixels)
-    else:
-        source = VideoFile(job.video, map_colors=map_colors)
-    return source, VideoOutputs(job, source, demo)
-
-
-def segment(args: argparse.Namespace, jobs: list[VideoJob]) -> tuple[int, dict[str, str]]:
-    """What every process does: its share of the videos.
-
-    Returns:
-        the number of videos that are done, and of those that failed, why; of all processes.
-    """
-    rank, world = comm.get_rank(), comm.get_world_size()
-    for name in ("fvcore", "cffm_plugin"):
-        setup_logger(name=name, distributed_rank=rank)
-    cfg = read_config(args)
-    if cfg.MODEL.DEVICE == "cpu" and world > 1:
-        torch.set_num_threads(max(1, (os.cpu_count() or 1) // comm.get_local_size()))
-    segmentor = load_segmentor(cfg)
-    segmentor.max_streams = max(segmentor.max_streams, args.streams)
-    painting = {name: getattr(args, name) for name in ("opacity", "legend", "side_by_side")}
-    demo = VideoDemo(segmentor, dataset_classes(cfg), **painting)
-    how = (demo, cfg.INPUT.MAX_MEGAPIXELS, not args.raw_colors)
-    videos = [
-        BatchVideo(job.video, lambda job=job: open_video(job, *how))  # type: ignore[misc]
-        for job in jobs[rank::world]
-    ]
-    with stops_raised(), tqdm(unit="frame", disable=rank > 0, total=_frames_of(jobs, world)) as bar:
-        result = segment_videos(
-            segmentor, videos, streams=args.streams, ahead=args.ahead, progress=bar.update
-        )
-    return summary(comm.all_gather(result))
-
-
-def _frames_of(jobs: list[VideoJob], world: int) -> int | None:
-    """About how many frames the main process has to do; None where a file does not say."""
-    total = 0
-    for job in jobs[::world]:
-        try:
-            is_folder = Path(job.video).is_dir()
-            source: FrameSource = ImageFiles([job.video]) if is_folder else VideoFile(job.video)
-        except (ValueError, OSError):
-            continue  # it is an error in its turn
-        if source.num_frames is None:
-            return None
-        total += source.num_frames
-    return total
-
-
-def summary(results: list[BatchResult]) -> tuple[int, dict[str, str]]:
-    done = [name for result in results for name in result.done]
-    failed = {name: why for result in results for name, why in result.failed.items()}
-    frames, seconds = sum(r.num_frames for r in results), max(r.seconds for r in results)
-    if comm.is_main_process():
-        rate = f"{frames / seconds:.2f} frames per second" if seconds else "nothing to do"
-        print(f"{len(done)} videos, {frames} frames in {seconds:.1f} s, {rate}")
-        for name, why in failed.items():
-            print(why if why.startswith(name) else f"{name}: {why}", file=sys.stderr)
-        if failed:
-            print(f"{len(failed)} of the videos failed.", file=sys.stderr)
-    return len(done), failed
-
-
-def run(args: argparse.Namespace) -> int:
-    """Returns the exit code."""
-    cfg = read_config(args)
-    if cfg.MODEL.TEMPORAL.ENABLED and cfg.MODEL.TEMPORAL.PROTOTYPES.ENABLED:
-        raise ValueError(
-            "CFFM++ needs the prototypes of every video: segment videos one by one, by cffm demo "
-            "--prototypes, or write MODEL.TEMPORAL.PROTOTYPES.ENABLED False."
-        )
-    jobs = plan_batch(args.input, args.output, args.masks)
-    claim(cfg, args)
-    for job in jobs:
-        VideoOutputs.remove_leftovers(job)
-    todo = [job for job in jobs if not VideoOutputs.are_there(job)]
-    if len(todo) < len(jobs):
-        print(f"{len(jobs) - len(todo)} of {len(jobs)} videos are there already")
-    if not todo:
-        return 0
-    todo.sort(key=lambda job: (-_bytes_of(Path(job.video)), job.video))  # the longest first
-    launch_job(segment, args, todo)
-    missing = [job for job in todo if not VideoOutputs.are_there(job)]
-    return 1 if missing else 0
-
-
-def _bytes_of(path: Path) -> int:
-    files = path.iterdir() if path.is_dir() else [path]
-    return sum(file.stat().st_size for file in files if file.is_file())
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command with these arguments, by default the process's own; its exit code."""
-    args = parse_args(argv)
-    try:
-        with errors_as_messages(), stops_raised("The same command goes on from here."):
-            return run(args)
-    except KeyboardInterrupt:
-        sys.exit("\nStopped. The same command goes on from here.")
+    return frame.main(parse_args, "segment_videos", argv, frame.GOES_ON)
 
 
 if __name__ == "__main__":

@@ -9,31 +9,30 @@ with the exit code 75; --resume goes on. A wrong name, key or file is an error o
 and the exit code 1.
 """
 
+import argparse
 import sys
 from collections.abc import Sequence
 
-from detectron2.engine import default_argument_parser
-
-from ..engine import CFFMTrainer, launch_job
-from ..engine import main as train
-from ..errors import errors_as_messages
-from ..report import report_of_config
+from . import frame
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command with these arguments, by default the process's own; its exit code."""
-    parser = default_argument_parser(epilog=__doc__)
+def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = frame.make_parser(__doc__)
     parser.add_argument(
         "--compile",
         action="store_true",
         help="torch.compile: the same as SOLVER.COMPILE True TEST.COMPILE True",
     )
-    args = parser.parse_args(argv)
+    frame.add_training_flags(parser)
+    args = frame.parse(parser, argv)
     if args.compile:
         args.opts = ["SOLVER.COMPILE", "True", "TEST.COMPILE", "True", *args.opts]
-    with errors_as_messages():
-        launch_job(train, args, CFFMTrainer, report_of_config)
-    return 0
+    return args
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command with these arguments, by default the process's own; its exit code."""
+    return frame.main(parse_args, "train", argv)
 
 
 if __name__ == "__main__":

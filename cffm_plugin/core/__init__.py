@@ -1,23 +1,45 @@
-"""CFFM in pure torch: needs no detectron2 and knows nothing of images, backbones or datasets."""
+"""CFFM and the video segmentor in pure torch: no detectron2, no config, no datasets."""
 
 from .assembling import CoarseToFineAssembling, WindowPooling
 from .attention import attend
 from .cffm import CFFM, CFFMBlock
+from .clip_segmentor import ClipSegmentor
+from .head_embedding import HeadEmbedding
+from .mask_prediction import MaskPrediction
 from .mining import CrossFrameMining
+from .mit import MIT_VARIANTS, MiT
+from .prototype_branch import PrototypeBranch
 from .prototypes import PrototypeBlock, prototype_frames
 from .recall import CFFMRecall, FrameRecall, RecallTokens
+from .segformer import SegFormerHead
+from .segmentor_output import SegmentorOutput
+from .streaming import StreamingSegmentor
+from .temporal_head import TemporalHead
+from .temporal_module import FrameMap, TemporalModule
 from .tokens import FrameTokens
 
 __all__ = [
     "CFFM",
     "CFFMBlock",
     "CFFMRecall",
+    "ClipSegmentor",
     "CoarseToFineAssembling",
     "CrossFrameMining",
+    "FrameMap",
     "FrameRecall",
     "FrameTokens",
+    "HeadEmbedding",
+    "MIT_VARIANTS",
+    "MaskPrediction",
+    "MiT",
     "PrototypeBlock",
+    "PrototypeBranch",
     "RecallTokens",
+    "SegFormerHead",
+    "SegmentorOutput",
+    "StreamingSegmentor",
+    "TemporalHead",
+    "TemporalModule",
     "WindowPooling",
     "attend",
     "prototype_frames",

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from . import defaults
 from .assembling import CoarseToFineAssembling
 from .mining import CrossFrameMining
 from .tokens import FrameTokens
@@ -130,14 +131,14 @@ class CFFM(nn.Module):
     def __init__(
         self,
         dim: int,
-        depth: int = 2,
+        depth: int = defaults.DEPTH,
         *,
-        num_heads: int = 8,
-        window_size: int = 7,
-        reference_pools: Sequence[int] = (1, 2, 3),
-        reference_kernels: Sequence[int] = (7, 5, 3),
-        target_kernel: int = 5,
-        mlp_ratio: float = 4.0,
+        num_heads: int = defaults.NUM_HEADS,
+        window_size: int = defaults.WINDOW_SIZE,
+        reference_pools: Sequence[int] = defaults.REFERENCE_POOLS,
+        reference_kernels: Sequence[int] = defaults.REFERENCE_KERNELS,
+        target_kernel: int = defaults.TARGET_KERNEL,
+        mlp_ratio: float = defaults.MLP_RATIO,
     ):
         super().__init__()
         pools, kernels = tuple(reference_pools), tuple(reference_kernels)

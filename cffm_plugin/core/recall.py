@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from . import defaults
 from .cffm import CFFM
 from .tokens import FrameTokens
 
@@ -142,10 +143,10 @@ class CFFMRecall(nn.Module):
     def __init__(
         self,
         dim: int,
-        depth: int = 2,
+        depth: int = defaults.DEPTH,
         *,
-        recall_radius: int = 1,
-        recall_key_dim: int = 32,
+        recall_radius: int = defaults.RECALL_RADIUS,
+        recall_key_dim: int = defaults.RECALL_KEY_DIM,
         **arguments: Any,
     ):
         super().__init__()

@@ -1,13 +1,14 @@
-"""Clips of videos for detectron2: datasets, augmentation, mapper and loaders.
+"""Clips of videos: datasets; and for detectron2 augmentation, mapper and loaders.
 
-Importing this registers the builtin datasets and touches no disk.
+Importing this registers the builtin datasets, where detectron2 is installed, and touches no disk.
 """
 
-from .. import needs_detectron2  # noqa: F401  (says how to get it)
-from .augmentation import build_test_augmentations
+from typing import TYPE_CHECKING, Any
+
+from ..core.clips import inference_clip, is_long_enough, offline_clip, training_clip
+from ..libraries import import_part
 from .classes import check_num_classes, common_label_mapping, names_and_colors, numbered_classes
 from .clip_records import draw_training_clip, with_references
-from .clips import inference_clip, is_long_enough, offline_clip, training_clip
 from .datasets import (
     datasets_folder,
     load_camvid,
@@ -38,12 +39,15 @@ from .images import (
     read_mask,
     save_label_map,
 )
-from .loaders import build_clip_test_loader, build_clip_train_loader
-from .mapper import ClipMapper
 from .names import check_name, link_out_of, path_below
 from .prototype_folder import PrototypeFolder
 from .registered import check_registered, video_datasets
 from .samplers import VideoInferenceSampler, VideoTrainingSampler
+
+if TYPE_CHECKING:
+    from .augmentation import build_test_augmentations
+    from .loaders import build_clip_test_loader, build_clip_train_loader
+    from .mapper import ClipMapper
 
 __all__ = [
     "DEFAULT_MAX_MEGAPIXELS",
@@ -93,3 +97,14 @@ __all__ = [
     "video_datasets",
     "with_references",
 ]
+
+_OF_DETECTRON2 = {
+    "ClipMapper": "mapper",
+    "build_clip_test_loader": "loaders",
+    "build_clip_train_loader": "loaders",
+    "build_test_augmentations": "augmentation",
+}
+
+
+def __getattr__(name: str) -> Any:
+    return import_part(__name__, name, _OF_DETECTRON2)

@@ -12,6 +12,7 @@ from detectron2.config import CfgNode
 from detectron2.data import transforms as T
 from fvcore.transforms.transform import NoOpTransform, Transform
 
+from .. import needs_detectron2  # noqa: F401  (says how to get it)
 from ..libraries import OptionalLibrary, import_library
 from .images import IGNORE_LABEL
 

@@ -2,8 +2,7 @@
 
 from collections.abc import Sequence
 
-from detectron2.data import MetadataCatalog
-
+from ..libraries import catalogs
 from .datasets.vspw_classes import voc_colors
 from .images import LabelMapping
 
@@ -43,7 +42,7 @@ def names_and_colors(
         K names; and K colours (R, G, B), VOC's where the dataset has none.
     """
     for name in dataset_names:
-        metadata = MetadataCatalog.get(name) if name in MetadataCatalog else None
+        metadata = catalogs.MetadataCatalog.get(name) if name in catalogs.MetadataCatalog else None
         classes = [] if metadata is None else list(metadata.get("stuff_classes") or ())
         if metadata is not None and len(classes) == num_classes:
             colors = [tuple(color) for color in metadata.get("stuff_colors") or ()]
@@ -94,6 +93,6 @@ def common_label_mapping(
 
 
 def _label_mapping(dataset_name: str) -> LabelMapping | None:
-    if dataset_name not in MetadataCatalog:  # its `get` would make an empty entry
+    if dataset_name not in catalogs.MetadataCatalog:  # its `get` would make an empty entry
         return None
-    return MetadataCatalog.get(dataset_name).get("label_mapping")
+    return catalogs.MetadataCatalog.get(dataset_name).get("label_mapping")

@@ -4,7 +4,7 @@ import random
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from .clips import inference_clip, training_clip
+from ..core.clips import inference_clip, training_clip
 
 Record = dict[str, Any]
 

@@ -14,9 +14,11 @@ from os import PathLike
 
 from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
+from ..constants import MAX_MEGAPIXELS
+
 FRAME_FORMATS = ("JPEG", "PNG", "BMP", "PPM", "TIFF", "WEBP")
 MASK_FORMATS = ("PNG",)  # JPEG changes values, and PPM scales them
-DEFAULT_MAX_MEGAPIXELS = 100
+DEFAULT_MAX_MEGAPIXELS = MAX_MEGAPIXELS
 MOST_MEGAPIXELS = 178  # where Pillow's own limit begins
 
 # What Pillow's decoders and readers of metadata raise for content that is none of theirs.

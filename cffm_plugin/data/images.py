@@ -124,13 +124,20 @@ def read_image(
         ValueError: it is no regular file, or empty, truncated, not an image, too large, or a
             picture of one number a pixel that has more than 8 bits.
     """
+    return cv2.cvtColor(read_rgb(file_name, max_megapixels), cv2.COLOR_RGB2BGR)
+
+
+def read_rgb(
+    file_name: str | PathLike, max_megapixels: float = DEFAULT_MAX_MEGAPIXELS
+) -> np.ndarray:
+    """As ``read_image``, red-green-blue."""
     expected = "a frame (JPEG or PNG)"
     with opened_image(file_name, expected, max_megapixels=max_megapixels) as image:
         image.load()
         mode = image.mode
         if mode in FRAME_MODES:
             ImageOps.exif_transpose(image, in_place=True)
-            return cv2.cvtColor(np.asarray(image.convert("RGB")), cv2.COLOR_RGB2BGR)
+            return np.array(image.convert("RGB"))
     raise ValueError(
         f"{file_name}: expected {expected} of 8 bits a channel, but this is a picture of mode "
         f"{mode}. Which of its values are black and white can't be told: bring them to 0..255 and "

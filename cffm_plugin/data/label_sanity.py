@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
-from detectron2.data import MetadataCatalog
 
+from ..libraries import catalogs
 from .image_opening import DEFAULT_MAX_MEGAPIXELS
 from .images import LabelMapping
 from .label_findings import class_shares, label_findings
@@ -25,6 +25,7 @@ def check_training_labels(
     records: Mapping[str, Sequence[dict[str, Any]]],
     mapping: LabelMapping,
     max_megapixels: float = DEFAULT_MAX_MEGAPIXELS,
+    class_names: Sequence[str] | None = None,
 ) -> None:
     """Look at a sample of the masks that training will read; log what is odd.
 
@@ -35,19 +36,20 @@ def check_training_labels(
         records: dataset -> its training records.
         mapping: what the values in all masks mean.
         max_megapixels: see ``read_image``.
+        class_names: K names; by default those of the registered datasets.
 
     Raises:
         ValueError: training would learn wrong classes, or nothing. It names the dataset and shows
             what to do.
     """
     total = np.zeros(256, dtype=np.int64)
-    names = [f"class {k}" for k in range(mapping.num_classes)]
+    names: Sequence[str] = [f"class {k}" for k in range(mapping.num_classes)]
     for dataset, videos in records.items():
         masks = sample_masks(videos, max(1, MOST_MASKS // len(records)))
         histograms = histograms_of_masks(masks, mapping, max_megapixels)
         histogram = sum(histograms.values(), np.zeros(256, np.int64))
         total += histogram
-        classes = MetadataCatalog.get(dataset).get("stuff_classes")
+        classes = class_names or catalogs.MetadataCatalog.get(dataset).get("stuff_classes")
         if classes is not None and len(classes) == mapping.num_classes:
             names = classes
         findings = [

@@ -20,9 +20,10 @@ from detectron2.data import DatasetCatalog, DatasetFromList, MapDataset
 from detectron2.utils import comm
 from torch.utils.data import DataLoader, Dataset
 
+from .. import needs_detectron2  # noqa: F401  (says how to get it)
+from ..core.clips import DEFAULT_OFFSETS, training_targets
 from ..libraries import import_library
 from .clip_records import Record, draw_training_clip, labelled_frames, with_references
-from .clips import DEFAULT_OFFSETS, training_targets
 from .label_sanity import check_training_labels
 from .mapper import ClipMapper
 from .registered import check_registered

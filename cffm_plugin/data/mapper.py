@@ -11,6 +11,7 @@ import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.data import transforms as T
 
+from .. import needs_detectron2  # noqa: F401  (says how to get it)
 from .augmentation import build_test_augmentations, build_training_augmentations
 from .classes import common_label_mapping
 from .image_opening import DEFAULT_MAX_MEGAPIXELS, check_max_megapixels

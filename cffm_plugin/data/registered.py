@@ -3,15 +3,16 @@
 import difflib
 from collections.abc import Sequence
 
-from detectron2.data import DatasetCatalog, MetadataCatalog
+from ..libraries import catalogs
 
 _MOST_NAMES = 20
 
 
 def video_datasets() -> list[str]:
     """Names of the registered datasets of videos, the person's own (the latest) first."""
-    names = list(reversed(DatasetCatalog.list()))
-    return [name for name in names if MetadataCatalog.get(name).get("evaluator_type") == "vspw"]
+    names = list(reversed(catalogs.DatasetCatalog.list()))
+    metadata = catalogs.MetadataCatalog
+    return [name for name in names if metadata.get(name).get("evaluator_type") == "vspw"]
 
 
 def check_registered(names: Sequence[str], key: str) -> None:
@@ -24,14 +25,14 @@ def check_registered(names: Sequence[str], key: str) -> None:
         KeyError: one is not registered, with the nearest names and those of videos.
     """
     for name in names:
-        if name not in DatasetCatalog:
+        if name not in catalogs.DatasetCatalog:
             raise KeyError(_unknown(name, key))
 
 
 def _unknown(name: str, key: str) -> str:
     videos = video_datasets()
     near = difflib.get_close_matches(name, videos, n=3)
-    near = near or difflib.get_close_matches(name, DatasetCatalog.list(), n=3)
+    near = near or difflib.get_close_matches(name, catalogs.DatasetCatalog.list(), n=3)
     hint = f" Did you mean {' or '.join(near)}?" if near else ""
     shown = ", ".join(videos[:_MOST_NAMES]) + (", ..." if len(videos) > _MOST_NAMES else "")
     return (

@@ -14,6 +14,7 @@ import numpy as np
 from detectron2.data import MetadataCatalog
 from tqdm import tqdm
 
+from ..core.clips import DEFAULT_OFFSETS, check_offsets
 from ..data import (
     DEFAULT_MAX_MEGAPIXELS,
     LabelMapping,
@@ -21,7 +22,6 @@ from ..data import (
     check_max_megapixels,
 )
 from ..data.classes import common_label_mapping
-from ..data.clips import DEFAULT_OFFSETS, check_offsets
 from ..data.datasets.records import Problem, load_noting, root_of, videos_of
 from ..data.label_findings import (
     accidental_values,

@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from ..core import CFFM
-from ..inference.half_maps import maps_that_are_off
+from ..core.half_maps import maps_that_are_off
 from ..modeling import CFFMSegmentor, MiT, SegFormerHead, TemporalHead, all_finite
 from ..modeling.backbone import MIT_VARIANTS
 from ..video.decoding import import_av

@@ -15,6 +15,7 @@ import numpy as np
 from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
 
+from ..constants import FRAMES_OF_VIDEOS
 from ..data import LabelMapping, offline_clip, read_mask, save_label_map
 from ..data.datasets.path_format import PathFormat
 from ..data.datasets.records import FRAME_SUFFIXES, natural_order
@@ -27,7 +28,7 @@ from ..files import whole_file, write_text
 from ..inference import dataset_classes
 from ..libraries import import_library
 
-DEFAULT_FRAMES = "{video}/{frame}"
+DEFAULT_FRAMES = FRAMES_OF_VIDEOS
 
 
 class PseudoLabelFolder:

@@ -44,7 +44,7 @@ def check_report(cfg: CfgNode, make_report: MakeReport | None) -> None:
         raise ValueError(
             "TEST.REPORT True needs what makes reports, which this program has not passed: call "
             "main(args, report=cffm_plugin.report.report_of_config), as tools/train_net.py does; "
-            "or set TEST.REPORT False and make the report with tools/report.py."
+            "or set TEST.REPORT False and make the report with cffm report."
         )
     import_library("jinja2", "TEST.REPORT")
 

@@ -1,6 +1,7 @@
 """Folders of results that processes fill file by file, and go on with after they were stopped."""
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -55,8 +56,14 @@ def weights_digest(path: str) -> str:
 
     Args:
         path: as in MODEL.WEIGHTS.
+
+    Raises:
+        FileNotFoundError: there is none.
     """
-    return sha256_of(PathManager.get_local_path(path))
+    file = PathManager.get_local_path(path)
+    if not os.path.isfile(file):
+        raise FileNotFoundError(f"There is no checkpoint {path}")
+    return sha256_of(file)
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from detectron2.utils import comm
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from ..inference.half_maps import train_what_is_off_in_float32
+from ..core.half_maps import train_what_is_off_in_float32
 from .resuming import load_moments
 from .schedule import check_rates
 

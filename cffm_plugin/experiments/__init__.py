@@ -1,7 +1,6 @@
 """Several trainings and evaluations as one experiment: run, resumed, and told as a table."""
 
 from .. import needs_detectron2  # noqa: F401  (says how to get it)
-from .kills import Kill, Training, first_difference, kill_and_resume, kills_table
 from .results import METRICS, RunResult, read_results
 from .runs import SYNTHETIC, TRAIN, Run, run_all
 from .tables import Comparison
@@ -11,13 +10,8 @@ __all__ = [
     "TRAIN",
     "METRICS",
     "Comparison",
-    "Kill",
     "Run",
     "RunResult",
-    "Training",
-    "first_difference",
-    "kill_and_resume",
-    "kills_table",
     "read_results",
     "run_all",
 ]

@@ -18,8 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..core.nested import map_tensors, tensors_in
 from ..modeling import CFFMSegmentor, CoarseLogits, EncodedFrames
-from ..modeling.nested import map_tensors, tensors_in
 
 EXAMPLE_PROTOTYPES = 100
 
@@ -57,7 +57,7 @@ class Encode(nn.Module):
         self.wanted: set[str] | None = None  # names of the outputs; None for all
         height, width = size
         blank = torch.zeros(len(model.pixel_mean), height, width)
-        padded = model.normalise_and_pad([blank]).tensor
+        padded, _ = model.normalise_and_pad([blank])
         self.padding = (0, padded.shape[3] - width, 0, padded.shape[2] - height)
 
     def encode(self, frame: Tensor) -> EncodedFrames:

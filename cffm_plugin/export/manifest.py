@@ -7,8 +7,8 @@ from typing import Any
 from detectron2.config import CfgNode
 from torch import Tensor
 
+from ..core.clips import check_offsets
 from ..data import inference_clip
-from ..data.clips import check_offsets
 from ..inference import known_classes
 from ..modeling import CoarseLogits
 from .graphs import StreamGraph

@@ -53,7 +53,13 @@ def compare(
     exported.reset()
     num_frames, largest, equal = 0, 0.0, 0.0
     for frame in frames:
-        expected = segmentor.step(frame, output="logits", prototypes=prototypes).cpu().numpy()
+        logits = segmentor.step(
+            frame,
+            channel_order=segmentor.model.image_format,
+            output="logits",
+            prototypes=prototypes,
+        )
+        expected = logits.cpu().numpy()
         given = exported.full_logits(
             frame.float().cpu().numpy(), None if prototypes is None else prototypes.cpu().numpy()
         )

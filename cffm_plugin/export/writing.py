@@ -11,13 +11,14 @@ import numpy as np
 import torch
 from torch.export import Dim, ExportedProgram
 
+from ..constants import EXPORT_FORMATS
 from ..files import whole_file, write_text
 from ..modeling import CFFMSegmentor
 from .graphs import StreamGraph, stream_graphs
 from .manifest import MANIFEST_FILE, StreamSpec, make_manifest
 
 SUFFIXES = {"onnx": ".onnx", "torch_export": ".pt2"}
-FORMATS = tuple(SUFFIXES)
+FORMATS = EXPORT_FORMATS
 LOWEST_OPSET = 18  # what torch writes; its results do not convert to lower ones
 
 Program = Callable[[dict[str, np.ndarray], Iterable[str]], dict[str, np.ndarray]]

@@ -131,8 +131,9 @@ def _what_it_is(cfg: CfgNode, parameters: int, half: bool) -> str:
 def _how_to_load(name: str, code: Sequence[str]) -> str:
     source = name if "/" in name else "owner/repository"
     text = (
-        "## How to load it\n\n```python\nfrom cffm_plugin.hub import from_pretrained\n"
-        f'segmentor = from_pretrained("{source}")  # or this folder; labels = segmentor.step(frame)'
+        "## How to load it\n\n```python\nimport cffm_plugin\n"
+        f'model = cffm_plugin.from_pretrained("{source}")  # or this folder\n'
+        "labels = model.step(frame)  # (H, W, 3), RGB"
         "\n```\n\nOn the command line: `cffm demo --video-input VIDEO --output OUT.mp4 --opts "
         f"MODEL.WEIGHTS hf://{source}`"
     )

@@ -10,13 +10,14 @@ from ..checkpoint import config_of_text, load_stored_config
 from ..engine import complete_config
 from ..hub_files import PREFIX, WEIGHTS, HubFile, HubFileError
 from ..inference import StreamingSegmentor
+from ..video_segmentor import VideoSegmentor
 
 CONFIG = "config.yaml"
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+(@\S+)?")
 
 
-def from_pretrained(source: str | Path, overrides: Sequence[str] = ()) -> StreamingSegmentor:
-    """A model ready to segment streams: ``segmentor.step(frame)``; its module is ``.model``.
+def load_model(source: str | Path, overrides: Sequence[str] = ()) -> VideoSegmentor:
+    """A model with its weights, in evaluation mode; how it streams is as its config says.
 
     Nothing that comes with it runs code: the config is read as plain YAML, and what it names of
     code is left out, which is logged; the weights are tensors.
@@ -33,11 +34,14 @@ def from_pretrained(source: str | Path, overrides: Sequence[str] = ()) -> Stream
         KeyError: an override's key does not exist.
         ValueError: ``source`` is neither; the config can't be used, or the weights don't fit it.
     """
-    return StreamingSegmentor(pretrained_config(source, overrides))
+    arguments = StreamingSegmentor.from_config(pretrained_config(source, overrides))
+    model: VideoSegmentor = arguments.pop("model")
+    model.stream_options = arguments
+    return model.eval()
 
 
 def pretrained_config(source: str | Path, overrides: Sequence[str] = ()) -> CfgNode:
-    """The config of ``from_pretrained``, complete, with MODEL.WEIGHTS.
+    """The config of ``load_model``, complete, with MODEL.WEIGHTS.
 
     ``dataset_classes`` of cffm_plugin.inference has the names and colours of its classes.
     """

@@ -21,7 +21,7 @@ from ..hub_files import WEIGHTS
 from ..inference import known_classes
 from ..modeling import build_segmentor
 from .card import model_card, read_scores
-from .loading import CONFIG, from_pretrained
+from .loading import CONFIG, load_model
 
 CARD = "README.md"
 _NAMES_OF_CODE = ("IMPORTS", "CONFIG_ADDERS")
@@ -40,7 +40,7 @@ def save_pretrained(
     licence: str = "",
     overwrite: bool = False,
 ) -> Path:
-    """Write model.safetensors, config.yaml and a model card, README.md, for ``from_pretrained``.
+    """Write model.safetensors, config.yaml and a model card, for ``cffm_plugin.from_pretrained``.
 
     What was written is loaded again. Names and colours of the classes stand in the header of
     model.safetensors, as does the config: that file alone suffices for MODEL.WEIGHTS of the demo.
@@ -72,7 +72,7 @@ def save_pretrained(
     write = write_half_precision if half else write_safetensors
     write(module.state_dict(), folder / WEIGHTS, info.as_metadata())
     write_text(folder / CONFIG, info.config)
-    from_pretrained(folder, ["MODEL.DEVICE", "cpu", *_overrides_of_code(cfg)])  # as others will
+    load_model(folder, ["MODEL.DEVICE", "cpu", *_overrides_of_code(cfg)])  # as others will
     card = model_card(
         published,
         info,

@@ -7,11 +7,12 @@ import torch
 from detectron2.config import CfgNode, configurable
 from torch import Tensor, nn
 
-from ..data import inference_clip
+from ..core.clips import inference_clip
+from ..core.finite import name_of_frame, not_finite
+from ..core.smoothing import check_smoothing, smooth
+from ..core.stream_state import needed_later
 from ..modeling import CFFMSegmentor, all_finite
-from .finite import name_of_frame, not_finite
-from .smoothing import check_smoothing, smooth
-from .streaming import StreamingSegmentor, needed_later, stream_options
+from .streaming import StreamingSegmentor, stream_options
 
 
 class LabelMapPredictor(nn.Module):
@@ -79,6 +80,7 @@ class LabelMapPredictor(nn.Module):
         frame = image if isinstance(image, Tensor) else image[-1]
         return self.stream.step(
             frame,
+            channel_order=self.stream.model.image_format,
             output_size=(item["height"], item["width"]),
             prototypes=item.get("prototypes"),
             stream=f"video {item.get('video_id', 'unknown')}",

@@ -1,27 +1,19 @@
 """What detectron2's registries hold: backbones, heads and the meta-architecture."""
 
 from .. import needs_detectron2  # noqa: F401  (says how to get it)
+from ..core.agreement import check_agreement, ensure_agreement
+from ..core.encoded import EncodedFrames
+from ..core.head_embedding import HeadEmbedding
+from ..core.label_maps import CoarseLogits, all_finite
+from ..core.mask_prediction import CoarseMasks, CoarseOutput, MaskPrediction, normalise_scores
+from ..core.prototype_branch import PrototypeBranch
+from ..core.temporal_head import TemporalHead
+from ..core.temporal_module import FrameMap, TemporalModule
 from .backbone import MiT, TimmBackbone, TimmPyramid
-from .encoded import EncodedFrames
-from .heads import (
-    HeadEmbedding,
-    SegFormerHead,
-    check_agreement,
-    embedding_of,
-    ensure_agreement,
-    training_side,
-)
+from .heads import SegFormerHead, embedding_of
 from .huggingface import build_hf_segmenter
-from .label_maps import CoarseLogits, all_finite
-from .mask_prediction import CoarseMasks, CoarseOutput, MaskPrediction, normalise_scores
 from .normalization import resolve_normalization
-from .temporal import (
-    TEMPORAL_REGISTRY,
-    FrameMap,
-    PrototypeBranch,
-    TemporalHead,
-    TemporalModule,
-)
+from .temporal import TEMPORAL_REGISTRY
 from .video_segmentor import CFFMSegmentor
 from .wrapping import build_segmentor, how_to_wrap
 
@@ -51,5 +43,4 @@ __all__ = [
     "how_to_wrap",
     "normalise_scores",
     "resolve_normalization",
-    "training_side",
 ]

@@ -7,11 +7,14 @@ from detectron2.config import CfgNode
 from detectron2.layers import ASPP
 from detectron2.modeling import META_ARCH_REGISTRY, SemanticSegmentor
 
-from .heads import HeadEmbedding, check_agreement, embedding_of, training_side
+from ..core.agreement import check_agreement
+from ..core.head_embedding import HeadEmbedding
+from ..core.nested import to_channels_last
+from ..core.prototype_branch import PrototypeBranch
+from .heads import embedding_of
 from .heads.mask_classification import criterion_of
-from .nested import to_channels_last
 from .normalization import warn_of_unresolved_normalization
-from .temporal import PrototypeBranch, TemporalHead
+from .temporal import build_temporal_head
 
 DEFAULT = "SemanticSegmentor"
 _ANY_SIZE = (
@@ -37,16 +40,22 @@ def segmentor_arguments(cfg: CfgNode) -> dict[str, Any]:
     head.smallest_side = training_side(cfg)
     check_agreement(head, arguments["backbone"], head.smallest_side)
     arguments["activation_checkpointing"] = cfg.MODEL.ACTIVATION_CHECKPOINTING
+    arguments["image_format"] = cfg.INPUT.FORMAT
     if cfg.MODEL.CHANNELS_LAST:  # what weights are in, feature maps come to be in
         for part in ("backbone", "sem_seg_head"):
             to_channels_last(arguments[part])
     node = cfg.MODEL.TEMPORAL
     if not node.ENABLED:
         return arguments
-    temporal = TemporalHead(cfg, embedding_channels=head.channels, num_classes=head.num_classes)
+    temporal = build_temporal_head(
+        cfg, embedding_channels=head.channels, num_classes=head.num_classes
+    )
     if node.PROTOTYPES.ENABLED:
         arguments["prototype_branch"] = PrototypeBranch(
-            cfg, dim=temporal.module.dim, num_classes=head.num_classes
+            temporal.module.dim,
+            num_classes=head.num_classes,
+            num_heads=cfg.MODEL.CFFM.NUM_HEADS,
+            dropout=node.DROPOUT,
         )
         arguments["prototype_logit_weight"] = node.PROTOTYPES.LOGIT_WEIGHT
     return arguments | {
@@ -54,6 +63,7 @@ def segmentor_arguments(cfg: CfgNode) -> dict[str, Any]:
         "image_loss_weight": node.IMAGE_LOSS_WEIGHT,
         "video_loss_weight": node.VIDEO_LOSS_WEIGHT,
         "freeze_image_segmentor": node.FREEZE_IMAGE_SEGMENTER,
+        "frame_offsets": node.FRAME_OFFSETS,
     }
 
 
@@ -121,6 +131,12 @@ def _head_of(architecture: Any, cfg: CfgNode) -> HeadEmbedding:
     if divisibility is not None and divisibility >= 0:
         head.size_divisibility = divisibility
     return head
+
+
+def training_side(cfg: CfgNode) -> int:
+    """The side of training crops, for heads that pool over windows of that size."""
+    crop = cfg.INPUT.CROP
+    return int(max(crop.SIZE)) if crop.ENABLED and crop.TYPE == "absolute" else 64
 
 
 def _check_pooling(aspp: Any, args: tuple[Any, ...]) -> None:

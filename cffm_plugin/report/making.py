@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from ..constants import MAX_MEGABYTES, PLAYER_WIDTH, PLAYERS, REPORT_ORDERS
 from ..data import DEFAULT_MAX_MEGAPIXELS
 from ..evaluation import DatasetScores
 from ..evaluation.predictions import map_in_processes
@@ -42,10 +43,10 @@ class ReportOptions:
         command: what to say that the report was made with; empty for nothing.
     """
 
-    players: int = 10
-    max_megabytes: float = 200.0
-    player_width: int = 480
-    order: str = "mIoU"
+    players: int = PLAYERS
+    max_megabytes: float = MAX_MEGABYTES
+    player_width: int = PLAYER_WIDTH
+    order: str = REPORT_ORDERS[0]
     one_based: bool = False
     partial: bool = False
     jobs: int = 1

@@ -3,7 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-SPLITS = ("train", "val", "test")
+from ..constants import (
+    SPLITS,
+    SYNTHETIC_CLASSES,
+    SYNTHETIC_FRAMES,
+    SYNTHETIC_SIZE,
+    SYNTHETIC_VIDEOS,
+)
+
 MAX_CLASSES = 124
 
 
@@ -31,13 +38,13 @@ class SyntheticConfig:
         ValueError: a value is out of range; the message names it.
     """
 
-    height: int = 168
-    width: int = 224
-    frames_per_video: int = 24
+    height: int = SYNTHETIC_SIZE[0]
+    width: int = SYNTHETIC_SIZE[1]
+    frames_per_video: int = SYNTHETIC_FRAMES
     num_videos: Mapping[str, int] = field(
-        default_factory=lambda: {"train": 40, "val": 10, "test": 10}, hash=False
+        default_factory=lambda: dict(SYNTHETIC_VIDEOS), hash=False
     )
-    num_classes: int = 10
+    num_classes: int = SYNTHETIC_CLASSES
     seed: int = 0
     noise: float = 26.0
     flicker: float = 1.0

@@ -1,1 +1,1 @@
-"""Video files in and out, and what tools/demo.py runs."""
+"""Video files in and out, and what cffm demo runs."""

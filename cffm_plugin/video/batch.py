@@ -139,12 +139,12 @@ def _step(
         return {}
     images: dict[Hashable, Any] = {name: frame.image for name, frame in frames.items()}
     try:
-        outputs: dict[Any, Any] = dict(segmentor.step_all(images))
+        outputs: dict[Any, Any] = dict(segmentor.step_all(images, channel_order="BGR"))
     except (ValueError, FloatingPointError):
         outputs = {}
         for name, image in images.items():  # none has gone on: find the one that can't
             try:
-                outputs[name] = segmentor.step(image, stream=name)
+                outputs[name] = segmentor.step(image, channel_order="BGR", stream=name)
             except (ValueError, FloatingPointError) as error:
                 jobs[str(name)].fail(error)
     return {str(name): labels.cpu().numpy() for name, labels in outputs.items()}

@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from .. import constants
+
 # Relative to where a command runs, the root of a clone.
-DEMO_WEIGHTS = Path("output", "demo", "cffm_camvid.safetensors")
+DEMO_WEIGHTS = Path(constants.DEMO_WEIGHTS)
 
 NO_WEIGHTS = (
     "There are no weights. Either `make demo DATA=/folder/with/camvid` trains a small model on "

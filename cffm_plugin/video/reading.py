@@ -18,6 +18,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from ..constants import IMAGE_RATE
 from ..data import DEFAULT_MAX_MEGAPIXELS, check_max_megapixels, read_image
 from ..data.datasets.records import natural_order, visible_files
 from ..libraries import OptionalLibrary
@@ -29,7 +30,7 @@ cv2 = OptionalLibrary("cv2", "A camera")
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm")
 ANIMATION_SUFFIXES = (".gif", ".webp", ".png", ".apng", ".avif")  # may hold several pictures
-DEFAULT_RATE = Fraction(10)  # frames per second, where nothing says it
+DEFAULT_RATE = Fraction(IMAGE_RATE)  # frames per second, where nothing says it
 
 logger = logging.getLogger(__name__)
 

@@ -107,7 +107,7 @@ class SideBySide:
     def segment(self, image: np.ndarray) -> dict[str, np.ndarray]:
         """Label maps (H, W) of the next frame, (H, W, 3) uint8, blue-green-red, by both names."""
         self.segmentor.reset(IMAGE)  # a stream's first frame has no past
-        labels = self.segmentor.step_all({IMAGE: image, VIDEO: image})
+        labels = self.segmentor.step_all({IMAGE: image, VIDEO: image}, channel_order="BGR")
         return {name: labels[name].cpu().numpy() for name in (IMAGE, VIDEO)}
 
     def paint(self, image: np.ndarray, labels: dict[str, np.ndarray]) -> np.ndarray:

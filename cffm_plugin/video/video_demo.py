@@ -1,4 +1,4 @@
-"""A video in, the same video under the colours of its classes out: what tools/demo.py runs."""
+"""A video in, the same video under the colours of its classes out: what cffm demo runs."""
 
 import logging
 import signal
@@ -123,7 +123,7 @@ class VideoDemo:
             its classes, (H, W) uint8; and where their probability reaches the threshold, (H, W)
             bool, None for everywhere.
         """
-        step = partial(self.segmentor.step, image, prototypes=self.prototypes)
+        step = partial(self.segmentor.step, image, channel_order="BGR", prototypes=self.prototypes)
         if not self.confidence_threshold:
             return step().cpu().numpy(), None
         confidence, labels = step(output="probabilities").max(dim=0)

@@ -1,114 +1,24 @@
-"""Looking at the clips of a dataset: what tools/visualize_data.py runs."""
+"""Looking at the clips of a dataset: what `cffm visualize` shows."""
 
-import argparse
 import itertools
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog
-from detectron2.utils.logger import setup_logger
 from PIL import Image
 
-from ..config import load_config
+from ..core.clips import training_targets
 from ..data import (
     ClipMapper,
     build_clip_train_loader,
-    check_registered,
     common_label_mapping,
     names_and_colors,
     numbered_classes,
 )
 from ..data.clip_records import Record, labelled_frames
-from ..data.clips import training_targets
-from ..engine import complete_config
-from ..files import whole_file
 from ..pictures.clip_sheet import clip_sheet
-from ..stopping import stops_raised
-from .writing import PictureWindow, WindowClosedError
-
-DESCRIPTION = """Shows the clips that a config trains on: frames in order, with their labels painted
-over them, void striped, the names of video and frames, and how far each frame is from the target.
-
-    cffm visualize --source dataloader --config-file configs/camvid/demo.yaml \\
-        --output-dir output/clips
-
---source dataloader: clips as training gets them, drawn and augmented. --source annotation: clips of
-the dataset as it is, at its own size, evenly spaced over all of DATASETS.TRAIN.
-"""
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Write or show sheets of clips.
-
-    Args:
-        argv: the arguments; by default those of the process.
-
-    Returns:
-        the exit code: 1 after an error, which was printed.
-    """
-    args = _parse_args(argv)
-    try:
-        with stops_raised():
-            _run(args)
-    except WindowClosedError:
-        pass
-    except KeyboardInterrupt:
-        return 130
-    except (KeyError, ValueError, OSError, ImportError) as error:
-        print(error.args[0] if isinstance(error, KeyError) else error, file=sys.stderr)
-        return 1
-    return 0
-
-
-def _parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--source", choices=("dataloader", "annotation"), required=True)
-    parser.add_argument("--config-file", default="", metavar="FILE")
-    parser.add_argument(
-        "--output-dir", default="./", metavar="DIR", help="where PNGs go (%(default)s)"
-    )
-    parser.add_argument(
-        "--show", action="store_true", help="a window instead; any key: on, Escape: the end"
-    )
-    parser.add_argument(
-        "--num-clips", type=_positive, default=16, metavar="N", help="how many (%(default)s)"
-    )
-    parser.add_argument(
-        "opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="config keys, after all flags"
-    )
-    return parser.parse_args(argv)
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
-    return value
-
-
-def _run(args: argparse.Namespace) -> None:
-    setup_logger(name="cffm_plugin")
-    cfg = load_config(args.config_file, args.opts)
-    complete_config(cfg)
-    if not cfg.DATASETS.TRAIN:
-        raise ValueError("DATASETS.TRAIN is empty: name at least one registered dataset.")
-    check_registered(cfg.DATASETS.TRAIN, "DATASETS.TRAIN")
-    window = PictureWindow() if args.show else None
-    count = 0
-    for name, sheet in sheets(cfg, args.source, args.num_clips):
-        if window is not None:
-            window.show(sheet)
-            continue
-        with whole_file(Path(args.output_dir, f"{name}.png"), durable=False) as partial:
-            sheet.save(partial)
-        count += 1
-    if window is None:
-        print(f"{count} clips are in {args.output_dir}")
 
 
 def sheets(cfg: CfgNode, source: str, num_clips: int) -> Iterator[tuple[str, Image.Image]]:
@@ -116,7 +26,7 @@ def sheets(cfg: CfgNode, source: str, num_clips: int) -> Iterator[tuple[str, Ima
 
     Args:
         cfg: a complete config.
-        source: "dataloader" or "annotation", see ``DESCRIPTION``.
+        source: "dataloader" or "annotation", see `cffm visualize --help`.
         num_clips: how many; of "annotation" there may be fewer.
 
     Yields:

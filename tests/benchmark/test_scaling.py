@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from cffm_plugin.benchmark import exponent
-from cffm_plugin.cli.scaling import main
+from lab.axes import exponent
+from lab.scaling import main
 
 TINY = [
     *("MODEL.DEVICE", "cpu", "MODEL.MIT.NAME", "mit_tiny", "MODEL.SEM_SEG_HEAD.CONVS_DIM", "16"),

@@ -1,12 +1,9 @@
 """The soak tells what grows from what does not, and its tool runs."""
 
-import runpy
-import sys
-
 import pytest
-from fresh_process import ROOT
 
-from cffm_plugin.benchmark.soak import Limits, Sample, growth, table_of, take_sample
+from lab import soak
+from lab.soaks import Limits, Sample, growth, table_of, take_sample
 
 MIB = 2**20
 
@@ -55,12 +52,9 @@ def test_a_sample_sees_this_process_and_its_open_files(tmp_path):
     assert before.position == 7 and before.main > 20 * MIB
 
 
-def test_the_tool_prints_a_table_and_its_exit_code_is_the_verdict(monkeypatch, capsys):
+def test_it_prints_a_table_and_its_exit_code_is_the_verdict(capsys):
     def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["soak.py", "--quick", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            runpy.run_path(str(ROOT / "tools" / "soak.py"), run_name="__main__")
-        return ended.value.code, capsys.readouterr().out
+        return soak.main(["--quick", *arguments]), capsys.readouterr().out
 
     code, printed = run("--noise", "500")
     lines = printed.strip().splitlines()

@@ -22,7 +22,7 @@ def build(seed):
         ),
         pixel_mean=(0.0, 0.0, 0.0),
         pixel_std=(1.0, 1.0, 1.0),
-        temporal=TemporalHead(CFFM(16, 1, num_heads=4), num_classes=5),
+        temporal=TemporalHead(CFFM(16, 1, num_heads=4), num_classes=5, output="classifier"),
     )
 
 
@@ -108,41 +108,3 @@ def test_our_weights_load_from_safetensors_too(model, weights, tmp_path):
     SegmentorCheckpointer(model, require_all=True).load(str(tmp_path / "ours.safetensors"))
     for name, tensor in model.state_dict().items():
         assert torch.equal(tensor, weights[name]), name
-
-
-def with_old_names(weights):
-    """As they were called when CFFM was the one temporal module."""
-    old = {
-        "temporal.module.": "temporal.cffm.",
-        "temporal.output.classifier.": "temporal.classifier.",
-    }
-    renamed = {}
-    for name, tensor in weights.items():
-        for now, before in old.items():
-            name = name.replace(now, before)
-        renamed[name] = tensor
-    assert renamed.keys() != weights.keys()
-    return renamed
-
-
-def test_a_checkpoint_of_an_older_version_loads_whole(model, weights, tmp_path):
-    torch.save({"model": with_old_names(weights)}, tmp_path / "old.pth")
-    SegmentorCheckpointer(model, require_all=True).load(str(tmp_path / "old.pth"))
-    plain = build(0)
-    plain.load_state_dict(with_old_names(weights), strict=True)
-    for loaded in (model, plain):
-        for name, tensor in loaded.state_dict().items():
-            assert torch.equal(tensor, weights[name]), name
-
-
-def test_a_checkpoint_of_an_older_version_with_other_classes_starts_its_classifier_anew(
-    model, weights, tmp_path, caplog
-):
-    old = with_old_names(weights)
-    old["temporal.classifier.weight"] = torch.zeros(7, 32, 1, 1)
-    old["temporal.classifier.bias"] = torch.zeros(7)
-    torch.save({"model": old}, tmp_path / "old.pth")
-    SegmentorCheckpointer(model).load(str(tmp_path / "old.pth"))
-    assert "start anew: temporal.output.classifier.bias, temporal.output.classifier.weight" in (
-        caplog.text
-    )

@@ -1,6 +1,5 @@
-"""tools/convert_checkpoint.py, run in this process."""
+"""cffm convert, run in this process."""
 
-import importlib.util
 import os
 import sys
 from dataclasses import replace
@@ -13,6 +12,7 @@ from detectron2.modeling import build_model
 from full_disk import files_at_most
 
 from cffm_plugin.checkpoint import SegmentorCheckpointer, Sizes, config_for, overrides_for
+from cffm_plugin.cli import convert
 from cffm_plugin.config import load_config
 
 ROOT = Path(__file__).parents[2]
@@ -20,11 +20,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def tool():
-    path = ROOT / "tools" / "convert_checkpoint.py"
-    spec = importlib.util.spec_from_file_location("convert_checkpoint", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return convert
 
 
 @pytest.fixture

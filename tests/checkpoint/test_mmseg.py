@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from cffm_plugin.checkpoint import convert, sizes_of, verify_complete
-from cffm_plugin.modeling.backbone.mit import EfficientSelfAttention
+from cffm_plugin.core.mit import EfficientSelfAttention
 
 IN_BLOCK = {
     "norm1": "norm1",

@@ -2,6 +2,7 @@
 
 import pytest
 
+import cffm_command
 from cffm_plugin.cli import evaluate, train
 from cffm_plugin.errors import ProcessFailedError, errors_as_messages
 
@@ -59,3 +60,90 @@ def test_errors_that_say_something_end_in_it(error):
 def test_the_programs_own_errors_stay_as_they_are(error):
     with pytest.raises(type(error)), errors_as_messages():
         raise error
+
+
+OUT = ("--output", "out")
+VIDEO = ("--video-input", "street.mp4")
+NAMED = ("MODEL.WEIGHTS", "nope.pth")
+NONE = ("MODEL.WEIGHTS", "")
+THERE = ("MODEL.WEIGHTS", "weights.pth")
+WRONG_CONFIG = ("--config-file", "vspw/cffm_mit_b9")
+FAULTS = {
+    "config": "no config file vspw/cffm_mit_b9",
+    "checkpoint": "nope.pth",
+    "key": "no config key NO.SUCH",
+    "dataset": "no_such_dataset",
+    "input": "street.mp4",
+}
+CASES = [
+    *(("train", "config", WRONG_CONFIG), ("train", "key", (*CONFIG, "NO.SUCH", "1"))),
+    ("train", "dataset", (*CONFIG, *HERE, "out", "DATASETS.TRAIN", "no_such_dataset")),
+    *(("evaluate", "config", WRONG_CONFIG), ("evaluate", "key", (*CONFIG, "NO.SUCH", "1"))),
+    ("evaluate", "checkpoint", (*CONFIG, *NAMED)),
+    ("evaluate", "dataset", (*CONFIG, *HERE, "out", "DATASETS.TEST", "no_such_dataset")),
+    ("demo", "config", (*WRONG_CONFIG, *VIDEO, *OUT)),
+    ("demo", "checkpoint", (*VIDEO, *OUT, "--opts", *NAMED)),
+    ("demo", "key", (*CONFIG, *VIDEO, *OUT, "--opts", "NO.SUCH", "1")),
+    ("demo", "input", (*CONFIG, *VIDEO, *OUT, "--opts", *NONE)),
+    ("predict", "config", (*WRONG_CONFIG, *VIDEO, "--masks", "out")),
+    ("predict", "key", (*CONFIG, *VIDEO, "--masks", "out", "--opts", "NO.SUCH", "1")),
+    ("predict", "input", (*CONFIG, *VIDEO, "--masks", "out", "--opts", *NONE)),
+    ("segment-videos", "config", (*WRONG_CONFIG, "--input", "street.mp4", "--masks", "out")),
+    ("segment-videos", "input", (*CONFIG, "--input", "no_street.mp4", "--masks", "out")),
+    ("frames", "input", ("street.mp4", *OUT)),
+    ("score", "dataset", ("--dataset", "no_such_dataset", "--predictions", ".")),
+    ("score", "input", ("--dataset-root", "street.mp4", "--split", "val", "--predictions", ".")),
+    ("report", "dataset", ("--dataset", "no_such_dataset", "--predictions", "a=.", *OUT)),
+    ("web", "checkpoint", ("--model", "nope.pth")),
+    ("web", "config", ("--model", "weights.pth", "vspw/cffm_mit_b9")),
+    ("visualize", "config", (*WRONG_CONFIG, "--source", "annotation")),
+    ("visualize", "key", (*CONFIG, "--source", "annotation", "NO.SUCH", "1")),
+    (
+        *("visualize", "dataset"),
+        (*CONFIG, "--source", "annotation", "DATASETS.TRAIN", "no_such_dataset"),
+    ),
+    ("check", "dataset", ("--dataset", "no_such_dataset")),
+    ("check", "input", ("--root", "street.mp4")),
+    ("synthetic", "input", ("--output", "street.mp4/below")),
+    ("pseudo-label", "config", (*WRONG_CONFIG, "--input", "videos", *OUT)),
+    ("pseudo-label", "input", (*CONFIG, "--input", "street.mp4", *OUT, *THERE)),
+    ("prototypes", "config", (*WRONG_CONFIG, "--datasets", "vspw_train", *OUT)),
+    ("prototypes", "checkpoint", (*CONFIG, "--datasets", "vspw_train", *OUT, *NAMED)),
+    ("convert", "checkpoint", ("nope.pth", "out.pth")),
+    ("convert", "input", ("street.mp4", "out.pth")),
+    ("publish", "checkpoint", ("out", "--weights", "nope.pth")),
+    ("publish", "config", ("out", "--weights", "nope.pth", *WRONG_CONFIG)),
+    ("export", "config", (*WRONG_CONFIG, "--size", "64", "64", *OUT)),
+    ("export", "checkpoint", (*CONFIG, "--size", "64", "64", *OUT, *NAMED)),
+    ("export", "key", (*CONFIG, "--size", "64", "64", *OUT, "NO.SUCH", "1")),
+    ("compare", "config", ("--configs", "vspw/cffm_mit_b9", *OUT)),
+    ("benchmark", "config", WRONG_CONFIG),
+    ("benchmark", "key", (*CONFIG, "--opts", "NO.SUCH", "1")),
+    ("quickstart", "input", ("--output", "street.mp4/below")),
+    ("make-demo", "input", ("--data", "street.mp4")),
+]
+
+
+@pytest.mark.parametrize(("command", "fault", "words"), CASES)
+def test_every_command_tells_what_is_wrong_in_a_line(
+    command, fault, words, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "street.mp4").write_text("no video")
+    (tmp_path / "weights.pth").touch()
+    with pytest.raises(SystemExit) as ended:
+        raise SystemExit(cffm_command.main([command, *words]))
+    code, printed = ended.value.code, capsys.readouterr().err
+    message = code if isinstance(code, str) else printed.strip().splitlines()[-1]
+    assert code not in (0, None) and (code != 2 or command == "check")
+    assert FAULTS[fault] in message and "\n" not in message
+    assert "Traceback" not in printed
+
+
+def test_every_command_is_tried():
+    assert {command for command, _, _ in CASES} == set(cffm_command.COMMANDS)
+
+
+def test_debug_shows_where_it_comes_from():
+    with pytest.raises(FileNotFoundError, match="street.mp4"):
+        cffm_command.main(["make-demo", "--data", "street.mp4", "--debug"])

@@ -28,7 +28,7 @@ def published(tiny_cffm_cfg, stub_hub):  # noqa: F811
 
 @pytest.fixture(autouse=True)
 def _quiet(monkeypatch):
-    monkeypatch.setattr("cffm_plugin.cli.demo.setup_logger", lambda **kwargs: None)
+    monkeypatch.setattr("cffm_plugin.cli.work.demo.setup_logger", lambda **kwargs: None)
 
 
 def label_maps(folder):
@@ -40,7 +40,7 @@ def test_it_writes_the_label_maps_of_the_demo_by_a_models_name_alone(
 ):
     frames = str(tiny_vspw.root / "data" / "v0" / "origin")
     weights = ("--opts", "MODEL.WEIGHTS", published)
-    assert predict(["--input", frames, "--output", str(tmp_path / "p"), *weights]) == 0
+    assert predict(["--input", frames, "--masks", str(tmp_path / "p"), *weights]) == 0
     assert demo(["--input", frames, "--masks", str(tmp_path / "d"), *weights]) == 0
     ours, theirs = label_maps(tmp_path / "p"), label_maps(tmp_path / "d")
     assert list(ours) == list(theirs) and len(ours) == tiny_vspw.lengths["v0"]
@@ -53,7 +53,7 @@ def test_errors_of_the_hub_are_messages(tiny_vspw, tmp_path, stub_hub):  # noqa:
     frames = str(tiny_vspw.root / "data" / "v0" / "origin")
     with pytest.raises(SystemExit, match="hf://a/none/model.safetensors can't be had"):
         predict(
-            ["--input", frames, "--output", str(tmp_path / "p"), "--opts"]
+            ["--input", frames, "--masks", str(tmp_path / "p"), "--opts"]
             + ["MODEL.WEIGHTS", "hf://a/none"]
         )
     assert not (tmp_path / "p").exists()

@@ -4,9 +4,8 @@ import pytest
 import torch
 
 from cffm_plugin import CFFM
-from cffm_plugin.core import cffm
+from cffm_plugin.core import MIT_VARIANTS, cffm, mit
 from cffm_plugin.modeling import MiT
-from cffm_plugin.modeling.backbone import MIT_VARIANTS, mit
 
 
 @pytest.mark.parametrize("largest", [1, 3000, 100_000])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cffm_plugin.data import clips
+from cffm_plugin.core import clips
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "test_clip_frames.json"
 OFFSETS = (-9, -6, -3)

@@ -102,6 +102,20 @@ def test_the_lazy_way_starts_as_the_image_segmentor(folder):
     assert torch.allclose(found["sem_seg"], expected["sem_seg"], atol=1e-4)
 
 
+def test_both_ways_build_the_same_temporal_part(folder):
+    of_yaml = build_model(load_config(str(folder / "my_segmentor_cffm.yaml"), YAML_MODEL))
+    config = LazyConfig.load(str(folder / "my_segmentor_cffm.py"))
+    of_lazy = instantiate(LazyConfig.apply_overrides(config, LAZY_MODEL + LAZY_RUN[:1]).model)
+
+    def described(model):
+        shapes = {name: p.shape for name, p in model.temporal.named_parameters()}
+        names = ("image_loss_weight", "video_loss_weight", "frame_offsets", "num_references")
+        return shapes, model.temporal.stride, [getattr(model, name) for name in names]
+
+    assert described(of_yaml) == described(of_lazy)
+    assert type(of_yaml.temporal.module).__bases__ == (type(of_lazy.temporal.module),)
+
+
 @pytest.mark.parametrize(
     "files",
     [("my_segmentor_cffm.yaml", "train_net.py"), ("my_segmentor_cffm.py",), ("my_loop.py",)],

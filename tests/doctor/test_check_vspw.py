@@ -1,28 +1,24 @@
-"""tools/check_vspw.py: exit statuses and what it prints and writes."""
+"""cffm check: exit statuses and what it prints and writes."""
 
-import importlib.util
 import json
-import sys
 from pathlib import Path
 
 import pytest
 import warm_process
 from planted_faults import K, as_16_bit, frame, mask, put_value, resize, shorten, snapshot
 
+from cffm_plugin.cli import check
+
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def run_tool(monkeypatch):
-    """Run tools/check_vspw.py in this process; returns its exit status."""
-    spec = importlib.util.spec_from_file_location("check_vspw", ROOT / "tools" / "check_vspw.py")
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
+def run_tool():
+    """Run cffm check in this process; returns its exit status."""
 
     def run(*args):
-        monkeypatch.setattr(sys, "argv", ["check_vspw.py", *map(str, args)])
         try:
-            return tool.main()
+            return check.main([*map(str, args)])
         except SystemExit as exit:
             return exit.code
 
@@ -34,7 +30,7 @@ def test_the_tool_reports_corrects_and_exits_with_1_on_errors(root, tmp_path):
     as_16_bit(mask(root, "t1", 0))
     resize(mask(root, "v0"))
     result = warm_process.run(
-        [ROOT / "tools" / "check_vspw.py", "--root", root, "--num-classes", K, "--jobs", 2]
+        ["-m", "cffm_command", "check", "--root", root, "--num-classes", K, "--jobs", 2]
         + ["--json", tmp_path / "report" / "r.json", "--fix", tmp_path / "out"]
     )
     assert result.returncode == 1, result.stderr

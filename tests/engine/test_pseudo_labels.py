@@ -1,6 +1,5 @@
 """Pseudo labels: the same whatever is killed or shared, void where unsure, and trained on."""
 
-import importlib.util
 import os
 import shlex
 import signal
@@ -19,6 +18,7 @@ from torch import multiprocessing
 from warm_process import WarmProcess
 
 from cffm_plugin.checkpoint import ModelInfo, SegmentorCheckpointer
+from cffm_plugin.cli import pseudo_label
 from cffm_plugin.data import LabelMapping, read_image, read_mask
 from cffm_plugin.data.images import image_to_tensor
 from cffm_plugin.engine import CFFMTrainer, complete_config, main
@@ -34,7 +34,7 @@ from cffm_plugin.engine.tta import ClipSegmentorWithTTA
 
 pytestmark = pytest.mark.usefixtures("forget_datasets")
 
-TOOL = Path(__file__).parents[2] / "tools" / "pseudo_label.py"
+COMMAND = ("-m", "cffm_command", "pseudo-label")
 VSPW_FRAMES = "data/{video}/origin/{frame}.jpg"
 CLASSES = ["upper", "lower", "upper box", "lower box"]
 
@@ -154,7 +154,7 @@ def test_at_sigterm_the_tools_processes_end_and_leave_whole_pngs(trained, tiny_v
     (tmp_path / "config.yaml").write_text(trained.dump())
     masks = tmp_path / "labels" / "masks"
     command = [
-        *(TOOL, "--num-gpus", "2", "--config-file", tmp_path / "config.yaml"),
+        *(*COMMAND, "--num-gpus", "2", "--config-file", tmp_path / "config.yaml"),
         *("--input", tiny_vspw.root, "--frames", VSPW_FRAMES, "--output", tmp_path / "labels"),
         *("--scales", *["1"] * 40),  # so that it takes a while
     ]
@@ -270,10 +270,7 @@ def test_the_tool_prints_a_command_that_trains(trained, tiny_vspw, tmp_path, cap
 
 
 def _load_tool():
-    spec = importlib.util.spec_from_file_location("pseudo_label", TOOL)
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
-    return tool
+    return pseudo_label
 
 
 class TestOtherSettings:

@@ -167,7 +167,7 @@ def test_official_weights_evaluate_from_the_command_line(datasets, tmp_path):
     )
     converted = tmp_path / "converted.pth"
     conversion = warm_process.run(
-        ["tools/convert_checkpoint.py", tmp_path / "official.pth", converted]
+        ["-m", "cffm_command", "convert", tmp_path / "official.pth", converted]
     )
     assert "official CFFM" in conversion.stdout and "left out" in conversion.stdout
     sizes = ("INPUT.CLIP.FIT_SIZE", "(64, 48)", "DATALOADER.NUM_WORKERS", "0")

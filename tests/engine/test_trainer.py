@@ -13,8 +13,8 @@ from tiny_dataset import TINY_COLORS
 
 from cffm_plugin.checkpoint import INFO_KEY, SegmentorCheckpointer, read_model_info
 from cffm_plugin.engine import CFFMTrainer, main
-from cffm_plugin.experiments import first_difference
 from cffm_plugin.inference import StreamingSegmentor
+from lab.kills import first_difference
 
 
 def build_trainer(cfg):

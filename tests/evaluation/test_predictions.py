@@ -3,9 +3,7 @@
 import json
 import logging
 import math
-import runpy
 import shutil
-import sys
 import tracemalloc
 from pathlib import Path
 
@@ -16,6 +14,7 @@ import warm_process
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from PIL import Image
 
+from cffm_plugin.cli.score import main as score_command
 from cffm_plugin.data import load_vspw, register_vspw
 from cffm_plugin.evaluation import VSPWEvaluator, score_dataset_predictions, score_predictions
 from cffm_plugin.evaluation import predictions as predictions_module
@@ -23,7 +22,7 @@ from cffm_plugin.evaluation.results import write_json
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests" / "golden"
-TOOL = ROOT / "tools" / "evaluate_predictions.py"
+COMMAND = ("-m", "cffm_command", "score")
 NUM_CLASSES = 5
 SIZE = (6, 8)
 
@@ -149,7 +148,7 @@ def test_the_tool_in_four_processes_prints_and_writes_the_bits_of_one(
 ):
     expected, root, predictions = golden
     file = tmp_path / "new folder" / "scores.json"
-    command = [TOOL, "--dataset-root", root, "--split", "val"]
+    command = [*COMMAND, "--dataset-root", root, "--split", "val"]
     command += ["--predictions", predictions, "--json", file, "--jobs", "4"]
     result = warm_process.run(command)
     assert result.returncode == 0, result.stderr
@@ -558,12 +557,7 @@ def test_memory_does_not_grow_with_the_length_of_a_video(tmp_path):
 
 
 def run_tool(monkeypatch, *arguments):
-    monkeypatch.setattr(sys, "argv", [str(TOOL), *map(str, arguments)])
-    try:
-        runpy.run_path(str(TOOL), run_name="__main__")
-    except SystemExit as ended:
-        if ended.code != 0:
-            raise
+    assert score_command([*map(str, arguments)]) == 0
 
 
 def test_the_tool_ends_with_a_message_where_the_folder_does_not_fit(small, monkeypatch, capsys):

@@ -1,10 +1,9 @@
-"""tools/compare.py on a folder of videos that a YAML file describes, with real trainings."""
+"""cffm compare on a folder of videos that a YAML file describes, with real trainings."""
 
 import json
 
 import pytest
 import warm_process
-from fresh_process import ROOT
 
 FOLDER = """
 mine_train: &mine
@@ -37,7 +36,7 @@ def compare(tiny_cffm_cfg, tmp_path, write_vspw):
     (tmp_path / "image.yaml").write_text(cfg.dump())
 
     def call(*arguments):
-        return warm_process.run([ROOT / "tools" / "compare.py", *arguments], cwd=tmp_path)
+        return warm_process.run(["-m", "cffm_command", "compare", *arguments], cwd=tmp_path)
 
     return call
 

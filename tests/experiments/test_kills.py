@@ -7,7 +7,7 @@ import torch
 import warm_process
 from tiny_training import CONFIG, TINY, tiny_environment, write_tiny_vspw
 
-from cffm_plugin.experiments import first_difference
+from lab.kills import first_difference
 
 
 def test_a_training_killed_while_it_steps_or_writes_ends_in_the_same_bits(tmp_path):
@@ -15,7 +15,7 @@ def test_a_training_killed_while_it_steps_or_writes_ends_in_the_same_bits(tmp_pa
     length = ("SOLVER.MAX_ITER", "40", "SOLVER.CHECKPOINT_PERIOD", "4", "DATASETS.TEST", "()")
     result = warm_process.run(
         [
-            *("tools/kill_training.py", *CONFIG, "--kills", "2", "--seed", "6"),
+            *("-m", "lab.kill_training", *CONFIG, "--kills", "2", "--seed", "6"),
             *("--output", str(tmp_path / "kills"), *TINY, *length),
         ],
         env=tiny_environment(write_tiny_vspw(tmp_path)),

@@ -1,9 +1,7 @@
-"""tools/export_model.py, run in this process."""
+"""cffm export, run in this process."""
 
-import importlib.util
 import json
 import os
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,6 +12,7 @@ from full_disk import files_at_most
 
 from cffm_plugin.checkpoint import INFO_KEY, ModelInfo
 from cffm_plugin.cli import export
+from cffm_plugin.cli.work import export as work
 from cffm_plugin.config import load_config
 from cffm_plugin.export.parity import Agreement
 from cffm_plugin.synthetic import SYNTHETIC_CLASSES
@@ -24,18 +23,11 @@ OVERRIDES = ("MODEL.SEM_SEG_HEAD.CONVS_DIM", "16", "MODEL.CFFM.NUM_HEADS", "4")
 
 
 @pytest.fixture
-def run(monkeypatch, capsys):
+def run(capsys):
     """Runs the tool with arguments; returns what it prints."""
 
     def run_tool(*arguments):
-        monkeypatch.syspath_prepend(ROOT / "tools")
-        spec = importlib.util.spec_from_file_location(
-            "export_model", ROOT / "tools" / "export_model.py"
-        )
-        tool = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(tool)
-        monkeypatch.setattr(sys, "argv", ["export_model.py", *map(str, arguments)])
-        tool.main()
+        assert export.main([*map(str, arguments)]) == 0
         return capsys.readouterr().out
 
     return run_tool
@@ -85,11 +77,11 @@ def test_openvino_is_checked_in_its_own_precision_and_in_float32(
 
     names = {"load_graphs": load_graphs, "compare": compare, "read_manifest": lambda folder: {}}
     for name, stub in (*names.items(), ("Stream", lambda manifest, graphs: graphs)):
-        monkeypatch.setattr(export, name, stub)
+        monkeypatch.setattr(work, name, stub)
     arguments = ("--output", str(tmp_path), "--size", "32", "48", "--check", "--check-openvino")
     args = export.parse_args([*arguments, "--format", "onnx"])
     segmentor = SimpleNamespace(model=SimpleNamespace(prototype_branch=None))
-    assert export.check(segmentor, args)  # what is exported is right; the advice is for its use
+    assert work.check(segmentor, args)  # what is exported is right; the advice is for its use
     printed = capsys.readouterr().out
     assert f"onnx, openvino in {own}: 4 frames" in printed
     assert printed.count("onnx, openvino --float32: 4 frames") == (own == "bfloat16")

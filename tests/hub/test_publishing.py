@@ -8,6 +8,7 @@ import shutil
 from types import SimpleNamespace
 
 import huggingface_hub
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -16,10 +17,11 @@ from fresh_process import ROOT
 from huggingface_hub import errors
 from stub_hub import http_error, stub_hub  # noqa: F401  (a fixture)
 
+from cffm_plugin import from_pretrained
 from cffm_plugin.checkpoint import ModelInfo, SegmentorCheckpointer, read_model_info
 from cffm_plugin.cli.publish import main as publish
 from cffm_plugin.cli.publish import parse_args
-from cffm_plugin.hub import from_pretrained, pretrained_config, push_to_hub, save_pretrained
+from cffm_plugin.hub import pretrained_config, push_to_hub, save_pretrained
 from cffm_plugin.hub_files import HubFileError
 from cffm_plugin.inference import StreamingSegmentor, dataset_classes
 
@@ -92,7 +94,7 @@ def test_half_precision_is_loaded_in_full_and_its_weights_are_the_rounded_ones(
     checkpoint, cfg, tmp_path
 ):
     folder = save_pretrained(checkpoint, None, tmp_path / "half", half=True)
-    loaded = from_pretrained(folder).model.state_dict()
+    loaded = from_pretrained(folder).state_dict()
     weights = torch.load(checkpoint, weights_only=True)["model"]
     for name, tensor in weights.items():
         assert loaded[name].dtype == tensor.dtype
@@ -125,9 +127,12 @@ def test_the_weights_alone_suffice_where_config_yaml_is_gone(checkpoint, tmp_pat
 
 def test_overrides_change_the_loaded_config(checkpoint, tmp_path):
     folder = save_pretrained(checkpoint, None, tmp_path / "saved")
-    assert from_pretrained(folder, ["TEST.SMOOTHING", "0.5"]).smoothing == 0.5
+    assert (
+        from_pretrained(folder, overrides=["TEST.SMOOTHING", "0.5"]).stream_options["smoothing"]
+        == 0.5
+    )
     with pytest.raises(KeyError, match="TEST.SMOOTHIN"):
-        from_pretrained(folder, ["TEST.SMOOTHIN", "0.5"])
+        from_pretrained(folder, overrides=["TEST.SMOOTHIN", "0.5"])
 
 
 def test_a_config_that_names_code_runs_none_and_says_so(checkpoint, tmp_path, caplog):
@@ -200,10 +205,10 @@ def test_the_card_states_licence_parameters_and_how_to_load_it(checkpoint, cfg, 
     parameters = sum(p.numel() for p in build_model(cfg).parameters())
     assert f"| parameters | {parameters / 1e6:.2f} M |" in text
     code = text.split("```python\n")[1].split("```")[0]
-    assert len(code.splitlines()) == 2 and 'from_pretrained("owner/model")' in code
-    names = {}
+    assert len(code.splitlines()) == 3 and 'from_pretrained("owner/model")' in code
+    names = {"frame": np.zeros((32, 48, 3), np.uint8)}
     exec(code.replace("owner/model", str(folder)), names)
-    assert isinstance(names["segmentor"], StreamingSegmentor)
+    assert names["labels"].shape == (32, 48)
 
 
 def test_results_that_are_something_else_are_an_error_and_nothing_is_written(checkpoint, tmp_path):

@@ -17,7 +17,9 @@ from cffm_plugin.modeling import CFFMSegmentor, TemporalHead
 def make_model(head="segformer", module=CFFM):
     """With weights as large as trained ones', so that the past and every part matter."""
     torch.manual_seed(0)
-    temporal = TemporalHead(module(32, 1, num_heads=4), num_classes=NUM_CLASSES)
+    temporal = TemporalHead(
+        module(32, 1, num_heads=4), num_classes=NUM_CLASSES, output="classifier"
+    )
     model = CFFMSegmentor(**make_parts(head), temporal=temporal).eval()
     with torch.no_grad():
         for parameter in model.parameters():

@@ -5,8 +5,8 @@ import torch
 from test_casting_once import make_model, make_video
 from torch import nn
 
+from cffm_plugin.core.first_frames import TIED, share_of_equal_labels
 from cffm_plugin.inference import LabelMapPredictor, StreamingSegmentor
-from cffm_plugin.inference.first_frames import TIED, share_of_equal_labels
 
 
 class Norm(nn.LayerNorm):

@@ -10,13 +10,13 @@ from detectron2.modeling import Backbone
 from test_casting_once import logits_of, make_model
 from torch import nn
 
-from cffm_plugin.inference import StreamingSegmentor, half_precision_copy
-from cffm_plugin.inference.half_maps import (
+from cffm_plugin.core.half_maps import (
     excess_over_rounding,
     maps_of,
     maps_that_are_off,
     train_what_is_off_in_float32,
 )
+from cffm_plugin.inference import StreamingSegmentor, half_precision_copy
 from cffm_plugin.modeling import CFFMSegmentor
 
 HALF = (torch.bfloat16, torch.float16)

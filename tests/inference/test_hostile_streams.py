@@ -10,6 +10,7 @@ from tiny_models import NUM_CLASSES, PIXELS, make_parts
 
 from cffm_plugin import CFFM
 from cffm_plugin.inference import StreamingSegmentor
+from cffm_plugin.inference.streaming import resize_of
 from cffm_plugin.modeling import (
     CFFMSegmentor,
     MiT,
@@ -22,7 +23,7 @@ from cffm_plugin.modeling.backbone import MIT_VARIANTS
 
 def make_model(with_prototypes=False):
     parts = make_parts()
-    temporal = TemporalHead(CFFM(32, 1, num_heads=4), num_classes=NUM_CLASSES)
+    temporal = TemporalHead(CFFM(32, 1, num_heads=4), num_classes=NUM_CLASSES, output="classifier")
     for parameter in temporal.parameters():  # so that the past matters
         torch.nn.init.normal_(parameter, std=0.2)
     branch = PrototypeBranch(32, num_classes=NUM_CLASSES, num_heads=4)
@@ -229,13 +230,13 @@ def test_a_video_of_one_frame_and_one_of_a_single_pixel_work():
         for frame in frames:
             labels = stream.step(frame)
             assert labels.shape == frame.shape[1:] and int(labels.max()) < NUM_CLASSES
-    resized = StreamingSegmentor(model, augmentations=[T.ResizeShortestEdge(32, 64)])
+    resized = StreamingSegmentor(model, resize=resize_of([T.ResizeShortestEdge(32, 64)]))
     assert resized.step(np.full((1, 1, 3), 200, np.uint8)).shape == (1, 1)
 
 
 def test_a_frame_of_twelve_million_pixels_works():
-    augmentations = [T.ResizeShortestEdge(48, 64)]
-    stream = StreamingSegmentor(make_model(), augmentations=augmentations)
+    resize = resize_of([T.ResizeShortestEdge(48, 64)])
+    stream = StreamingSegmentor(make_model(), resize=resize)
     for _ in range(5):
         labels = stream.step(np.full((3000, 4000, 3), 90, np.uint8))
     assert labels.shape == (3000, 4000) and labels.dtype == torch.uint8

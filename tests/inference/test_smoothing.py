@@ -13,7 +13,11 @@ A = 0.6
 
 def make_model(temporal):
     torch.manual_seed(0)
-    head = TemporalHead(CFFM(32, 1, num_heads=4), num_classes=NUM_CLASSES) if temporal else None
+    head = (
+        TemporalHead(CFFM(32, 1, num_heads=4), num_classes=NUM_CLASSES, output="classifier")
+        if temporal
+        else None
+    )
     return CFFMSegmentor(**make_parts(), temporal=head).eval()
 
 

@@ -13,6 +13,7 @@ from tiny_models import NUM_CLASSES, PIXELS, make_parts
 from cffm_plugin import CFFM
 from cffm_plugin.data import inference_clip
 from cffm_plugin.inference import StreamingSegmentor
+from cffm_plugin.inference.streaming import resize_of
 from cffm_plugin.modeling import (
     CFFMSegmentor,
     PrototypeBranch,
@@ -32,7 +33,9 @@ def make_model(kind="mit", depth=2):
         parts = {"backbone": backbone, "sem_seg_head": head, **PIXELS}
     else:
         parts = make_parts("fpn" if kind == "fpn" else "segformer")
-    temporal = TemporalHead(CFFM(32, depth, num_heads=4), num_classes=NUM_CLASSES)
+    temporal = TemporalHead(
+        CFFM(32, depth, num_heads=4), num_classes=NUM_CLASSES, output="classifier"
+    )
     branch = PrototypeBranch(32, num_classes=NUM_CLASSES, num_heads=4)
     model = CFFMSegmentor(
         **parts, temporal=temporal, prototype_branch=branch if kind == "plus" else None
@@ -192,13 +195,13 @@ def test_after_a_reset_the_next_frame_is_the_first():
 def test_arrays_are_resized_as_for_evaluation_and_the_output_has_their_size():
     model = make_model(depth=1)
     image = np.random.default_rng(0).integers(0, 256, (50, 70, 3), dtype=np.uint8)
-    stream = StreamingSegmentor(model, augmentations=[T.Resize((64, 96))], image_format="RGB")
-    labels = stream.step(image)
+    stream = StreamingSegmentor(model, resize=resize_of([T.Resize((64, 96))]))
+    labels = stream.step(image, channel_order="BGR")
     assert labels.shape == (50, 70) and labels.dtype == torch.uint8
     resized = T.Resize((64, 96)).get_transform(image).apply_image(image)
     tensor = torch.from_numpy(resized[:, :, ::-1].transpose(2, 0, 1).copy())
-    stream.reset()
-    assert torch.equal(labels, stream.step(tensor, output_size=(50, 70)))
+    plain = StreamingSegmentor(model)
+    assert torch.equal(labels, plain.step(tensor, output_size=(50, 70)))
 
 
 def test_probabilities_sum_to_one():

@@ -5,13 +5,13 @@ import torch
 from tiny_models import NUM_CLASSES, PIXELS, make_clip, make_parts
 
 from cffm_plugin import CFFM
+from cffm_plugin.core.mit import MiTBlock
 from cffm_plugin.modeling import CFFMSegmentor, SegFormerHead, TemporalHead, TimmBackbone
-from cffm_plugin.modeling.backbone.mit import MiTBlock
 
 
 def make_model(parts, **options):
     torch.manual_seed(0)
-    temporal = TemporalHead(CFFM(32, 2, num_heads=4), num_classes=NUM_CLASSES)
+    temporal = TemporalHead(CFFM(32, 2, num_heads=4), num_classes=NUM_CLASSES, output="classifier")
     return CFFMSegmentor(**parts, temporal=temporal, **options).train()
 
 

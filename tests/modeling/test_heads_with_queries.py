@@ -200,7 +200,7 @@ def test_a_heads_contract_goes_before_and_images_are_padded_as_its_architecture_
         for item in (clip, {"image": clip["image"][-1]}):
             (found,) = model([item])
             assert torch.allclose(found["sem_seg"], expected["sem_seg"], atol=1e-5)
-        labels = StreamingSegmentor(model).step(clip["image"][-1])
+        labels = StreamingSegmentor(model).step(clip["image"][-1], channel_order=model.image_format)
     assert (labels.long() == expected["sem_seg"].argmax(dim=0)).float().mean() > 0.999
     model.train()
     assert all(loss.isfinite() for loss in model([make_clip(SIZE, labels=True)]).values())

@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from cffm_plugin.modeling import label_maps
-from cffm_plugin.modeling.losses import pixel_cross_entropy
+from cffm_plugin.core import label_maps
+from cffm_plugin.core.losses import pixel_cross_entropy
 
 
 def test_ignored_pixels_count_in_the_denominator():

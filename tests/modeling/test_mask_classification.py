@@ -13,12 +13,12 @@ from tiny_models import NUM_CLASSES, assert_void_trains_nothing, make_clip, void
 
 from cffm_plugin import add_cffm_config
 from cffm_plugin.checkpoint import SegmentorCheckpointer
+from cffm_plugin.core.mask_prediction import MaskPrediction
 from cffm_plugin.engine.tta import ClipSegmentorWithTTA
 from cffm_plugin.export import StreamSpec, export_stream
 from cffm_plugin.inference import LabelMapPredictor, StreamingSegmentor
 from cffm_plugin.modeling import check_agreement
 from cffm_plugin.modeling.heads.mask_classification import MaskCriterion
-from cffm_plugin.modeling.mask_prediction import MaskPrediction
 
 SIZES = [(97, 131), (64, 96)]
 
@@ -91,7 +91,7 @@ def test_an_untrained_one_gives_its_own_semantic_map_bit_for_bit(how, size):
             assert torch.equal(of_frame["sem_seg"], expected["sem_seg"])
         for frame in clip["image"]:
             (expected,) = own([{"image": frame}])
-            labels = stream.step(frame)
+            labels = stream.step(frame, channel_order=model.image_format)
             assert torch.equal(labels.long(), expected["sem_seg"].argmax(dim=0))
 
 
@@ -130,10 +130,14 @@ def test_probabilities_are_the_normalised_map_and_logits_its_logarithm():
     with torch.no_grad():
         scores = model([{"image": frame}])[0]["sem_seg"]
         outputs = {
-            kind: StreamingSegmentor(model).step(frame, output=kind)
+            kind: StreamingSegmentor(model).step(
+                frame, output=kind, channel_order=model.image_format
+            )
             for kind in ("probabilities", "logits")
         }
-        smoothed = StreamingSegmentor(model, smoothing=0.5).step(frame, output="probabilities")
+        smoothed = StreamingSegmentor(model, smoothing=0.5).step(
+            frame, output="probabilities", channel_order=model.image_format
+        )
     assert torch.allclose(outputs["probabilities"], scores / scores.sum(dim=0))
     assert torch.allclose(outputs["logits"].exp(), scores)
     assert torch.allclose(smoothed.sum(dim=0), torch.ones(64, 96), atol=1e-5)
@@ -230,7 +234,7 @@ def test_a_criterion_that_takes_frames_without_masks_is_told_of_none():
 def test_a_frame_of_void_among_others_changes_no_loss_of_masks():
     model = build(make_config()).train()
     clip = make_clip((64, 96), labels=True)
-    features = model.backbone(model.normalise_and_pad(clip["image"]).tensor)
+    features = model.backbone(model.normalise_and_pad(clip["image"])[0])
     prediction = model.head.classify(*model.head.embed(features))
     labels = torch.stack(clip["sem_seg"])
     labels[1] = 255

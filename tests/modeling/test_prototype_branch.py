@@ -16,7 +16,9 @@ def make_segmentor():
     parts = make_parts()
     return CFFMSegmentor(
         **parts,
-        temporal=TemporalHead(CFFM(32, 1, num_heads=4), num_classes=NUM_CLASSES),
+        temporal=TemporalHead(
+            CFFM(32, 1, num_heads=4), num_classes=NUM_CLASSES, output="classifier"
+        ),
         prototype_branch=PrototypeBranch(32, num_classes=NUM_CLASSES, num_heads=4),
     )
 

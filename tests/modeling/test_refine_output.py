@@ -81,7 +81,8 @@ def test_an_untrained_one_is_the_image_segmentor_bit_for_bit(head, module, strid
 
 @pytest.mark.parametrize("module", MODULES)
 def test_training_moves_every_part_and_the_past_comes_to_matter(module):
-    model = make_segmentor(module=module).train()
+    weights = {"image_loss_weight": 0.5, "video_loss_weight": 1.0}
+    model = make_segmentor(module=module, **weights).train()
     if module == "recall":  # all of it, as after its first hundred steps
         model.temporal.module.recall.steps.fill_(FADE_IN_STEPS)
     before = {name: weight.clone() for name, weight in model.named_parameters()}

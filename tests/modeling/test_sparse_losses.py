@@ -30,8 +30,14 @@ def without_chance(model):
 
 def make_segmentor(temporal=True):
     parts = make_parts()
-    head = TemporalHead(CFFM(32, 1, num_heads=4), num_classes=NUM_CLASSES) if temporal else None
-    return without_chance(CFFMSegmentor(**parts, temporal=head))
+    head = (
+        TemporalHead(CFFM(32, 1, num_heads=4), num_classes=NUM_CLASSES, output="classifier")
+        if temporal
+        else None
+    )
+    return without_chance(
+        CFFMSegmentor(**parts, temporal=head, image_loss_weight=0.5, video_loss_weight=1.0)
+    )
 
 
 def unlabel(clip, frames):

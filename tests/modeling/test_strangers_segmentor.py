@@ -241,7 +241,7 @@ def test_a_head_that_says_less_streams_what_a_clip_gives(head):
     image_segmentor.load_state_dict(model.state_dict(), strict=False)
     with torch.no_grad():
         for t, frame in enumerate(frames):
-            streamed = stream.step(frame, output="logits")
+            streamed = stream.step(frame, output="logits", channel_order=model.image_format)
             assert streamed.shape == (NUM_CLASSES, *SIZE)
             if t < 3:  # too little past: the image segmentor
                 (expected,) = image_segmentor([{"image": frame}])

@@ -82,7 +82,7 @@ def test_a_stream_equals_clips(cfg):
     frames = video_frames()
     stream = StreamingSegmentor(model, frame_offsets=(-4, -2))
     for t, frame in enumerate(frames):
-        streamed = stream.step(frame, output="logits")
+        streamed = stream.step(frame, output="logits", channel_order=model.image_format)
         references = [t - 4, t - 2] if t >= 4 else [0, -(-t // 2)] if t >= 2 else []
         with torch.no_grad():
             (clip,) = model([{"image": [frames[i] for i in (*references, t)]}])

@@ -8,9 +8,9 @@ from detectron2.modeling import Backbone
 from tiny_models import NUM_CLASSES, PIXELS, make_clip
 from torch import nn
 
+from cffm_plugin.core.strides import in_words, sizes_to_measure, stride_of
 from cffm_plugin.modeling import CFFMSegmentor
 from cffm_plugin.modeling.heads import embedding_of
-from cffm_plugin.modeling.strides import in_words, sizes_to_measure, stride_of
 
 
 class Patches(Backbone):

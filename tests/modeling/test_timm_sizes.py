@@ -9,10 +9,10 @@ import shallow_timm  # noqa: F401  (registers its models)
 import timm
 import torch
 
+from cffm_plugin.core.nested import to_channels_last
 from cffm_plugin.modeling import TimmBackbone
 from cffm_plugin.modeling.backbone.timm_blueprint import draw_blueprint
 from cffm_plugin.modeling.backbone.timm_probing import pad_to_multiple
-from cffm_plugin.modeling.nested import to_channels_last
 
 SWINS = {
     "shallow_swin_tiny_patch4_window7_224": {},

@@ -20,7 +20,7 @@ SIZES = [(64, 96), (97, 131), (33, 40)]
 
 def make_segmentor(head="segformer", **kwargs):
     parts = make_parts(head)
-    temporal = TemporalHead(CFFM(32, 1, num_heads=4), num_classes=NUM_CLASSES)
+    temporal = TemporalHead(CFFM(32, 1, num_heads=4), num_classes=NUM_CLASSES, output="classifier")
     return CFFMSegmentor(**parts, temporal=temporal, **kwargs)
 
 

@@ -127,7 +127,7 @@ strangers_val:
 
 def run(folder, tool, *arguments):
     environment = {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    command = [ROOT / "tools" / tool, *arguments]
+    command = ["-m", "cffm_command", tool, *arguments]
     result = warm_process.run(command, cwd=folder, env=os.environ | environment)
     assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
     return result.stdout + result.stderr
@@ -144,7 +144,7 @@ def folder(request, tmp_path_factory):
     (folder / "pointrend_cffm.yaml").write_text(page["pointrend_cffm.yaml"])
     config = {"DeepLabV3Plus": DEEP_LAB, "PointRend": POINT_REND}[request.param]
     (folder / "mine.yaml").write_text(config + TINY)
-    run(folder, "train_net.py", "--config-file", "mine.yaml")
+    run(folder, "train", "--config-file", "mine.yaml")
     return folder
 
 
@@ -172,7 +172,7 @@ def test_the_saved_config_evaluates_from_another_folder(folder, tmp_path):
     before = json.loads(results.read_text())
     results.unlink()
     weights = ("MODEL.WEIGHTS", folder / "output" / "model_final.pth")
-    run(tmp_path, "train_net.py", "--eval-only", "--config-file", config, *weights)
+    run(tmp_path, "train", "--eval-only", "--config-file", config, *weights)
     assert json.loads(results.read_text()) == before
     assert list(tmp_path.iterdir()) == []
 
@@ -180,13 +180,13 @@ def test_the_saved_config_evaluates_from_another_folder(folder, tmp_path):
 def test_the_demo_paints(folder):
     frames = ("--input", "tree/data/v0/origin", "--output", "painted")
     weights = ("--opts", "MODEL.WEIGHTS", "output/model_final.pth")
-    run(folder, "demo.py", "--config-file", "mine.yaml", *frames, *weights)
+    run(folder, "demo", "--config-file", "mine.yaml", *frames, *weights)
     assert len(list((folder / "painted").iterdir())) == 5
 
 
 def test_it_is_exported_and_the_graphs_agree(folder):
     printed = run(
-        *(folder, "export_model.py", "--config-file", "mine.yaml", "--output", "exported"),
+        *(folder, "export", "--config-file", "mine.yaml", "--output", "exported"),
         *("--size", "64", "64", "--format", "torch_export", "--check", "--check-frames", "4"),
         *("MODEL.WEIGHTS", "output/model_final.pth"),
     )
@@ -195,7 +195,7 @@ def test_it_is_exported_and_the_graphs_agree(folder):
 
 def test_it_is_measured(folder):
     run(
-        *(folder, "benchmark.py", "--config-file", "mine.yaml", "--size", "64", "64"),
+        *(folder, "benchmark", "--config-file", "mine.yaml", "--size", "64", "64"),
         *("--modes", "stream", "image", "--repeats", "1", "--warmup", "1", "--json", "speed.json"),
     )
     assert (folder / "speed.json").exists()

@@ -4,13 +4,12 @@ import json
 import logging
 import math
 import os
-import runpy
 import shutil
 import sys
 
 import numpy as np
 import pytest
-from fresh_process import ROOT, run_without
+from fresh_process import run_without
 from tiny_predictions import moving_boxes, noisy, write_labels, write_masks
 
 from cffm_plugin.cli.report import main
@@ -47,10 +46,8 @@ def arguments(runs, *more):
 
 def test_the_tool_writes_a_report_and_prints_its_path(runs, tmp_path, monkeypatch, capsys):
     output = tmp_path / "report"
-    tool = str(ROOT / "tools" / "report.py")
-    monkeypatch.setattr(sys, "argv", [tool, *arguments(runs, "--output", output)])
-    with pytest.raises(SystemExit, match="0"):
-        runpy.run_path(tool, run_name="__main__")
+    monkeypatch.setattr(sys, "argv", ["cffm", *arguments(runs, "--output", output)])
+    assert main() == 0
     assert capsys.readouterr().out.splitlines()[-1] == str(output / "index.html")
     page = (output / "index.html").read_text()
     written = json.loads((output / "report.json").read_text())

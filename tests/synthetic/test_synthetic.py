@@ -1,15 +1,14 @@
 """The synthetic dataset: its files, that it can be made again, and what its videos are like."""
 
-import importlib.util
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
+from cffm_plugin.cli import synthetic
 from cffm_plugin.synthetic import (
     SYNTHETIC_CLASSES,
     SYNTHETIC_COLORS,
@@ -278,14 +277,9 @@ def test_jobs_below_one_are_an_error(tmp_path):
 # --------------------------------------------------------------------------------------------- tool
 
 
-def test_the_tool_writes_the_same_and_says_how_to_use_it(written, tmp_path, monkeypatch, capsys):
-    file = Path(__file__).parents[2] / "tools" / "make_synthetic_vspw.py"
-    spec = importlib.util.spec_from_file_location(file.stem, file)
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
+def test_the_command_writes_the_same_and_says_how_to_use_it(written, tmp_path, capsys):
     output = tmp_path / "synthetic_vspw"
     options = ["--videos", "2", "1", "1", "--frames", "3", "--size", "24", "32", "--jobs", "1"]
-    monkeypatch.setattr("sys.argv", [file.name, "--output", str(output), *options])
-    tool.main()
+    synthetic.main(["--output", str(output), *options])
     assert files_of(output) == files_of(written)
     assert f"export DETECTRON2_DATASETS={tmp_path}" in capsys.readouterr().out

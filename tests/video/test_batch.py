@@ -80,7 +80,7 @@ def test_every_video_gets_the_label_maps_that_it_gets_alone(segmentor, streams):
     assert result.num_frames == sum(counted) == sum(s.num_frames for s in sources.values())
     for name, source in sources.items():
         segmentor.reset()
-        alone = [(f.name, segmentor.step(f.image).numpy()) for f in source]
+        alone = [(f.name, segmentor.step(f.image, channel_order="BGR").numpy()) for f in source]
         assert sinks[name].end == "closed"
         assert [frame for frame, _ in sinks[name].labels] == [frame for frame, _ in alone]
         for (_, ours), (_, theirs) in zip(sinks[name].labels, alone):
@@ -188,7 +188,7 @@ def tool(tiny_cffm_cfg, tmp_path, monkeypatch):
     weights = tmp_path / "weights.pth"
     torch.save({"model": build_model(tiny_cffm_cfg).state_dict()}, weights)
     (tmp_path / "config.yaml").write_text(tiny_cffm_cfg.dump())
-    monkeypatch.setattr("cffm_plugin.cli.segment_videos.setup_logger", lambda **kwargs: None)
+    monkeypatch.setattr("cffm_plugin.cli.work.segment_videos.setup_logger", lambda **kwargs: None)
 
     def call(*arguments, keys=()):
         words = ["--config-file", tmp_path / "config.yaml", *arguments]

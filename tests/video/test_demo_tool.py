@@ -1,11 +1,9 @@
-"""tools/demo.py as a person calls it."""
+"""cffm demo as a person calls it."""
 
 import json
 import logging
 import os
-import runpy
 import signal
-import sys
 import time
 from fractions import Fraction
 from pathlib import Path
@@ -26,13 +24,16 @@ from cffm_plugin.checkpoint import (
     load_stored_config,
     read_model_info,
 )
+from cffm_plugin.cli import convert
+from cffm_plugin.cli import demo as demo_command
 from cffm_plugin.data import names_and_colors, read_image
 from cffm_plugin.data.datasets.vspw_classes import voc_colors
 from cffm_plugin.inference import StreamingSegmentor, dataset_classes
 from cffm_plugin.video.reading import SourceFrame, VideoFile
 from cffm_plugin.video.writing import VideoWriter
 
-TOOL = Path(__file__).parents[2] / "tools" / "demo.py"
+ROOT = Path(__file__).parents[2]
+COMMAND = ("-m", "cffm_command", "demo")
 RATE = Fraction(30000, 1001)
 
 
@@ -56,14 +57,13 @@ def with_weights(cfg, folder):
 
 @pytest.fixture
 def demo(cfg, tmp_path, monkeypatch):
-    """Call tools/demo.py in this process; gives its exit code, or the error it ends with."""
-    monkeypatch.setattr("cffm_plugin.cli.demo.setup_logger", lambda **kwargs: None)
+    """Call cffm demo in this process; gives its exit code, or the error it ends with."""
+    monkeypatch.setattr("cffm_plugin.cli.work.demo.setup_logger", lambda **kwargs: None)
 
     def call(*arguments):
-        command = [TOOL, "--config-file", tmp_path / "config.yaml", *arguments]
-        monkeypatch.setattr(sys, "argv", [str(word) for word in command])
+        words = ["--config-file", tmp_path / "config.yaml", *arguments]
         with pytest.raises(SystemExit) as exit_:
-            runpy.run_path(str(TOOL), run_name="__main__")
+            raise SystemExit(demo_command.main([str(word) for word in words]))
         return exit_.value.code
 
     return call
@@ -104,7 +104,7 @@ def test_a_video_is_segmented_frame_by_frame_as_a_stream(demo, cfg, frames, tmp_
     segmentor, written = StreamingSegmentor(cfg), label_maps(masks)
     assert list(written) == [f"{index:08d}" for index in range(12)]
     for frame, labels in zip(VideoFile(source), written.values()):
-        assert np.array_equal(segmentor.step(frame.image).numpy(), labels)
+        assert np.array_equal(segmentor.step(frame.image, channel_order="BGR").numpy(), labels)
     assert len(np.unique(list(written.values()))) > 1
     last_line = capsys.readouterr().err.strip().splitlines()[-1]
     assert last_line.startswith("Done: 12 frames") and str(out) in last_line
@@ -118,7 +118,9 @@ def test_images_become_a_video_and_masks_have_their_names_and_palette(demo, cfg,
     segmentor = StreamingSegmentor(cfg)
     for file in sorted(frames.iterdir()):
         image = Image.open(masks / f"{file.stem}.png")
-        assert np.array_equal(np.array(image), segmentor.step(read_image(file)).numpy())
+        assert np.array_equal(
+            np.array(image), segmentor.step(read_image(file), channel_order="BGR").numpy()
+        )
         assert image.getpalette()[:12] == [channel for color in TINY_COLORS for channel in color]
 
 
@@ -150,7 +152,7 @@ def test_cffm_plus_takes_the_prototypes_of_the_video(demo, cfg, frames, tmp_path
     assert demo("--input", frames, *files) == 0
     segmentor = StreamingSegmentor(cfg)
     for file, labels in zip(sorted(frames.iterdir()), label_maps(tmp_path / "masks").values()):
-        expected = segmentor.step(read_image(file), prototypes=prototypes)
+        expected = segmentor.step(read_image(file), channel_order="BGR", prototypes=prototypes)
         assert np.array_equal(expected.numpy(), labels)
 
 
@@ -163,7 +165,7 @@ def test_a_signal_leaves_a_playable_file_and_says_how_many_frames_it_has(
     for index in range(3000):
         os.link(frames / "00000003.jpg", many / f"{index}.jpg")
     out, masks = tmp_path / "out.mp4", tmp_path / "masks"
-    command = [TOOL, "--config-file", tmp_path / "config.yaml", "--input", many]
+    command = [*COMMAND, "--config-file", tmp_path / "config.yaml", "--input", many]
     process = WarmProcess([*command, "--output", out, "--masks", masks])
     deadline = time.monotonic() + 300
     while process.poll() is None and time.monotonic() < deadline:
@@ -187,7 +189,7 @@ def test_a_killed_demo_leaves_the_video_that_was_there(cfg, frames, tmp_path):
     many.mkdir()
     for index in range(3000):
         os.link(frames / "00000003.jpg", many / f"{index}.jpg")
-    command = [TOOL, "--config-file", tmp_path / "config.yaml", "--input", many]
+    command = [*COMMAND, "--config-file", tmp_path / "config.yaml", "--input", many]
     process = WarmProcess([*command, "--output", out])
     deadline = time.monotonic() + 300
     while not list(tmp_path.glob(".out.*")) and time.monotonic() < deadline:
@@ -280,7 +282,7 @@ def test_several_videos_go_into_a_folder_each_as_a_stream_of_its_own(demo, cfg, 
     for name, source in [("b", folder / "b.mkv"), ("c.mov", alone)]:
         segmentor = StreamingSegmentor(cfg)
         for frame, labels in zip(VideoFile(source), label_maps(masks / name).values()):
-            assert np.array_equal(segmentor.step(frame.image).numpy(), labels)
+            assert np.array_equal(segmentor.step(frame.image, channel_order="BGR").numpy(), labels)
 
 
 def test_a_bad_video_does_not_stop_the_others_and_is_named(demo, frames, tmp_path, capsys):
@@ -364,12 +366,8 @@ class TestNamesOfTheCheckpoint:
         theirs.save_pretrained(tmp_path / "hub")
         statistics = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}
         (tmp_path / "hub" / "preprocessor_config.json").write_text(json.dumps(statistics))
-        tool = TOOL.with_name("convert_checkpoint.py")
         path = tmp_path / "seven.pth"
-        monkeypatch.setattr(sys, "argv", [str(tool), str(tmp_path / "hub"), str(path)])
-        with pytest.raises(SystemExit) as ended:
-            runpy.run_path(str(tool), run_name="__main__")
-        assert ended.value.code == 0
+        assert convert.main([str(tmp_path / "hub"), str(path)]) == 0
         printed = capsys.readouterr().out
         assert "sea, sky, sand, ship, gull, ..." in printed and "RGB" in printed
         return path
@@ -382,7 +380,7 @@ class TestNamesOfTheCheckpoint:
             "cffm_plugin.video.video_demo.add_legend",
             lambda picture, legend: legends.append([name for name, _ in legend]) or picture,
         )
-        config = TOOL.parents[1] / "configs" / "vspw" / "segformer_mit_b0.yaml"
+        config = ROOT / "configs" / "vspw" / "segformer_mit_b0.yaml"
         arguments = ["--config-file", config, "--input", frames, "--output", tmp_path / "out"]
         arguments += [
             "--legend",
@@ -450,7 +448,7 @@ def test_a_checkpoint_that_carries_its_config_needs_no_config_file(
         == 0
     )
     for file, labels in zip(sorted(frames.iterdir()), label_maps(masks).values()):
-        assert np.array_equal(segmentor.step(read_image(file)).numpy(), labels)
+        assert np.array_equal(segmentor.step(read_image(file), channel_order="BGR").numpy(), labels)
     names = [name for name, _ in dataset_classes(load_stored_config(["MODEL.WEIGHTS", str(path)]))]
     assert names == ["UPPER", "LOWER", "UPPER BOX", "LOWER BOX"]
     error = demo(

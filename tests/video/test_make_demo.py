@@ -1,18 +1,17 @@
-"""tools/make_demo.py, and what tools/demo.py does where no weights are named."""
+"""cffm make-demo, and what cffm demo does where no weights are named."""
 
 import re
-import runpy
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from fresh_process import ROOT
 from PIL import Image
 from tiny_training import tiny_environment
 
 from cffm_plugin.checkpoint import read_model_info, read_state_dict
-from cffm_plugin.cli import make_demo
+from cffm_plugin.cli import demo, make_demo
+from cffm_plugin.cli.work.make_demo import link_dataset
 from cffm_plugin.video.demo_model import DEMO_WEIGHTS, with_weights
 from cffm_plugin.video.reading import VideoFile
 
@@ -66,15 +65,15 @@ def test_a_folder_with_camvid_becomes_a_model_a_video_and_an_animation(
 
 def test_a_folder_that_holds_camvid_by_its_name_is_found(tmp_path):
     write_camvid(tmp_path / "CamVid")
-    root = make_demo.link_dataset(tmp_path, tmp_path / "output")
+    root = link_dataset(tmp_path, tmp_path / "output")
     assert (root / "CamVid" / "trainannot").is_dir()
-    again = make_demo.link_dataset(tmp_path / "CamVid", tmp_path / "output")
+    again = link_dataset(tmp_path / "CamVid", tmp_path / "output")
     assert (again / "CamVid").resolve() == (tmp_path / "CamVid").resolve()
 
 
 def test_another_folder_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"trainannot.*datasets/README\.md"):
-        make_demo.link_dataset(tmp_path, tmp_path / "output")
+        link_dataset(tmp_path, tmp_path / "output")
 
 
 def test_weights_that_are_named_are_left_as_they_are():
@@ -90,11 +89,9 @@ def test_without_weights_those_of_make_demo_are_taken_where_they_are(tmp_path, m
     assert with_weights(keys) == [*keys, "MODEL.WEIGHTS", str(DEMO_WEIGHTS)]
 
 
-def test_the_demo_without_any_weights_names_both_ways_to_some(tmp_path, monkeypatch, capsys):
+def test_the_demo_without_any_weights_names_both_ways_to_some(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    arguments = ["demo.py", "--video-input", "a.mp4", "--output", str(tmp_path / "b.mp4")]
-    monkeypatch.setattr(sys, "argv", arguments)
     with pytest.raises(SystemExit) as stop:
-        runpy.run_path(str(ROOT / "tools" / "demo.py"), run_name="__main__")
+        demo.main(["--video-input", "a.mp4", "--output", str(tmp_path / "b.mp4")])
     assert "make demo DATA=" in stop.value.code and "MODEL.WEIGHTS" in stop.value.code
     assert not Path(tmp_path, "b.mp4").exists()

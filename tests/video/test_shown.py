@@ -102,7 +102,7 @@ def hlg(light):
 
 # The display that a film was made on. Its brightest light is not this video's white.
 MASTERING = (
-    "log-level=none:hdr10=1:max-cll=1000,400:master-display="
+    "pools=none:frame-threads=1:log-level=none:hdr10=1:max-cll=1000,400:master-display="
     "G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,50)"
 )
 

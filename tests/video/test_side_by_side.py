@@ -61,8 +61,10 @@ def test_the_image_segmentor_is_the_model_on_one_frame_and_the_other_the_stream(
     frames = make_frames(6)
     for frame in frames:
         labels = both.segment(frame.image)
-        assert np.array_equal(labels[VIDEO], stream.step(frame.image).numpy())
-        alone = StreamingSegmentor(tiny_cffm_cfg, model).step(frame.image).numpy()
+        assert np.array_equal(labels[VIDEO], stream.step(frame.image, channel_order="BGR").numpy())
+        alone = (
+            StreamingSegmentor(tiny_cffm_cfg, model).step(frame.image, channel_order="BGR").numpy()
+        )
         assert np.array_equal(labels[IMAGE], alone)
     assert (labels[IMAGE] != labels[VIDEO]).any()  # by the last frame there is a past
 

@@ -84,7 +84,7 @@ def test_a_demo_whose_disk_fills_up_says_which_file(tmp_path):
         def reset(self):
             pass
 
-        def step(self, image, prototypes=None):
+        def step(self, image, prototypes=None, channel_order="BGR"):
             return torch.zeros(image.shape[:2], dtype=torch.uint8)
 
     demo = VideoDemo(Segmentor(), [("a", (0, 0, 0))], legend="off")

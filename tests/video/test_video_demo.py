@@ -25,7 +25,7 @@ class FakeSegmentor:
     def reset(self):
         pass
 
-    def step(self, image, output="labels", prototypes=None):
+    def step(self, image, output="labels", prototypes=None, channel_order="BGR"):
         self.outputs.append(output)
         height, width = image.shape[:2]
         probabilities = torch.full((4, height, width), 0.1 / 3)

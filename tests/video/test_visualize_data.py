@@ -1,6 +1,5 @@
-"""tools/visualize_data.py as a person calls it."""
+"""cffm visualize as a person calls it."""
 
-import runpy
 import sys
 from pathlib import Path
 
@@ -8,24 +7,27 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cffm_plugin.cli.visualize import main
 from cffm_plugin.data import build_clip_train_loader
-from cffm_plugin.video.visualize_data import main
 
-TOOL = Path(__file__).parents[2] / "tools" / "visualize_data.py"
 LABELS_ROW = 160  # frames of 64 pixels are enlarged to 192 x 144, crops of 32 to 160
 
 
 @pytest.fixture
 def call(tiny_cffm_cfg, tmp_path, monkeypatch):
     """Call the command on the tiny dataset; gives its exit code and the files by name."""
-    monkeypatch.setattr("cffm_plugin.video.visualize_data.setup_logger", lambda **kwargs: None)
+    monkeypatch.setattr("cffm_plugin.cli.work.visualize.setup_logger", lambda **kwargs: None)
     config = tmp_path / "config.yaml"
     config.write_text(tiny_cffm_cfg.dump())
 
     def run(*arguments, opts=()):
         folder = tmp_path / "sheets"
         flags = ["--config-file", str(config), "--output-dir", str(folder), *arguments]
-        code = main([*flags, *opts])
+        try:
+            code = main([*flags, *opts])
+        except SystemExit as ended:  # with a message
+            print(ended.code, file=sys.stderr)
+            code = 1
         return code, {file.name: file for file in sorted(folder.glob("*"))}
 
     return run
@@ -97,9 +99,8 @@ def test_a_window_without_a_display_is_an_error(call, capsys, monkeypatch):
     assert "no display" in capsys.readouterr().err
 
 
-def test_the_tool_is_the_same_command(monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", [str(TOOL), "--source", "nothing"])
+def test_another_source_is_an_error_that_names_those_that_are(capsys):
     with pytest.raises(SystemExit) as stop:
-        runpy.run_path(str(TOOL), run_name="__main__")
+        main(["--source", "nothing"])
     assert stop.value.code == 2
     assert "dataloader" in capsys.readouterr().err

@@ -10,9 +10,10 @@ import pytest
 from fresh_process import run_without
 
 from cffm_plugin.checkpoint import load_stored_config
+from cffm_plugin.cli.web import main, parse_args
 from cffm_plugin.inference import StreamingSegmentor
 from cffm_plugin.video.reading import VideoFile
-from cffm_plugin.web.app import main, parse_args, served
+from cffm_plugin.web.app import served
 from cffm_plugin.web.limits import Limits
 from cffm_plugin.web.models import Models
 from cffm_plugin.web.segmenting import segment
@@ -54,7 +55,7 @@ def test_figures_are_the_shares_of_pixels_that_change_their_class(
     for name, enabled in (("image", "False"), ("video", "True")):
         cfg = load_stored_config(["MODEL.WEIGHTS", str(weights), "MODEL.TEMPORAL.ENABLED", enabled])
         stream = StreamingSegmentor(cfg)
-        maps = [stream.step(frame).numpy() for frame in frames]
+        maps = [stream.step(frame, channel_order="BGR").numpy() for frame in frames]
         shares[name] = 100 * np.mean([(a != b).mean() for a, b in zip(maps, maps[1:])])
     found = dict(re.findall(r"(image|video) segmentor \| ([\d.]+) %", answer.text))
     assert found == {name: f"{share:.2f}" for name, share in shares.items()}
@@ -150,8 +151,8 @@ def test_models_are_named_after_their_files_and_told_apart(weights, tmp_path):
 def test_mistakes_are_said_at_the_start(weights, capsys, monkeypatch, tmp_path, flags, said):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("cffm_plugin.web.app.setup_logger", lambda **kwargs: None)
-    assert main([flag.format(weights=weights) for flag in flags]) == 1
-    assert said in capsys.readouterr().err
+    with pytest.raises(SystemExit, match=said):
+        main([flag.format(weights=weights) for flag in flags])
 
 
 def test_it_is_seen_on_this_machine_alone_unless_told_otherwise():
@@ -161,11 +162,11 @@ def test_it_is_seen_on_this_machine_alone_unless_told_otherwise():
 
 def test_without_gradio_it_says_how_to_get_it(weights):
     code = f"""
-    from cffm_plugin.web.app import main
-    assert main(["--model", {str(weights)!r}]) == 1
+    from cffm_plugin.cli.web import main
+    main(["--model", {str(weights)!r}])
     """
     result = run_without(["gradio"], code)
-    assert result.returncode == 0, result.stderr
+    assert result.returncode == 1, result.stderr
     assert "The web page needs gradio" in result.stderr and "pip install gradio" in result.stderr
 
 

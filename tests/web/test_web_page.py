@@ -5,8 +5,9 @@ import shutil
 
 import pytest
 
+from cffm_plugin.cli.web import parse_args
 from cffm_plugin.video.reading import VideoFile
-from cffm_plugin.web.app import parse_args, served
+from cffm_plugin.web.app import served
 
 pytest.importorskip("gradio", reason="gradio, the extra web, is not installed")
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")

@@ -16,8 +16,6 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from detectron2.data.datasets.builtin_meta import CITYSCAPES_CATEGORIES
-
 from ..images import IGNORE_LABEL, LabelMapping, image_size
 from .path_format import PathFormat
 from .records import (
@@ -29,9 +27,31 @@ from .records import (
     some,
 )
 
-CITYSCAPES_CLASSES = tuple(category["name"] for category in CITYSCAPES_CATEGORIES)
-CITYSCAPES_COLORS = tuple(category["color"] for category in CITYSCAPES_CATEGORIES)
-_CLASS_OF = {category["id"]: category["trainId"] for category in CITYSCAPES_CATEGORIES}
+# The classes that are evaluated: name, id in the files, colour.
+_CLASSES = (
+    ("road", 7, (128, 64, 128)),
+    ("sidewalk", 8, (244, 35, 232)),
+    ("building", 11, (70, 70, 70)),
+    ("wall", 12, (102, 102, 156)),
+    ("fence", 13, (190, 153, 153)),
+    ("pole", 17, (153, 153, 153)),
+    ("traffic light", 19, (250, 170, 30)),
+    ("traffic sign", 20, (220, 220, 0)),
+    ("vegetation", 21, (107, 142, 35)),
+    ("terrain", 22, (152, 251, 152)),
+    ("sky", 23, (70, 130, 180)),
+    ("person", 24, (220, 20, 60)),
+    ("rider", 25, (255, 0, 0)),
+    ("car", 26, (0, 0, 142)),
+    ("truck", 27, (0, 0, 70)),
+    ("bus", 28, (0, 60, 100)),
+    ("train", 31, (0, 80, 100)),
+    ("motorcycle", 32, (0, 0, 230)),
+    ("bicycle", 33, (119, 11, 32)),
+)
+CITYSCAPES_CLASSES = tuple(name for name, _, _ in _CLASSES)
+CITYSCAPES_COLORS = tuple(color for _, _, color in _CLASSES)
+_CLASS_OF = {number: k for k, (_, number, _) in enumerate(_CLASSES)}
 # The ids 0 to 33 that are not evaluated, such as "ego vehicle", are void.
 CITYSCAPES_LABELS = LabelMapping(
     19, _CLASS_OF, void=(*(i for i in range(34) if i not in _CLASS_OF), IGNORE_LABEL)

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from detectron2.data import DatasetCatalog, MetadataCatalog
-
+from ...libraries import catalogs, has_detectron2
 from ..images import IGNORE_LABEL, LabelMapping, image_size
 from ..names import EXPECTED_NAME, fault_of_name
 
@@ -118,8 +117,8 @@ def register_videos(
             f"{name}: {len(classes)} classes, but the label mapping has "
             f"{label_mapping.num_classes}."
         )
-    DatasetCatalog.register(name, load)
-    MetadataCatalog.get(name).set(
+    catalogs.DatasetCatalog.register(name, load)
+    catalogs.MetadataCatalog.get(name).set(
         stuff_classes=list(classes),
         stuff_colors=[tuple(color) for color in colors],
         thing_dataset_id_to_contiguous_id={},  # no instances; MaskFormer's descendants ask for it
@@ -145,9 +144,11 @@ def register_builtin(
         load: gives the records of a split.
         classes, colors, label_mapping: see ``register_videos``.
     """
+    if not has_detectron2():  # whose registry nobody will ask
+        return
     for split in SPLITS:
         name = f"{prefix}_{split}"
-        if name not in DatasetCatalog:
+        if name not in catalogs.DatasetCatalog:
             register_videos(
                 name,
                 functools.partial(load, split),
@@ -226,14 +227,14 @@ def loader_of(name: str) -> Callable[..., list[dict[str, Any]]]:
     Raises:
         ValueError: no dataset of this name is registered.
     """
-    if name not in DatasetCatalog:
-        near = difflib.get_close_matches(name, DatasetCatalog.list())
+    if name not in catalogs.DatasetCatalog:
+        near = difflib.get_close_matches(name, catalogs.DatasetCatalog.list())
         hint = f"Did you mean {', '.join(near)}? " if near else ""
         raise ValueError(
             f"{name}: no dataset of this name is registered. {hint}Register it first, for example "
             "with cffm_plugin.data.register_video_folder."
         )
-    return DatasetCatalog[name]
+    return catalogs.DatasetCatalog[name]
 
 
 def load_noting(name: str) -> tuple[list[dict[str, Any]], list[Problem]]:

@@ -16,9 +16,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from detectron2.data import DatasetCatalog
-
-from ...libraries import import_library
+from ...libraries import catalogs, import_library
 from ..images import image_size
 from .class_files import check_class_files
 from .gaps import gap_message, split_at_gaps
@@ -32,12 +30,12 @@ from .records import (
     some,
     stop_at,
 )
-from .video_folder_arguments import DEFAULT_FRAMES, DEFAULT_MASKS, VideoFolder, check_arguments
+from .video_folder_arguments import DEFAULT_FRAMES, DEFAULT_MASKS, VideoFolderSpec, check_arguments
 from .video_folder_files import Files, find_videos, note_unmatched
 
 _SCAN_THREADS = 16
 logger = logging.getLogger(__name__)
-_registered: dict[str, VideoFolder] = {}
+_registered: dict[str, VideoFolderSpec] = {}
 
 
 def register_video_folder(
@@ -110,12 +108,10 @@ def register_video_folder_from_yaml(file: str | PathLike) -> list[str]:
             be, or a name is registered already for something else. Nothing is registered then.
     """
     file = Path(os.path.abspath(Path(file).expanduser()))
+    folders = folders_of_yaml(file)
     try:
-        folders = [
-            _from_yaml(name, arguments, file.parent) for name, arguments in _read_yaml(file).items()
-        ]
         for folder in folders:
-            if folder.name in DatasetCatalog and _registered.get(folder.name) != folder:
+            if folder.name in catalogs.DatasetCatalog and _registered.get(folder.name) != folder:
                 raise ValueError(
                     f"{folder.name}: a dataset of this name is registered already, and it is "
                     "another one. Choose another name"
@@ -123,12 +119,26 @@ def register_video_folder_from_yaml(file: str | PathLike) -> list[str]:
     except ValueError as error:
         raise ValueError(f"{file}: {error}. datasets/README.md shows an example.") from error
     for folder in folders:
-        if folder.name not in DatasetCatalog:
+        if folder.name not in catalogs.DatasetCatalog:
             _register(folder)
     return [folder.name for folder in folders]
 
 
-def load_video_folder(folder: VideoFolder, note: Note = stop_at) -> list[dict[str, Any]]:
+def folders_of_yaml(file: Path) -> list[VideoFolderSpec]:
+    """What a YAML file of ``register_video_folder_from_yaml`` says.
+
+    Raises:
+        FileNotFoundError, ValueError: as there.
+    """
+    try:
+        return [
+            _from_yaml(name, arguments, file.parent) for name, arguments in _read_yaml(file).items()
+        ]
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}. datasets/README.md shows an example.") from error
+
+
+def load_video_folder(folder: VideoFolderSpec, note: Note = stop_at) -> list[dict[str, Any]]:
     """Records of a folder of videos, as ``load_vspw`` gives them.
 
     Args:
@@ -190,7 +200,7 @@ def _log_or_stop(problem: Problem) -> None:
     logger.warning("%s", problem.error)
 
 
-def _register(folder: VideoFolder) -> None:
+def _register(folder: VideoFolderSpec) -> None:
     register_videos(
         folder.name,
         functools.partial(load_video_folder, folder),
@@ -216,7 +226,7 @@ def _read_yaml(file: Path) -> dict[str, dict[str, Any]]:
     return {str(name): arguments for name, arguments in content.items()}
 
 
-def _from_yaml(name: str, arguments: dict[str, Any], folder: Path) -> VideoFolder:
+def _from_yaml(name: str, arguments: dict[str, Any], folder: Path) -> VideoFolderSpec:
     root = arguments.get("root")
     if isinstance(root, str):
         arguments = arguments | {"root": folder / Path(root).expanduser()}

@@ -32,7 +32,7 @@ DEFAULT_MASKS = "{video}/masks/{frame}"
 
 
 @dataclass(frozen=True)
-class VideoFolder:
+class VideoFolderSpec:
     """A folder of videos; see ``register_video_folder`` for what the attributes mean.
 
     Attributes:
@@ -53,7 +53,7 @@ class VideoFolder:
     split_at_gaps: bool
 
 
-def check_arguments(name: str, arguments: Mapping[str, Any]) -> VideoFolder:
+def check_arguments(name: str, arguments: Mapping[str, Any]) -> VideoFolderSpec:
     """From the arguments of ``register_video_folder`` but the name, whose values may be anything.
 
     Raises:
@@ -94,7 +94,7 @@ def check_arguments(name: str, arguments: Mapping[str, Any]) -> VideoFolder:
             f'{name}: masks: expected another path than that of frames, "{frames.text}", and '
             f'{{video}} in both or in neither; got "{masks.text}"'
         )
-    return VideoFolder(name, label_mapping=mapping, **checked)
+    return VideoFolderSpec(name, label_mapping=mapping, **checked)
 
 
 def _folder(value: Any) -> Path:

@@ -9,12 +9,12 @@ from pathlib import Path
 from ..names import EXPECTED_NAME, fault_of_name
 from .path_format import Match, PathFormat
 from .records import IMAGE_SUFFIXES, Note, Problem, natural_order, read_list, some, visible_files
-from .video_folder_arguments import ANNOTATION_SUFFIXES, NO_MASKS, VideoFolder
+from .video_folder_arguments import ANNOTATION_SUFFIXES, NO_MASKS, VideoFolderSpec
 
 Files = dict[str, dict[str, Path]]  # video -> name of a frame -> file
 
 
-def find_videos(folder: VideoFolder) -> tuple[list[str], Files, Files]:
+def find_videos(folder: VideoFolderSpec) -> tuple[list[str], Files, Files]:
     """Names of a folder's videos, in order; their frames; and their masks.
 
     Raises:
@@ -40,7 +40,7 @@ def find_videos(folder: VideoFolder) -> tuple[list[str], Files, Files]:
     return videos, frames, masks
 
 
-def note_unmatched(folder: VideoFolder, frames: Files, masks: Files, note: Note) -> None:
+def note_unmatched(folder: VideoFolderSpec, frames: Files, masks: Files, note: Note) -> None:
     """Note the images that lie where frames or masks do and are like neither format."""
     formats = {"frame": folder.frames, "mask": folder.masks}
     places: dict[Path, set[str]] = {}
@@ -66,7 +66,7 @@ def note_unmatched(folder: VideoFolder, frames: Files, masks: Files, note: Note)
             note(Problem(f"{role}_unmatched", tuple(unmatched), error, stops=False))
 
 
-def _listed_videos(folder: VideoFolder) -> list[str] | None:
+def _listed_videos(folder: VideoFolderSpec) -> list[str] | None:
     if not isinstance(folder.videos, Path):
         return None if folder.videos is None else list(folder.videos)
     file = folder.root / folder.videos
@@ -78,7 +78,7 @@ def _listed_videos(folder: VideoFolder) -> list[str] | None:
     return list(read_list(file).values())
 
 
-def _find_files(folder: VideoFolder, videos: Sequence[str] | None) -> tuple[Files, Files]:
+def _find_files(folder: VideoFolderSpec, videos: Sequence[str] | None) -> tuple[Files, Files]:
     """The frames and the masks of a folder."""
     wanted = None if videos is None else frozenset(videos)
     frames = folder.frames.find(folder.root, wanted)
@@ -108,7 +108,7 @@ def _annotations(root: Path, masks: PathFormat) -> list[Path]:
 
 
 def _by_video(
-    folder: VideoFolder, key: str, path_format: PathFormat, matches: Sequence[Match]
+    folder: VideoFolderSpec, key: str, path_format: PathFormat, matches: Sequence[Match]
 ) -> Files:
     if not matches:
         advice = "" if key == "frames" else " If the dataset has no labels, it is null (None)."
@@ -136,7 +136,7 @@ def _by_video(
     return files
 
 
-def _check_parting(folder: VideoFolder, frames: Files) -> None:
+def _check_parting(folder: VideoFolderSpec, frames: Files) -> None:
     """Refuse a format by which every file is a video of its own, where it need not be so."""
     if not folder.frames.parts_a_name or any(len(of_video) > 1 for of_video in frames.values()):
         return

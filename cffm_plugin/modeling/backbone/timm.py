@@ -12,8 +12,8 @@ from detectron2.modeling import BACKBONE_REGISTRY, Backbone
 from detectron2.modeling.backbone.build import ShapeSpec
 from torch import Tensor
 
-from ..heads.embedding import evaluating
-from ..nested import to_channels_last
+from ...core.head_embedding import evaluating
+from ...core.nested import to_channels_last
 from .timm_blueprint import check_name, draw_blueprint, list_levels
 from .timm_hiera import extract, timm
 from .timm_probing import check_tables, crop_to_cells, pad_to_multiple

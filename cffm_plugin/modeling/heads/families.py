@@ -6,7 +6,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .embedding import Features, HeadEmbedding, evaluating
+from ...core.head_embedding import Features, HeadEmbedding, evaluating
 from .mask_classification import MaskClassificationEmbedding, NoClassesError
 
 logger = logging.getLogger(__name__)
@@ -75,6 +75,8 @@ class LogitsEmbedding(HeadEmbedding):
     Their logits are the embedding, and the temporal module works on class scores. The image
     prediction is trained by the losses that ``forward`` gives.
     """
+
+    is_forward = True
 
     def __init__(self, head: Any, backbone: nn.Module, image_channels: int = 3):
         super().__init__(head, backbone, image_channels)

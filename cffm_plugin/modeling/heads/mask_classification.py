@@ -9,9 +9,9 @@ import torch
 from detectron2.structures import ImageList, Instances
 from torch import Tensor, nn
 
-from ..mask_prediction import MaskPrediction
-from ..nested import map_tensors
-from .embedding import Features, HeadEmbedding
+from ...core.head_embedding import Features, HeadEmbedding
+from ...core.mask_prediction import MaskPrediction
+from ...core.nested import map_tensors
 
 
 class NoClassesError(ValueError):

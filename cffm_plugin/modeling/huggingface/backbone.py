@@ -6,8 +6,8 @@ import torch
 from detectron2.modeling import Backbone
 from torch import Tensor, nn
 
-from ..heads.embedding import evaluating
-from ..strides import in_words, sizes_to_measure, stride_of
+from ...core.head_embedding import evaluating
+from ...core.strides import in_words, sizes_to_measure, stride_of
 
 
 class HFBackbone(Backbone):

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from ..heads.embedding import Features
-from ..label_maps import upsample
-from ..losses import pixel_cross_entropy
+from ...core.head_embedding import Features
+from ...core.label_maps import upsample
+from ...core.losses import pixel_cross_entropy
 
 
 class HFDenseHead(nn.Module):

@@ -6,10 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..heads.embedding import Features
+from ...core.head_embedding import Features
+from ...core.losses import pixel_cross_entropy
+from ...core.mask_prediction import MaskPrediction
 from ..heads.mask_classification import labelled_frames, masks_of_classes
-from ..losses import pixel_cross_entropy
-from ..mask_prediction import MaskPrediction
 
 Layer = tuple[Tensor, Tensor]  # of a decoder layer: masks (N, Q, h, w), classes (N, Q, K + 1)
 

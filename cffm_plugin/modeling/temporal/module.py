@@ -1,13 +1,12 @@
-"""The contract of temporal modules, and the registry by whose names a config chooses one."""
+"""The registry by whose names a config chooses a temporal module, and building it."""
 
-from collections.abc import Container, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
-import torch
 from detectron2.config import CfgNode
 from detectron2.utils.registry import Registry
-from torch import Tensor, nn
+from torch import nn
+
+from ...core.temporal_head import TemporalHead
 
 TEMPORAL_REGISTRY = Registry("TEMPORAL")
 TEMPORAL_REGISTRY.__doc__ = """
@@ -17,74 +16,27 @@ An entry is called with the config and the number of channels of the image head'
 returns a ``torch.nn.Module`` that offers ``TemporalModule``.
 """
 
-AnyTokens = TypeVar("AnyTokens", bound="Tokens")
 
+def build_temporal_head(cfg: CfgNode, *, embedding_channels: int, num_classes: int) -> TemporalHead:
+    """The temporal module of a config and its output.
 
-class Tokens(Protocol):
-    """What a temporal module keeps of past frames: a dataclass of tensors, the batch first."""
+    Args:
+        cfg: the config.
+        embedding_channels: of the image head's embedding.
+        num_classes: K.
 
-    def only(self: AnyTokens, slots: Container[int]) -> AnyTokens:
-        """Without what is needed in other slots than these: so that a stream keeps little."""
-
-    def unbind(self: AnyTokens) -> list[AnyTokens]:
-        """The frames of a batch, each a batch of one."""
-
-    @staticmethod
-    def cat(frames: Sequence[Any]) -> Any:
-        """One batch of frames of one size, all with what the same slots need."""
-
-
-class TemporalModule(Protocol):
-    """Refines target frames by earlier ones, in two steps, so that a video can be streamed.
-
-    What a frame gives to later ones must depend on that frame alone. ``cffm_plugin.CFFM`` is one.
-    A module may have ``start_as_identity()``, after which targets come out as they are (until it is
-    trained); ``set_activation_checkpointing(enable)``; a ``compile()`` that puts what it spends its
-    time on through ``torch.compile``; and ``compute_in(dtype)``, which casts what may compute in
-    half precision, for inference. Embeddings come and go in float32.
-
-    Attributes:
-        dim: channels of the embeddings that it takes and gives. Where the image head's have
-            another number, they are projected.
-        num_references: frames that it looks at besides the target.
+    Raises:
+        ValueError: as ``build_temporal_module``; or there is no such MODEL.TEMPORAL.OUTPUT.
     """
-
-    dim: int
-    num_references: int
-
-    def assemble(self, frame: Tensor, slots: Sequence[int] | None = None) -> Tokens:
-        """Embeddings of frames (B, dim, h, w) -> what later targets look at.
-
-        Args:
-            frame: the embeddings.
-            slots: the places among the references that the frames will take, 0 the oldest; None:
-                any, as in a stream, where a frame grows older.
-        """
-
-    def mine(self, target: Tensor, references: Sequence[Any]) -> Tensor:
-        """Targets (B, dim, h, w) and the tokens of each reference, oldest first -> the same shape,
-        refined."""
-
-
-@dataclass(frozen=True)
-class FrameMap:
-    """Tokens for modules that look at past frames as they are.
-
-    Attributes:
-        frame: (B, C, h, w), whatever slot it comes to be in.
-    """
-
-    frame: Tensor
-
-    def only(self, slots: Container[int]) -> "FrameMap":
-        return self
-
-    def unbind(self) -> list["FrameMap"]:
-        return [FrameMap(frame) for frame in self.frame.split(1)]
-
-    @staticmethod
-    def cat(frames: Sequence["FrameMap"]) -> "FrameMap":
-        return FrameMap(torch.cat([tokens.frame for tokens in frames]))
+    node = cfg.MODEL.TEMPORAL
+    return TemporalHead(
+        build_temporal_module(cfg, embedding_channels),
+        num_classes=num_classes,
+        output=node.OUTPUT,
+        dropout=node.DROPOUT,
+        stride=node.STRIDE,
+        embedding_channels=embedding_channels,
+    )
 
 
 def build_temporal_module(cfg: CfgNode, embedding_channels: int) -> Any:

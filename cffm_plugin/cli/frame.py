@@ -1,0 +1,112 @@
+"""What all commands share: flags, overrides, signals, errors and exit codes.
+
+A command's module reads arguments, and imports nothing that takes time; the module of the same name
+in ``work`` does the work, in ``run(args)``.
+
+Exit codes: 0 done; 1 an error, said in a line; 2 the arguments are wrong; 130 Ctrl-C; 143 SIGTERM;
+138 SIGUSR1. A command that has others says so in its help.
+"""
+
+import argparse
+import importlib
+import sys
+from collections.abc import Callable, Sequence
+
+from ..errors import errors_as_messages
+from ..stopping import stops_raised
+
+INTERRUPTED = 130
+GOES_ON = "The same command goes on from here."
+
+Parse = Callable[[Sequence[str] | None], argparse.Namespace]
+
+
+def make_parser(doc: str | None) -> argparse.ArgumentParser:
+    """A parser that shows a module's docstring as it is written."""
+    return argparse.ArgumentParser(
+        description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+
+
+def add_training_flags(parser: argparse.ArgumentParser) -> None:
+    """Detectron2's, of everything that runs in one process or several."""
+    parser.add_argument(
+        "--config-file", default="", metavar="FILE", help="or the name of a shipped one"
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="go on from the last checkpoint of OUTPUT_DIR"
+    )
+    parser.add_argument("--eval-only", action="store_true", help="evaluate, and don't train")
+    parser.add_argument("--num-gpus", type=int, default=1, help="of this machine (%(default)s)")
+    parser.add_argument("--num-machines", type=int, default=1, help="(%(default)s)")
+    parser.add_argument(
+        "--machine-rank", type=int, default=0, help="of this machine, from 0 (%(default)s)"
+    )
+    parser.add_argument(
+        "--dist-url",
+        default="auto",
+        metavar="URL",
+        help="where the processes meet, tcp://HOST:PORT; by default a free port of this machine",
+    )
+    add_overrides(parser)
+
+
+def add_overrides(parser: argparse.ArgumentParser, *, bare: bool = True) -> None:
+    """Config keys, after all other arguments and the word --opts.
+
+    Args:
+        bare: whether the word may be left out, as with detectron2. It can't be where a command has
+            other arguments without a flag.
+    """
+    if not bare:
+        parser.add_argument(
+            "--opts",
+            nargs=argparse.REMAINDER,
+            default=[],
+            metavar="KEY VALUE",
+            help="config keys, after all other arguments, such as MODEL.DEVICE cpu",
+        )
+        return
+    parser.add_argument(
+        "opts",
+        nargs=argparse.REMAINDER,
+        metavar="--opts KEY VALUE ...",
+        help="config keys, after all other arguments, such as MODEL.WEIGHTS FILE; the word --opts "
+        "may be left out where the argument before takes no more values",
+    )
+
+
+def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
+    """The arguments, by default the process's own, with --debug and what follows --opts."""
+    parser.add_argument(
+        "--debug", action="store_true", help="show where in the program an error comes from"
+    )
+    words = list(sys.argv[1:] if argv is None else argv)
+    overrides: list[str] = []
+    takes_bare = any(a.dest == "opts" and not a.option_strings for a in parser._actions)
+    if "--opts" in words and takes_bare:
+        at = words.index("--opts")
+        words, overrides = words[:at], words[at + 1 :]
+    args = parser.parse_args(words)
+    if hasattr(args, "opts"):
+        args.opts = [*args.opts, *overrides]
+    return args
+
+
+def main(parse_args: Parse, command: str, argv: Sequence[str] | None, advice: str = "") -> int:
+    """Run a command to its exit code.
+
+    Args:
+        parse_args: reads the arguments.
+        command: the module in ``work``.
+        argv: the arguments; by default the process's own.
+        advice: printed where it was stopped.
+    """
+    args = parse_args(argv)
+    try:
+        with errors_as_messages(debug=args.debug), stops_raised(advice):
+            work = importlib.import_module(f"{__package__}.work.{command}")
+            return work.run(args) or 0
+    except KeyboardInterrupt:
+        print(f"\nInterrupted. {advice}".rstrip(), file=sys.stderr)
+        return INTERRUPTED

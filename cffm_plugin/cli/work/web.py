@@ -1,0 +1,14 @@
+"""What `cffm web` does."""
+
+import argparse
+from contextlib import suppress
+
+from ...stopping import Stopped
+from ...web.app import served
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve until Ctrl-C or SIGTERM, which are no errors here. Returns the exit code."""
+    with served(args) as page, suppress(KeyboardInterrupt, Stopped):
+        page.block_thread()
+    return 0

@@ -1,0 +1,97 @@
+"""What a video segmentor trains with: the losses of its head's embedding, for both predictions."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from .encoded import size_of
+from .label_maps import resize
+from .nested import map_tensors
+from .padding import pad_to_one_size
+
+if TYPE_CHECKING:
+    from .clip_segmentor import ClipSegmentor
+
+
+def clip_losses(
+    model: "ClipSegmentor",
+    clips: Sequence[Sequence[Tensor]],
+    labels: Sequence[Sequence[Tensor | None]],
+    items: Sequence[dict[str, Any]] = (),
+) -> dict[str, Tensor]:
+    """The losses of clips (CFFM, section 3.1).
+
+    The head's losses on the image predictions of all labelled frames, under their own names, and
+    the sum of its ``video_losses`` on the targets' video predictions: ``loss_video``, or
+    ``loss_prototype`` where CFFM++'s branch is trained.
+
+    Args:
+        model: in training mode, with a temporal module.
+        clips: of each, its frames (3, H, W), the target last.
+        labels: of each frame, its label map (H, W), or None; never None for a target.
+        items: with a prototype branch: of each clip, ``prototypes``.
+    """
+    length = model.num_references + 1
+    label_maps = [label for of_clip in labels for label in of_clip]  # clip by clip, in time
+    labelled = [i for i, label in enumerate(label_maps) if label is not None]
+    targets_at = [n for n, i in enumerate(labelled) if (i + 1) % length == 0]
+    padded_labels = _pad_labels(model, [label for label in label_maps if label is not None])
+
+    batch, image_size = model.normalise_and_pad([frame for clip in clips for frame in clip])
+    with torch.set_grad_enabled(torch.is_grad_enabled() and not model.image_segmentor_is_frozen):
+        features = model.backbone(batch)
+        embedding, context = model.head.embed(features)
+        of_labelled = (features, embedding, context)
+        if len(labelled) < len(label_maps):
+            of_labelled = map_tensors(of_labelled, lambda tensor: tensor[labelled])
+        image_losses = model.head.image_losses(*of_labelled, padded_labels)
+    losses = {name: model.image_loss_weight * loss for name, loss in image_losses.items()}
+
+    encoded = model.encoded(embedding, context, image_size, size_of(batch))
+    target = encoded[length - 1 :: length]
+    if model.prototype_branch is None:
+        references = [
+            model.assemble(encoded[slot::length], slots=(slot,))
+            for slot in range(model.num_references)
+        ]
+        logits, name = model.output(target, model.mine(target, references)), "loss_video"
+    else:
+        logits, name = model.prototype_logits(target, items), "loss_prototype"
+    if isinstance(logits, Tensor):
+        logits = resize(logits, embedding.shape[-2:])
+    video_losses = model.head.video_losses(logits, padded_labels[targets_at])
+    losses[name] = model.video_loss_weight * torch.stack([*video_losses.values()]).sum()
+    return losses
+
+
+def frame_losses(
+    model: "ClipSegmentor", frames: Sequence[Tensor], labels: Sequence[Tensor]
+) -> dict[str, Tensor]:
+    """The losses of labelled frames as images, without a temporal module.
+
+    They are the head's own ``forward``'s, as those of detectron2's ``SemanticSegmentor``; and of
+    the head's embedding under mask classification, where ``forward`` has none.
+
+    Args:
+        model: in training mode.
+        frames: N tensors (3, H, W).
+        labels: of each, (H, W).
+    """
+    batch, _ = model.normalise_and_pad(frames)
+    features = model.backbone(batch)
+    padded_labels = _pad_labels(model, labels)
+    if model.head.is_plain:
+        return model.head.losses_of_forward(features, padded_labels)
+    return model.head.image_losses(features, *model.head.embed(features), padded_labels)
+
+
+def _pad_labels(model: "ClipSegmentor", label_maps: Sequence[Tensor]) -> Tensor:
+    """As frames are padded: (N, H, W)."""
+    return pad_to_one_size(
+        [label.to(model.device) for label in label_maps],
+        model.head.size_divisibility,
+        model.head.ignore_value,
+        getattr(model.backbone, "padding_constraints", None),
+    )

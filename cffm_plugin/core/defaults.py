@@ -1,0 +1,38 @@
+"""What holds where nobody says otherwise: for Python's arguments and for configs alike.
+
+The keys of ``add_cffm_config`` have these values, and so have the arguments of ``TemporalHead``,
+``ClipSegmentor``, ``create_model`` and ``wrap``.
+"""
+
+from typing import Any
+
+TEMPORAL = "CFFMRecall"  # MODEL.TEMPORAL.NAME, a name in TEMPORAL_MODULES
+OUTPUT = "refine"
+STRIDE = 8  # of the embedding that the temporal module works on
+DROPOUT = 0.1  # before the classifier of OUTPUT "classifier", and of CFFM++'s branch
+FRAME_OFFSETS = (-9, -6, -3)
+# With these the image segmentor trains as it would alone; under Adam the temporal module, which has
+# the second loss alone, learns as fast at any weight.
+IMAGE_LOSS_WEIGHT = 1.0
+VIDEO_LOSS_WEIGHT = 0.25
+PROTOTYPE_LOGIT_WEIGHT = 0.5
+# The paper's (CFFM, sections 3.1 and 4.1), which the authors' weights need.
+PAPER: dict[str, Any] = {
+    "temporal": "CFFM",
+    "output": "classifier",
+    "image_loss_weight": 0.5,
+    "video_loss_weight": 1.0,
+}
+# ImageNet's, red, green, blue, of images with values 0..255.
+PIXEL_MEAN = (123.675, 116.28, 103.53)
+PIXEL_STD = (58.395, 57.12, 57.375)
+# CFFM's blocks, by their names in CFFM and, in capitals, in MODEL.CFFM.
+DEPTH = 2
+NUM_HEADS = 8
+WINDOW_SIZE = 7
+REFERENCE_POOLS = (1, 2, 3)
+REFERENCE_KERNELS = (7, 5, 3)
+TARGET_KERNEL = 5
+MLP_RATIO = 4.0
+RECALL_RADIUS = 1
+RECALL_KEY_DIM = 32

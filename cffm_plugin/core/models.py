@@ -1,0 +1,151 @@
+"""Segmentors by a call: a MiT with CFFM by name, or anybody's image segmentor with CFFM on top."""
+
+import difflib
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from torch import nn
+
+from . import defaults
+from .cffm import CFFM
+from .clip_segmentor import ClipSegmentor
+from .head_embedding import HeadEmbedding
+from .mit import MIT_VARIANTS, MiT
+from .recall import CFFMRecall
+from .segformer import SegFormerHead
+from .temporal_head import TemporalHead
+from .wrapping import take_apart
+
+TEMPORAL_MODULES: dict[str, Any] = {"CFFM": CFFM, "CFFMRecall": CFFMRecall}
+# The depth of CFFM on each encoder (CFFM, section 4.1).
+_DEPTHS = {"mit_b0": 1, "mit_b5": 4}
+_KINDS: dict[str, dict[str, Any]] = {"cffm": defaults.PAPER, "cffm_recall": {}, "segformer": {}}
+# Name -> kind, encoder.
+MODELS = {f"{kind}_{encoder}": (kind, encoder) for kind in _KINDS for encoder in MIT_VARIANTS}
+
+AnySegmentor = TypeVar("AnySegmentor", bound=ClipSegmentor)
+
+
+def create_segmentor(
+    kind_of: type[AnySegmentor],
+    name: str,
+    num_classes: int,
+    *,
+    embedding_channels: int = 256,
+    drop_path_rate: float = 0.1,
+    dropout: float = defaults.DROPOUT,
+    ignore_value: int = 255,
+    **arguments: Any,
+) -> AnySegmentor:
+    """See ``cffm_plugin.create_model``."""
+    if name not in MODELS:
+        near = ", ".join(difflib.get_close_matches(name, MODELS)) or ", ".join(MODELS)
+        raise ValueError(f"There is no model {name!r}; there are {near}.")
+    kind, encoder = MODELS[name]
+    backbone = MiT(MIT_VARIANTS[encoder], drop_path_rate=drop_path_rate)
+    head = SegFormerHead(
+        backbone.output_shape(),
+        num_classes=num_classes,
+        embedding_channels=embedding_channels,
+        dropout=dropout,
+        ignore_value=ignore_value,
+    )
+    if kind == "segformer":
+        arguments = {"temporal": None, **arguments}
+    depth = {"depth": _DEPTHS.get(encoder, defaults.DEPTH)}
+    options = {**depth, "dropout": dropout, **_KINDS[kind], **arguments}
+    return assemble_segmentor(kind_of, backbone, head, HeadEmbedding(head, backbone), **options)
+
+
+def wrap_segmentor(
+    kind_of: type[AnySegmentor],
+    net: nn.Module,
+    classifier: str | Sequence[str] | None = None,
+    num_classes: int | None = None,
+    *,
+    size_divisibility: int = 0,
+    ignore_value: int = 255,
+    **arguments: Any,
+) -> AnySegmentor:
+    """See ``cffm_plugin.wrap``."""
+    parts = take_apart(
+        net,
+        classifier,
+        num_classes,
+        size_divisibility=size_divisibility,
+        ignore_value=ignore_value,
+    )
+    return assemble_segmentor(kind_of, *parts, **arguments)
+
+
+def assemble_segmentor(
+    kind_of: type[AnySegmentor],
+    backbone: nn.Module,
+    sem_seg_head: nn.Module,
+    head: HeadEmbedding,
+    *,
+    temporal: str | nn.Module | None = defaults.TEMPORAL,
+    output: str = defaults.OUTPUT,
+    stride: int = defaults.STRIDE,
+    dropout: float = defaults.DROPOUT,
+    pixel_mean: Sequence[float] = defaults.PIXEL_MEAN,
+    pixel_std: Sequence[float] = defaults.PIXEL_STD,
+    image_loss_weight: float = defaults.IMAGE_LOSS_WEIGHT,
+    video_loss_weight: float = defaults.VIDEO_LOSS_WEIGHT,
+    frame_offsets: Sequence[int] | None = None,
+    image_format: str = "RGB",
+    freeze_image_segmentor: bool = False,
+    activation_checkpointing: bool = False,
+    **of_module: Any,
+) -> AnySegmentor:
+    """A segmentor of an image segmentor's parts, with a temporal module.
+
+    Args:
+        kind_of: its class.
+        backbone, sem_seg_head, head: as of ``ClipSegmentor``.
+        temporal: "CFFM", "CFFMRecall", a module that offers ``TemporalModule``, or None.
+        output, stride, dropout: as of ``TemporalHead``.
+        pixel_mean, pixel_std, image_loss_weight, video_loss_weight, frame_offsets, image_format,
+            freeze_image_segmentor, activation_checkpointing: as of ``ClipSegmentor``.
+        of_module: of CFFM: ``depth``, ``num_heads`` and the others.
+
+    Raises:
+        ValueError: there is no such temporal module or output.
+    """
+    temporal_head = None
+    if temporal is not None:
+        temporal_head = TemporalHead(
+            _module(temporal, head.channels, of_module),
+            num_classes=head.num_classes,
+            output=output,
+            dropout=dropout,
+            stride=stride,
+            embedding_channels=head.channels,
+        )
+    return kind_of(
+        backbone=backbone,
+        sem_seg_head=sem_seg_head,
+        head=head,
+        temporal=temporal_head,
+        pixel_mean=pixel_mean,
+        pixel_std=pixel_std,
+        image_loss_weight=image_loss_weight,
+        video_loss_weight=video_loss_weight,
+        frame_offsets=frame_offsets,
+        image_format=image_format,
+        freeze_image_segmentor=freeze_image_segmentor,
+        activation_checkpointing=activation_checkpointing,
+    )
+
+
+def _module(temporal: str | nn.Module, channels: int, arguments: dict[str, Any]) -> Any:
+    if isinstance(temporal, nn.Module):
+        return temporal
+    if temporal not in TEMPORAL_MODULES:
+        raise ValueError(
+            f"temporal is one of {', '.join(TEMPORAL_MODULES)}, a module of your own, or None; got "
+            f"{temporal!r}"
+        )
+    num_heads = arguments.get("num_heads", defaults.NUM_HEADS)
+    dim = -(-channels // num_heads) * num_heads  # heads share the channels evenly
+    return TEMPORAL_MODULES[temporal](dim, **arguments)

@@ -1,0 +1,90 @@
+"""Segmentors of ``create_model`` and ``wrap`` as folders: weights, and how they were made."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from .files import whole_file, write_text
+from .libraries import OptionalLibrary
+
+if TYPE_CHECKING:
+    from .video_segmentor import VideoSegmentor
+
+safetensors = OptionalLibrary("safetensors.torch", "Saving and loading models")
+
+WEIGHTS, RECIPE = "model.safetensors", "segmentor.json"
+_PLAIN = (str, int, float, bool, type(None))
+
+
+def save_pretrained(model: "VideoSegmentor", folder: Path) -> Path:
+    """See ``VideoSegmentor.save_pretrained``."""
+    if model.recipe is None:
+        raise ValueError(
+            "Only models of create_model and wrap can be saved so, and this is one of a config, or "
+            "of parts that were made by hand. Of a config: cffm publish, or "
+            "cffm_plugin.hub.save_pretrained(model, cfg, folder). Weights alone: "
+            "torch.save(model.state_dict(), FILE)."
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = {name: value.detach().contiguous() for name, value in model.state_dict().items()}
+    with whole_file(folder / WEIGHTS) as file:
+        safetensors.save_file(weights, str(file))
+    write_text(folder / RECIPE, json.dumps(model.recipe, indent=2) + "\n")
+    return folder
+
+
+def read_recipe(folder: Path) -> dict[str, Any]:
+    """
+    Raises:
+        ValueError: the file is none of ``save_pretrained``.
+    """
+    file = folder / RECIPE
+    try:
+        recipe = json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise ValueError(f"{file} can't be read: {error}") from error
+    kinds = ("create_model", "wrap")
+    if not isinstance(recipe, dict) or recipe.get("made_by") not in kinds:
+        raise ValueError(f'{file}: expected "made_by" to be one of {", ".join(kinds)}')
+    if not isinstance(recipe.get("arguments"), dict):
+        raise ValueError(f'{file}: expected "arguments", the keyword arguments of that function')
+    return recipe
+
+
+def load_weights(model: "VideoSegmentor", folder: Path) -> None:
+    """
+    Raises:
+        FileNotFoundError: there are none.
+        ValueError: they are not of such a model.
+    """
+    file = folder / WEIGHTS
+    if not file.is_file():
+        raise FileNotFoundError(f"{folder} holds no {WEIGHTS}")
+    try:
+        weights = safetensors.load_file(str(file))
+        model.load_state_dict(weights)
+    except Exception as error:  # of many kinds
+        raise ValueError(f"{file}: not the weights of this model: {error}") from error
+
+
+def recipe_of(made_by: str, arguments: Mapping[str, Any]) -> dict[str, Any] | None:
+    """How a model was made; None where an argument can't be written, such as a module."""
+    plain = {name: _plain(value) for name, value in arguments.items()}
+    if any(value is _NOT_PLAIN for value in plain.values()):
+        return None
+    return {"made_by": made_by, "arguments": plain}
+
+
+_NOT_PLAIN = object()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, torch.Tensor):
+        value = value.tolist()
+    if isinstance(value, tuple | list):
+        items = [_plain(item) for item in value]
+        return _NOT_PLAIN if any(item is _NOT_PLAIN for item in items) else items
+    return value if isinstance(value, _PLAIN) else _NOT_PLAIN

@@ -1,0 +1,1 @@
+"""Long and slow measurements of this project itself, from a clone of it; no part of the wheel."""
