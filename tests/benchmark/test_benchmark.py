@@ -127,8 +127,17 @@ def test_data_are_measured_on_a_generated_dataset_that_is_gone_afterwards(benchm
     assert not set(registered) & set(DatasetCatalog.list())
 
 
-@pytest.mark.own_process
-def test_half_precision_and_compiling_are_measured_beside_float32(benchmark):
+@pytest.fixture
+def nothing_is_compiled(monkeypatch):
+    """``compile`` is called and does nothing: that costs seconds, and is tested elsewhere."""
+    calls = []
+    monkeypatch.setattr(
+        "torch.nn.Module.compile", lambda self, **options: calls.append(options["backend"])
+    )
+    return calls
+
+
+def test_half_precision_and_compiling_are_measured_beside_float32(benchmark, nothing_is_compiled):
     benchmark.cfg.COMPILE.BACKEND = "eager"
     fast = Benchmark(benchmark.cfg, (64, 96), autocast=torch.bfloat16, compiled=True, streams=2)
     steps = fast.steps(["stream", "image", "train"], with_peer=True)
@@ -136,12 +145,12 @@ def test_half_precision_and_compiling_are_measured_beside_float32(benchmark):
     for name in ("stream", "stream_float32", "image", "image_float32", "peer", "peer_float32"):
         assert steps[name]().shape == (64, 96)
     steps["train"]()
+    assert nothing_is_compiled
     dtypes = {parameter.dtype for parameter in fast.model.parameters()}
     assert dtypes == {torch.float32}
 
 
-@pytest.mark.own_process
-def test_the_command_measures_a_compiled_model(tmp_path):
+def test_the_command_measures_a_compiled_model(nothing_is_compiled, tmp_path):
     file = tmp_path / "figures.json"
     code = main(
         [
@@ -154,6 +163,7 @@ def test_the_command_measures_a_compiled_model(tmp_path):
     )
     figures = json.loads(file.read_text())
     assert code == 0 and {"stream", "stream_float32"} <= set(figures["modes"])
+    assert set(nothing_is_compiled) == {"eager"}
 
 
 def test_a_suite_gives_a_row_for_every_step_and_says_what_it_left_out(benchmark):
@@ -184,8 +194,9 @@ def test_every_model_of_the_gpu_suite_has_a_config_that_builds():
     assert {entry.name for entry in entries} == set(SUITES["gpu"])
 
 
-@pytest.mark.own_process
-def test_the_command_prints_the_table_of_a_suite(benchmark, monkeypatch, tmp_path, capsys):
+def test_the_command_prints_the_table_of_a_suite(
+    benchmark, nothing_is_compiled, monkeypatch, tmp_path, capsys
+):
     tiny = {"mit_tiny": ("configs/vspw/cffm_mit_b0.yaml", ["MODEL.MIT.NAME", "mit_tiny"])}
     monkeypatch.setitem(SUITES, "gpu", tiny)
     file = tmp_path / "rows.json"

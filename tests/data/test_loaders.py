@@ -13,12 +13,12 @@ from detectron2.data import DatasetCatalog
 from detectron2.evaluation import DatasetEvaluator, inference_on_dataset
 from detectron2.utils import comm
 
+from cffm_plugin.core import clips
 from cffm_plugin.data import (
     VideoInferenceSampler,
     VideoTrainingSampler,
     build_clip_test_loader,
     build_clip_train_loader,
-    clips,
     register_vspw,
 )
 

@@ -52,14 +52,8 @@ def test_graphs_outside_of_the_folder_are_refused(folder, tmp_path, name, load):
             load_programs(folder)
 
 
-@pytest.mark.parametrize(
-    ("location", "runtime"),
-    [
-        *((name, "onnxruntime") for name in ("../secret.bin", "{tmp}/secret.bin", "link.bin")),
-        pytest.param("link.bin", "openvino", marks=pytest.mark.own_process),
-    ],
-)
-def test_external_data_outside_of_the_folder_is_refused(folder, tmp_path, location, runtime):
+def point_outside(folder, tmp_path, location):
+    """Let a graph name weights that lie elsewhere, by a path or a link."""
     model = onnx.load(folder / "classify.onnx")
     weights = next(w for w in model.graph.initializer if w.data_type == 1 and w.raw_data)
     (tmp_path / "secret.bin").write_bytes(weights.raw_data)
@@ -68,8 +62,13 @@ def test_external_data_outside_of_the_folder_is_refused(folder, tmp_path, locati
     weights.data_location = onnx.TensorProto.EXTERNAL
     weights.external_data.add(key="location", value=location.format(tmp=tmp_path))
     (folder / "classify.onnx").write_bytes(model.SerializeToString())
-    with pytest.raises(ValueError, match=f"classify.onnx: {runtime} can't load it"):
-        load_graphs(folder, read_manifest(folder), runtime=runtime)
+
+
+@pytest.mark.parametrize("location", ["../secret.bin", "{tmp}/secret.bin", "link.bin"])
+def test_external_data_outside_of_the_folder_is_refused(folder, tmp_path, location):
+    point_outside(folder, tmp_path, location)
+    with pytest.raises(ValueError, match="classify.onnx: onnxruntime can't load it"):
+        load_graphs(folder, read_manifest(folder))
 
 
 @pytest.mark.parametrize("damage", ["cut", "other", "empty", "gone", "swapped"])

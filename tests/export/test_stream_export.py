@@ -2,10 +2,12 @@
 
 import copy
 import json
+import shutil
 
 import onnxruntime
 import pytest
 import torch
+from test_hostile_folders import point_outside
 
 from cffm_plugin.data import inference_clip
 from cffm_plugin.export import (
@@ -38,7 +40,9 @@ def test_an_onnx_stream_agrees_with_the_model_on_20_frames(exported, onnx_stream
 
 
 @pytest.mark.own_process
-def test_openvino_says_its_precision_and_can_be_held_to_float32(exported, caplog):
+def test_openvino_says_its_precision_can_be_held_to_float32_and_reads_nothing_outside(
+    exported, caplog, tmp_path
+):
     of_kind = exported("recall")
     manifest = onnx_runner.read_manifest(of_kind.folder)
     agreements = {}
@@ -62,6 +66,11 @@ def test_openvino_says_its_precision_and_can_be_held_to_float32(exported, caplog
     precision, held = agreements[True]
     assert precision == "float32"
     assert held.logits < 1e-3
+    folder = tmp_path / "elsewhere" / "exported"
+    shutil.copytree(of_kind.folder, folder)
+    point_outside(folder, tmp_path, "link.bin")
+    with pytest.raises(ValueError, match="classify.onnx: openvino can't load it"):
+        onnx_runner.load_graphs(folder, manifest, runtime="openvino")
 
 
 def test_programs_of_torch_export_equal_eager_after_loading(exported):
