@@ -84,7 +84,7 @@ class VideoSegmentor(ClipSegmentor):
             yield SegmentedFrame(image, segmentor.step(image), given.name, given.seconds)
 
     def step(self, frame: Frame, **options: Any) -> Tensor:
-        """Segment the next frame of a video; ``reset`` before the first of another.
+        """Segment the next frame of a video, in evaluation mode; ``reset`` before another one.
 
         Args:
             frame: an array (H, W, 3) uint8, or a tensor (3, H, W), 0..255.

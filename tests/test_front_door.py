@@ -298,6 +298,26 @@ def test_a_wrapped_nets_weights_have_one_name_and_come_back_by_a_net_of_ones_own
     torch.testing.assert_close(again(clip).logits, model.eval()(clip).logits)
 
 
+def test_a_wrapped_net_is_copied_streams_in_half_precision_and_is_gathered():
+    import copy
+
+    model = cffm_plugin.wrap(net_of("sequential"), size_divisibility=4, num_heads=4, depth=1)
+    clip = torch.randint(0, 256, (1, 4, 3, 32, 48))
+    twin = copy.deepcopy(model.eval())
+    torch.testing.assert_close(twin(clip).logits, model(clip).logits)
+    nn.init.zeros_(model.backbone.net[2].weight)  # the copy's is its own
+    assert not torch.equal(twin(clip).logits, model(clip).logits)
+    half = StreamingSegmentor(twin, autocast=torch.bfloat16, least_agreement=0.0)
+    exact = StreamingSegmentor(twin)
+    frame = clip[0, -1]
+    for _ in range(5):
+        ours, expected = (s.step(frame, output="logits") for s in (half, exact))
+    assert (ours - expected).abs().max() < 0.05 * expected.abs().max()
+    out = twin.train()(clip, labels=torch.zeros(1, 32, 48).long())
+    gathered = type(out)((key, torch.stack([value, value])) for key, value in out.items())
+    assert gathered.loss.shape == (2,) and gathered.losses == {}
+
+
 def test_a_strangers_temporal_module_is_taken():
     class Mean(nn.Module):
         dim, num_references = 8, 2

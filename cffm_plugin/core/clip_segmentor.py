@@ -139,9 +139,9 @@ class ClipSegmentor(SegmentorStages):
         if labels is not None:
             losses = self.losses([list(clip) for clip in clips], labels_of_clips(clips, labels))
         if self.training:
-            return SegmentorOutput(losses)
+            return SegmentorOutput.of(losses)
         scores = [self.scores({"image": list(clip)}) for clip in clips]
-        return SegmentorOutput(losses, torch.stack(scores))
+        return SegmentorOutput.of(losses, torch.stack(scores))
 
     def losses(
         self,

@@ -1,5 +1,7 @@
 """What a segmentor gives for a batch of clips."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -14,13 +16,25 @@ class SegmentorOutput(dict[str, Tensor]):
             where ``gives_logits`` is False. None in training. Also an item.
     """
 
-    def __init__(self, losses: dict[str, Tensor] | None = None, logits: Tensor | None = None):
-        super().__init__()
+    losses: dict[str, Tensor]
+
+    def __init__(self, items: Any = (), losses: dict[str, Tensor] | None = None):
+        super().__init__(items)  # as a dict, so that DataParallel can put parts together
         self.losses = losses or {}
+
+    @classmethod
+    def of(cls, losses: dict[str, Tensor], logits: Tensor | None = None) -> "SegmentorOutput":
+        """
+        Args:
+            losses: by name; empty for none.
+            logits: of the targets, if there are any.
+        """
+        items: dict[str, Tensor] = {}
         if losses:
-            self["loss"] = torch.stack([*losses.values()]).sum()
+            items["loss"] = torch.stack([*losses.values()]).sum()
         if logits is not None:
-            self["logits"] = logits
+            items["logits"] = logits
+        return cls(items, losses)
 
     @property
     def loss(self) -> Tensor | None:

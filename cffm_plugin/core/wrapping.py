@@ -35,18 +35,22 @@ class TappedNet(nn.Module):
         super().__init__()
         self.net = net
         self.size_divisibility = size_divisibility
-        self._given: dict[str, Tensor] = {}
         self._names = tuple(classifiers)
-        for name in classifiers:
-            net.get_submodule(name).register_forward_pre_hook(
-                lambda _, args, name=name: self._given.update({name: args[0]})
-            )
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        self._given.clear()
-        self.net(images)
-        given = [self._given[name] for name in self._names]
-        self._given.clear()
+        found: dict[str, Tensor] = {}
+        hooks = [  # of this call alone, so that copies and threads have their own
+            self.net.get_submodule(name).register_forward_pre_hook(
+                lambda _, args, name=name: found.update({name: args[0]})
+            )
+            for name in self._names
+        ]
+        try:
+            self.net(images)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        given = [found[name] for name in self._names]
         return {"embedding": torch.cat(given, dim=1) if len(given) > 1 else given[0]}
 
 
