@@ -39,7 +39,7 @@ demo: setup  ## DATA=/folder/with/camvid: a small model on real video; half an h
 	$(VENV)/bin/cffm make-demo --data "$(DATA)"
 
 test: setup  ## the tests
-	OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(TEST_JOBS) --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(TEST_JOBS) --dist loadfile --no-loadscope-reorder --durations=25
 
 lint: setup  ## ruff and mypy
 	$(VENV)/bin/ruff check .

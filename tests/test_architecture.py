@@ -29,7 +29,7 @@ MAY_IMPORT = {
     "export": {"core", "modeling", "data", "inference"},
     "benchmark": {"core", "modeling", "data", "checkpoint", "inference", "engine", "synthetic"},
     "experiments": set(),
-    "model_zoo": {"checkpoint", "engine"},
+    "model_zoo": {"checkpoint", "engine", "modeling"},
     "hub": {"data", "modeling", "checkpoint", "inference", "engine"},
     # What persons type: all of it.
     "cli": {

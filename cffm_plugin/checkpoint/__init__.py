@@ -10,6 +10,7 @@ from .half_precision import (
     write_safetensors,
 )
 from .huggingface import HUGGING_FACE, hub_info
+from .loading import build_and_load
 from .model_info import INFO_KEY, ModelInfo, read_model_info
 from .reading import read_state_dict
 from .saved import FINAL, newest_sound_checkpoint, saved_checkpoints
@@ -26,6 +27,7 @@ __all__ = [
     "ModelInfo",
     "SegmentorCheckpointer",
     "Sizes",
+    "build_and_load",
     "config_for",
     "config_of_text",
     "convert",

@@ -13,7 +13,7 @@ from detectron2.data import DatasetCatalog
 from detectron2.utils import comm
 from tqdm import tqdm
 
-from ..checkpoint import SegmentorCheckpointer
+from ..checkpoint import build_and_load
 from ..core import prototype_frames
 from ..data import ClipMapper, PrototypeFolder, check_registered
 from ..files import remove_leftovers, whole_file
@@ -21,7 +21,6 @@ from ..inference import name_of_frame, not_finite
 from ..libraries import import_library
 from ..modeling import CFFMSegmentor, all_finite
 from .restartable import claim_folder, weights_digest
-from .trainer import CFFMTrainer
 
 SETTINGS_FILE = "prototypes.json"
 
@@ -55,9 +54,7 @@ def make_prototypes(cfg: CfgNode, dataset_names: Sequence[str], output: str | os
     cfg.defrost()
     cfg.MODEL.TEMPORAL.PROTOTYPES.ENABLED = False  # the image part is all that is needed
     cfg.MODEL.TEMPORAL.ENABLED = True
-    model = CFFMTrainer.build_model(cfg)
-    SegmentorCheckpointer(model, require_all=True).load(cfg.MODEL.WEIGHTS)
-    model.eval()
+    model = build_and_load(cfg).eval()
     folder = Path(output).expanduser()
     if comm.is_main_process():
         claim_folder(folder, _settings(cfg), file_name=SETTINGS_FILE, results="*.pt")

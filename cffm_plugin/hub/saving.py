@@ -10,7 +10,7 @@ from torch import nn
 
 from ..checkpoint import (
     ModelInfo,
-    SegmentorCheckpointer,
+    build_and_load,
     load_stored_config,
     write_half_precision,
     write_safetensors,
@@ -19,7 +19,6 @@ from ..engine import complete_config
 from ..files import write_text
 from ..hub_files import WEIGHTS
 from ..inference import known_classes
-from ..modeling import build_segmentor
 from .card import model_card, read_scores
 from .loading import CONFIG, load_model
 
@@ -117,9 +116,7 @@ def _loaded(model: nn.Module | str | Path, cfg: CfgNode | None) -> tuple[CfgNode
     cfg.defrost()
     cfg.MODEL.WEIGHTS = weights
     complete_config(cfg)
-    module = build_segmentor(cfg)
-    SegmentorCheckpointer(module, require_all=True).load(cfg.MODEL.WEIGHTS)
-    return cfg, module
+    return cfg, build_and_load(cfg)
 
 
 def _published(cfg: CfgNode) -> CfgNode:

@@ -9,11 +9,11 @@ from detectron2.config import CfgNode, configurable
 from detectron2.data import transforms as T
 
 from .. import core
-from ..checkpoint import ModelInfo, SegmentorCheckpointer
+from ..checkpoint import build_and_load
 from ..core.clip_segmentor import ClipSegmentor
 from ..core.frames import Resize
 from ..data import build_test_augmentations
-from ..modeling import CFFMSegmentor, build_segmentor
+from ..modeling import CFFMSegmentor
 
 
 class StreamingSegmentor(core.StreamingSegmentor):
@@ -36,9 +36,7 @@ class StreamingSegmentor(core.StreamingSegmentor):
             ValueError: it is of another meta-architecture.
         """
         if model is None:
-            model = build_segmentor(cfg)
-            info = ModelInfo.of_config(cfg)
-            SegmentorCheckpointer(model, require_all=True, info=info).load(cfg.MODEL.WEIGHTS)
+            model = build_and_load(cfg)
         return {
             "model": model,
             "frame_offsets": cfg.MODEL.TEMPORAL.FRAME_OFFSETS,

@@ -1,12 +1,12 @@
 """What detectron2's ``model_zoo`` does, for the configs that this package ships."""
 
 from detectron2.config import CfgNode
-from detectron2.modeling import build_model
 from torch import nn
 
-from ..checkpoint import SegmentorCheckpointer
+from ..checkpoint import build_and_load
 from ..config import load_config
 from ..engine import complete_config
+from ..modeling import build_segmentor
 from ..shipped_configs import configs_folder, get_config_file
 
 # Name of a config -> where weights that were trained with it are, as in MODEL.WEIGHTS. None are
@@ -65,10 +65,7 @@ def get(name: str, trained: bool = False, device: str | None = None) -> nn.Modul
     if device is not None:
         cfg.MODEL.DEVICE = device
     complete_config(cfg)
-    model = build_model(cfg)
-    if trained:
-        SegmentorCheckpointer(model, require_all=True).load(cfg.MODEL.WEIGHTS)
-    return model
+    return build_and_load(cfg) if trained else build_segmentor(cfg)
 
 
 def _plain_name(name: str) -> str:
