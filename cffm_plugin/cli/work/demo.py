@@ -6,9 +6,6 @@ from collections.abc import Callable, Sequence
 
 from detectron2.utils.logger import setup_logger
 
-from ...checkpoint import load_stored_config
-from ...config import load_config
-from ...engine import complete_config
 from ...inference import dataset_classes
 from ...pictures.painting import Legend
 from ...video.decoding import IncompleteVideoError
@@ -17,6 +14,7 @@ from ...video.jobs import VideoJob, check_overwrites, plan_jobs
 from ...video.reading import FrameSource, NetworkStream, VideoFile, Webcam, open_images
 from ...video.video_demo import VideoDemo, load_prototypes, load_segmentor
 from ...video.writing import LabelMapFolder, PictureSink, Window, open_output
+from .configs import read_config
 
 INCOMPLETE = 2  # an exit code
 
@@ -102,11 +100,8 @@ def run(args: argparse.Namespace) -> int:
     """Returns the exit code."""
     for name in ("fvcore", "cffm_plugin"):
         setup_logger(name=name)
-    if args.config_file:
-        cfg = load_config(args.config_file, args.opts)
-    else:
-        cfg = load_stored_config(with_weights(args.opts))
-    complete_config(cfg)
+    opts = args.opts if args.config_file else with_weights(args.opts)
+    cfg = read_config(args.config_file, opts)
     args.max_megapixels = cfg.INPUT.MAX_MEGAPIXELS  # of the images of --input
     if args.video_input:
         jobs = plan_jobs(args.video_input, args.output, args.masks)

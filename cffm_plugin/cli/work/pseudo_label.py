@@ -7,9 +7,7 @@ from detectron2.config import CfgNode
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
-from ...checkpoint import load_stored_config
-from ...config import load_config
-from ...engine import complete_config, launch_job
+from ...engine import launch_job
 from ...engine.pseudo_label_folder import PseudoLabelFolder
 from ...engine.pseudo_labels import (
     describe,
@@ -18,15 +16,11 @@ from ...engine.pseudo_labels import (
     training_command,
 )
 from ...stopping import stops_raised
+from .configs import read_config
 
 
-def read_config(args: argparse.Namespace) -> CfgNode:
-    """The config of the file, or else of the checkpoint."""
-    if args.config_file:
-        cfg = load_config(args.config_file, args.opts)
-    else:
-        cfg = load_stored_config(args.opts)
-    complete_config(cfg)
+def config_of(args: argparse.Namespace) -> CfgNode:
+    cfg = read_config(args.config_file, args.opts)
     cfg.TEST.AUG.SCALES, cfg.TEST.AUG.FLIP = tuple(args.scales), args.flip
     return cfg
 
@@ -35,7 +29,7 @@ def label(args: argparse.Namespace, folder: PseudoLabelFolder) -> None:
     """What every process does."""
     for name in ("fvcore", "cffm_plugin"):
         setup_logger(name=name, distributed_rank=comm.get_rank())
-    cfg = read_config(args)
+    cfg = config_of(args)
     with stops_raised():  # a process of its own, where there are several
         counts = make_pseudo_labels(cfg, folder, args.min_confidence)
     if comm.is_main_process():
@@ -44,7 +38,7 @@ def label(args: argparse.Namespace, folder: PseudoLabelFolder) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    cfg = read_config(args)
+    cfg = config_of(args)
     videos = args.videos
     if videos and len(videos) == 1 and Path(videos[0]).is_file():
         videos = Path(videos[0]).resolve()

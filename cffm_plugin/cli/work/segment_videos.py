@@ -12,9 +12,8 @@ from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 from tqdm import tqdm
 
-from ...checkpoint import load_stored_config
-from ...config import flat_values, load_config
-from ...engine import complete_config, launch_job
+from ...config import flat_values
+from ...engine import launch_job
 from ...engine.restartable import claim_folder, weights_digest
 from ...inference import dataset_classes
 from ...stopping import stops_raised
@@ -23,20 +22,11 @@ from ...video.batch_outputs import VideoOutputs
 from ...video.jobs import VideoJob, plan_batch
 from ...video.reading import FrameSource, ImageFiles, VideoFile
 from ...video.video_demo import VideoDemo, load_segmentor
+from .configs import read_config
 
 SETTINGS_FILE = "settings.json"
 # What of a config has no part in the label maps.
 _NOT_OF_THE_LABELS = ("MODEL.WEIGHTS", "MODEL.DEVICE")
-
-
-def read_config(args: argparse.Namespace) -> CfgNode:
-    """The config of the file, or else of the checkpoint."""
-    if args.config_file:
-        cfg = load_config(args.config_file, args.opts)
-    else:
-        cfg = load_stored_config(args.opts)
-    complete_config(cfg)
-    return cfg
 
 
 def claim(cfg: CfgNode, args: argparse.Namespace) -> None:
@@ -82,7 +72,7 @@ def segment(args: argparse.Namespace, jobs: list[VideoJob]) -> tuple[int, dict[s
     rank, world = comm.get_rank(), comm.get_world_size()
     for name in ("fvcore", "cffm_plugin"):
         setup_logger(name=name, distributed_rank=rank)
-    cfg = read_config(args)
+    cfg = read_config(args.config_file, args.opts)
     if cfg.MODEL.DEVICE == "cpu" and world > 1:
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // comm.get_local_size()))
     segmentor = load_segmentor(cfg)
@@ -132,7 +122,7 @@ def summary(results: list[BatchResult]) -> tuple[int, dict[str, str]]:
 
 def run(args: argparse.Namespace) -> int:
     """Returns the exit code."""
-    cfg = read_config(args)
+    cfg = read_config(args.config_file, args.opts)
     if cfg.MODEL.TEMPORAL.ENABLED and cfg.MODEL.TEMPORAL.PROTOTYPES.ENABLED:
         raise ValueError(
             "CFFM++ needs the prototypes of every video: segment videos one by one, by cffm demo "
