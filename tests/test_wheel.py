@@ -116,7 +116,7 @@ def test_the_sdist_holds_what_the_repository_needs_to_be_set_up_and_tested(built
         held = {name.partition("/")[2] for name in archive.getnames()}
     for name in ("Makefile", "README.md", "LICENSE", "MANIFEST.in", "requirements/lock.txt"):
         assert name in held
-    for folder in ("configs", "docs", "projects", "tests", "tools"):
+    for folder in ("configs", "docs", "lab", "projects", "tests", "tools"):
         files = (f for f in (ROOT / folder).rglob("*") if f.suffix in (".py", ".md", ".yaml"))
         ours = {f.relative_to(ROOT).as_posix() for f in files if "output" not in f.parts}
         assert ours and ours <= held, ours - held
