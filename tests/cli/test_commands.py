@@ -1,6 +1,7 @@
-"""The command cffm: its table, its help, and that tools/ are the same commands."""
+"""The command cffm: its table and its help."""
 
 import importlib
+import os
 import re
 import subprocess
 import sys
@@ -113,3 +114,17 @@ def test_a_command_returns_its_exit_code_and_its_name_is_what_programs_see(monke
     monkeypatch.setattr(sys, "argv", ["/bin/cffm"])
     assert cffm_command.main(["check", "--root", "x"]) == 3
     assert seen == [(["--root", "x"], ["cffm check", "--root", "x"])]
+
+
+@pytest.mark.parametrize("command", ["score", "report"])
+def test_commands_know_the_builtin_datasets_by_name(command, tmp_path):
+    """In a process of its own, in which nothing else has imported them."""
+    more = ["--output", "out"] if command == "report" else []
+    words = [command, "--dataset", "synthetic_vspw_val", "--predictions", "a=.", *more]
+    environment = os.environ | {"DETECTRON2_DATASETS": str(tmp_path)}
+    result = subprocess.run(
+        [sys.executable, str(ROOT / "cffm_command.py"), *words],
+        **{"capture_output": True, "text": True, "cwd": tmp_path, "env": environment},
+    )
+    assert result.returncode == 1
+    assert "Make it with cffm synthetic" in result.stderr, result.stderr

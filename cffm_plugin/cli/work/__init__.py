@@ -1,3 +1,3 @@
 """What commands do: imported when their arguments are read."""
 
-from ... import needs_detectron2  # noqa: F401  (says how to get it)
+from ... import registration  # noqa: F401  (datasets by name, paths of the hub)
