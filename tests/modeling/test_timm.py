@@ -6,6 +6,7 @@ import pytest
 import timm
 import torch
 from detectron2.modeling import build_model
+from rounding import assert_same
 from safetensors.torch import save_file
 
 from cffm_plugin.config import load_config
@@ -48,7 +49,7 @@ def test_features_are_timms_own_where_nothing_is_padded():
     with torch.no_grad():
         features, expected = backbone(image), model(image)[1:]  # timm's first has stride 2
     for one, other in zip(features.values(), expected):
-        assert torch.equal(one, other)
+        assert_same(one, other)
 
 
 def test_channels_last_features_are_permuted():
