@@ -61,6 +61,7 @@ FILES_FOR_ALL = {
     "hub_files",
     "libraries",
     "needs_detectron2",
+    "registration",
     "shipped_configs",
     "stopping",
     "video_segmentor",

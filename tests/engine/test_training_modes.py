@@ -44,10 +44,13 @@ def assert_the_same(plain, losses, parameters, tolerance):
         assert difference.mean() < tolerance, name
 
 
-@pytest.mark.own_process
 @pytest.mark.parametrize(
     ("key", "tolerance"),
-    [("SOLVER.FUSED", 1e-5), ("MODEL.CHANNELS_LAST", 1e-3), ("SOLVER.COMPILE", 1e-3)],
+    [
+        ("SOLVER.FUSED", 1e-5),
+        ("MODEL.CHANNELS_LAST", 1e-3),
+        pytest.param("SOLVER.COMPILE", 1e-3, marks=pytest.mark.own_process),
+    ],
 )
 def test_a_switch_for_speed_leaves_losses_and_steps_as_they_are(cfg, plain, key, tolerance):
     cfg.COMPILE.BACKEND = "aot_eager"  # traced as by inductor, without a minute of C++ compilers
