@@ -175,6 +175,18 @@ def test_a_stream_is_the_clip_and_takes_arrays_and_tensors_in_both_orders():
     assert torch.equal(model.step(arrays[0]).long(), model(frames[0][None]).labels[0])
 
 
+@pytest.mark.parametrize("name", ["street [a1b2].mp4", "what?.mp4", "*.mp4"])
+def test_a_video_file_that_is_there_is_no_pattern(name, tmp_path):
+    write_video(tmp_path / name, [np.full((32, 48, 3), 40 * index, np.uint8) for index in range(3)])
+    assert len(list(tiny_model().stream(tmp_path / name))) == 3
+
+
+def test_a_pattern_is_the_images_that_fit_it(folder):
+    frames = folder.parent / "mine" / "a" / "frames"
+    names = [given.name for given in tiny_model().stream(frames / "000[1-3].png")]
+    assert names == ["0001", "0002", "0003"]
+
+
 def test_an_array_and_a_tensor_are_resized_alike():
     model = tiny_model().eval()
     frame = torch.randint(0, 256, (3, 32, 48), dtype=torch.uint8)
@@ -281,6 +293,27 @@ def test_what_can_not_be_wrapped_says_what_to_pass():
         cffm_plugin.wrap(after, "2")
     with pytest.raises(ValueError, match="expected logits"):
         cffm_plugin.wrap(nn.Sequential(nn.Flatten()))
+
+    class GivesMapping(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.head = net_of("sequential")
+
+        def forward(self, images):
+            return {"out": self.head(images)}
+
+    with pytest.raises(ValueError, match="what follows 0 is not one bilinear resize"):
+        cffm_plugin.wrap(nn.Sequential(GivesMapping()), "0")
+
+
+@pytest.mark.parametrize("temporal", [None, nn.Identity()])
+def test_an_argument_that_nothing_takes_is_an_error_that_names_it(temporal):
+    with pytest.raises(TypeError, match="image_fromat"):
+        cffm_plugin.wrap(
+            net_of("sequential"), size_divisibility=4, temporal=temporal, image_fromat="BGR"
+        )
+    with pytest.raises(TypeError, match="window_size.*CFFM"):
+        cffm_plugin.create_model("cffm_mit_tiny", 3, temporal=temporal, window_size=5)
 
 
 def test_a_wrapped_nets_weights_have_one_name_and_come_back_by_a_net_of_ones_own(tmp_path):

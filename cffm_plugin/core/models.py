@@ -19,7 +19,11 @@ from .wrapping import take_apart
 TEMPORAL_MODULES: dict[str, Any] = {"CFFM": CFFM, "CFFMRecall": CFFMRecall}
 # The depth of CFFM on each encoder (CFFM, section 4.1).
 _DEPTHS = {"mit_b0": 1, "mit_b5": 4}
-_KINDS: dict[str, dict[str, Any]] = {"cffm": defaults.PAPER, "cffm_recall": {}, "segformer": {}}
+_KINDS: dict[str, dict[str, Any]] = {
+    "cffm": defaults.PAPER,
+    "cffm_recall": {},
+    "segformer": {"temporal": None},
+}
 # Name -> kind, encoder.
 MODELS = {f"{kind}_{encoder}": (kind, encoder) for kind in _KINDS for encoder in MIT_VARIANTS}
 
@@ -50,10 +54,9 @@ def create_segmentor(
         dropout=dropout,
         ignore_value=ignore_value,
     )
-    if kind == "segformer":
-        arguments = {"temporal": None, **arguments}
-    depth = {"depth": _DEPTHS.get(encoder, defaults.DEPTH)}
-    options = {**depth, "dropout": dropout, **_KINDS[kind], **arguments}
+    options = {"dropout": dropout, **_KINDS[kind], **arguments}
+    if isinstance(options.get("temporal", defaults.TEMPORAL), str):
+        options.setdefault("depth", _DEPTHS.get(encoder, defaults.DEPTH))
     return assemble_segmentor(kind_of, backbone, head, HeadEmbedding(head, backbone), **options)
 
 
@@ -110,8 +113,15 @@ def assemble_segmentor(
         of_module: of CFFM: ``depth``, ``num_heads`` and the others.
 
     Raises:
+        TypeError: an argument is of nothing here, or of CFFM where ``temporal`` is no name.
         ValueError: there is no such temporal module or output.
     """
+    if of_module and not isinstance(temporal, str):
+        raise TypeError(
+            f"{', '.join(of_module)}: no arguments of a segmentor. If of CFFM, they need temporal "
+            f"to be one of {', '.join(TEMPORAL_MODULES)}; it is "
+            + ("None" if temporal is None else f"a {type(temporal).__name__}, made already")
+        )
     temporal_head = None
     if temporal is not None:
         temporal_head = TemporalHead(

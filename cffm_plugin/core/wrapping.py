@@ -1,7 +1,7 @@
 """Any image segmentor as a backbone and a head, taken apart where it classifies.
 
 What enters the layer that classifies is the embedding; what follows it, a resize, is found out by
-comparing on images of two sizes.
+comparing on images of several sizes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -121,7 +121,7 @@ def take_apart(
     if names is None:
         names = _find(probes, num_classes)
     fitting = _what_follows(net, probes, names)
-    stride = _stride_of(probes, names)
+    stride = stride_of(_cells_of(probes, names))
     assert stride is not None  # something fits
     upsampling = _of_any_size(net, fitting, names, stride, max(1, size_divisibility))
     layers = [net.get_submodule(name) for name in names]
@@ -136,21 +136,23 @@ class _Probe:
 
     size: tuple[int, int]
     logits: Tensor
-    results: dict[str, Tensor]  # name of a layer -> what its last call gave
+    results: dict[str, Any]  # name of a layer -> what its last call gave
 
     def sum_of(self, names: Sequence[str]) -> Tensor | None:
         """What layers give, added up; None where they don't fit."""
         if any(name not in self.results for name in names):
             return None
         chosen = [self.results[name] for name in names]
-        if any(r.shape != chosen[0].shape or r.dim() != 4 for r in chosen):
+        if not all(isinstance(r, Tensor) and r.dim() == 4 for r in chosen):
+            return None
+        if any(r.shape != chosen[0].shape for r in chosen):
             return None
         return torch.stack(chosen).sum(dim=0)
 
 
 @torch.no_grad()
 def _probe(net: nn.Module, size: tuple[int, int], names: Sequence[str] | None) -> _Probe:
-    results: dict[str, Tensor] = {}
+    results: dict[str, Any] = {}
     hooks = []
     for name, module in net.named_modules():
         if (names is None and isinstance(module, LAYERS)) or (names is not None and name in names):
@@ -265,11 +267,6 @@ def _cells_of(probes: Sequence[_Probe], names: Sequence[str]) -> dict[int, int]:
     return cells
 
 
-def _stride_of(probes: Sequence[_Probe], names: Sequence[str]) -> int | None:
-    cells = _cells_of(probes, names)
-    return stride_of(cells) if cells else None
-
-
 def _upsampling_of(
     probes: Sequence[_Probe], names: Sequence[str], stride: int | None = None
 ) -> list[Upsampling]:
@@ -279,8 +276,10 @@ def _upsampling_of(
         stride: of that result; by default measured.
     """
     cells = _cells_of(probes, names)
-    stride = stride or _stride_of(probes, names)
-    if stride is None or any(-(-side // stride) != n for side, n in cells.items()) or not cells:
+    if not cells:
+        return []
+    stride = stride or stride_of(cells)
+    if stride is None or any(-(-side // stride) != n for side, n in cells.items()):
         return []
     return [u for u in AFTER_CLASSIFIER if all(_is(u, probe, names, stride) for probe in probes)]
 

@@ -31,6 +31,7 @@ cv2 = OptionalLibrary("cv2", "A camera")
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm")
 ANIMATION_SUFFIXES = (".gif", ".webp", ".png", ".apng", ".avif")  # may hold several pictures
 DEFAULT_RATE = Fraction(IMAGE_RATE)  # frames per second, where nothing says it
+TIMEOUT = 10.0  # seconds
 
 logger = logging.getLogger(__name__)
 
@@ -215,7 +216,7 @@ class NetworkStream:
 
     SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "http", "https")
 
-    def __init__(self, url: str, timeout: float = 10.0, *, map_colors: bool = True):
+    def __init__(self, url: str, timeout: float = TIMEOUT, *, map_colors: bool = True):
         av = import_av()
         self._map_colors = map_colors
         self.rate: Fraction | None = None

@@ -11,7 +11,8 @@ from ...pictures.painting import Legend
 from ...video.decoding import IncompleteVideoError
 from ...video.demo_model import with_weights
 from ...video.jobs import VideoJob, check_overwrites, plan_jobs
-from ...video.reading import FrameSource, NetworkStream, VideoFile, Webcam, open_images
+from ...video.opening import open_video
+from ...video.reading import FrameSource, VideoFile, Webcam, open_images
 from ...video.video_demo import VideoDemo, load_prototypes, load_segmentor
 from ...video.writing import LabelMapFolder, PictureSink, Window, open_output
 from .configs import read_config
@@ -25,9 +26,7 @@ def open_source(args: argparse.Namespace, video: str) -> FrameSource:
         return open_images(args.input, args.max_megapixels, map_colors=map_colors)
     if args.webcam is not None:
         return Webcam(args.webcam)
-    if NetworkStream.is_url(video):
-        return NetworkStream(video, args.timeout, map_colors=map_colors)
-    return VideoFile(video, map_colors=map_colors)
+    return open_video(video, timeout=args.timeout, map_colors=map_colors)
 
 
 def sound_source(args: argparse.Namespace, source: FrameSource) -> VideoFile | None:

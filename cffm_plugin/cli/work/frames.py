@@ -12,8 +12,9 @@ from tqdm import tqdm
 
 from ...video.decoding import IncompleteVideoError
 from ...video.jobs import VideoJob, plan_jobs
-from ...video.reading import FrameSource, NetworkStream, VideoFile
-from ..frames import _OPTIONS
+from ...video.opening import open_video
+from ...video.reading import FrameSource
+from ..frames import PICTURE_OPTIONS
 from .demo import INCOMPLETE
 
 TIMES_FILE = "times.csv"
@@ -40,7 +41,7 @@ def write_frames(source: FrameSource, folder: Path, kind: str, quality: int) -> 
     hidden = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
     hidden.mkdir(parents=True)
     count, incomplete = 0, None
-    options = {"quality": quality} | _OPTIONS[kind]
+    options = {"quality": quality} | PICTURE_OPTIONS[kind]
     try:
         with open(hidden / TIMES_FILE, "w", newline="", encoding="utf-8") as file:
             times = csv.writer(file)
@@ -70,12 +71,7 @@ def folder_of(job: VideoJob) -> Path:
 
 def write_job(args: argparse.Namespace, job: VideoJob) -> None:
     folder = folder_of(job)
-    map_colors = not args.raw_colors
-    source: FrameSource
-    if NetworkStream.is_url(job.video):
-        source = NetworkStream(job.video, map_colors=map_colors)
-    else:
-        source = VideoFile(job.video, map_colors=map_colors)
+    source = open_video(job.video, map_colors=not args.raw_colors)
     count = write_frames(source, folder, args.format, args.quality)
     print(f"Done: {count} frames and {TIMES_FILE} in {folder}", file=sys.stderr)
 

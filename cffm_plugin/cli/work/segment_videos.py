@@ -20,7 +20,7 @@ from ...stopping import stops_raised
 from ...video.batch import BatchResult, BatchVideo, segment_videos
 from ...video.batch_outputs import VideoOutputs
 from ...video.jobs import VideoJob, plan_batch
-from ...video.reading import FrameSource, ImageFiles, VideoFile
+from ...video.opening import open_frames
 from ...video.video_demo import VideoDemo, load_segmentor
 from .configs import read_config
 
@@ -55,11 +55,7 @@ def claim(cfg: CfgNode, args: argparse.Namespace) -> None:
 
 
 def open_video(job: VideoJob, demo: VideoDemo, max_megapixels: float, map_colors: bool) -> Any:
-    source: FrameSource
-    if Path(job.video).is_dir():
-        source = ImageFiles([job.video], max_megapixels=max_megapixels)
-    else:
-        source = VideoFile(job.video, map_colors=map_colors)
+    source = open_frames(job.video, max_megapixels, map_colors=map_colors)
     return source, VideoOutputs(job, source, demo)
 
 
@@ -96,8 +92,7 @@ def _frames_of(jobs: list[VideoJob], world: int) -> int | None:
     total = 0
     for job in jobs[::world]:
         try:
-            is_folder = Path(job.video).is_dir()
-            source: FrameSource = ImageFiles([job.video]) if is_folder else VideoFile(job.video)
+            source = open_frames(job.video)
         except (ValueError, OSError):
             continue  # it is an error in its turn
         if source.num_frames is None:
