@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from .core.clips import inference_clip, training_targets
+from .core.clips import inference_clip, training_clip, training_targets
 from .core.defaults import FRAME_OFFSETS
 from .data import IGNORE_LABEL, LabelMapping, load_vspw
 from .data.clip_records import labelled_frames
@@ -110,15 +110,12 @@ class VideoFolder(Dataset[dict[str, Tensor]]):
         for number, video in enumerate(self.videos):
             frames = labelled_frames(video)
             if self.is_train:
-                both = self._directions(video)
-                frames = sorted(set(both[0]) | set(both[1]))
+                forward, backward = training_targets(
+                    len(video["frames"]), self.frame_offsets, self.reverse_prob, frames
+                )
+                frames = sorted({*forward, *backward})
             found += [(number, frame) for frame in frames]
         return found
-
-    def _directions(self, video: dict[str, Any]) -> tuple[list[int], list[int]]:
-        """Targets with their references before them, and with them after."""
-        frames, labelled = len(video["frames"]), labelled_frames(video)
-        return training_targets(frames, self.frame_offsets, self.reverse_prob, labelled)
 
     def __len__(self) -> int:
         return len(self._targets)
@@ -145,11 +142,9 @@ class VideoFolder(Dataset[dict[str, Tensor]]):
     def _clip(self, video: dict[str, Any], target: int) -> list[int]:
         if not self.is_train:
             return inference_clip(target, self.frame_offsets)
-        forward, backward = self._directions(video)
-        reverse = random.random() < self.reverse_prob
-        if target not in (backward if reverse else forward):
-            reverse = not reverse
-        return [target + (-o if reverse else o) for o in self.frame_offsets] + [target]
+        rng = random.Random(random.random())  # a data loader seeds each worker's global one
+        length = len(video["frames"])
+        return training_clip(length, self.frame_offsets, rng, self.reverse_prob, [target])
 
     def _labels(self, frame: dict[str, Any], size: tuple[int, int]) -> Tensor:
         file = frame["sem_seg_file_name"]

@@ -12,7 +12,7 @@ BENCHMARK_MODES = (
 # Of reports.
 PLAYERS, MAX_MEGABYTES, PLAYER_WIDTH = 10, 200.0, 480
 REPORT_ORDERS = ("mIoU", "VC8", "VC16", "TA8", "TA16", "flicker")
+SPLITS = ("train", "val", "test")  # of datasets that come by name
 # Of the synthetic dataset.
-SPLITS = ("train", "val", "test")
 SYNTHETIC_VIDEOS = {"train": 40, "val": 10, "test": 10}
 SYNTHETIC_FRAMES, SYNTHETIC_SIZE, SYNTHETIC_CLASSES = 24, (168, 224), 10

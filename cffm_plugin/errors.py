@@ -20,10 +20,13 @@ def message_of(error: BaseException) -> str | None:
     """
     if not isinstance(error, USER_ERRORS):
         return None
-    if not isinstance(error, KeyError):
-        return str(error)
-    message = str(error.args[0]) if error.args else ""
-    return message if " " in message else None
+    message = text_of(error)
+    return None if isinstance(error, KeyError) and " " not in message else message
+
+
+def text_of(error: BaseException) -> str:
+    """An error's message; ``str`` would put that of a ``KeyError`` in quotes."""
+    return str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
 
 
 @contextmanager

@@ -45,7 +45,7 @@ def wrap(
     """Any image segmentor as a video segmentor, which starts as that image segmentor.
 
     The layer that classifies is named, or found; what enters it is what the temporal module
-    refines. The resize after it is found out by comparing, on images of two sizes.
+    refines. The resize after it is found out by comparing, on images of several sizes.
 
     Args:
         net: images (N, 3, H, W), normalised, to logits; its weights are trained on.

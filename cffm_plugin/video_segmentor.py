@@ -92,7 +92,8 @@ class VideoSegmentor(ClipSegmentor):
         """
         if self._steps is None:
             self._steps = StreamingSegmentor(self, **self.stream_options)
-        self.eval()
+        if self.training:
+            self.eval()
         return self._steps.step(frame, **options)
 
     def reset(self) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from detectron2.config import CfgNode
 
 from ..config import load_config, merge_overrides
+from ..errors import text_of
 from ..libraries import import_library
 from .model_info import read_model_info
 
@@ -73,10 +74,9 @@ def config_of_text(text: str, path: str, overrides: Sequence[str]) -> CfgNode:
         cfg.merge_from_other_cfg(CfgNode(stored))
         cfg.merge_from_other_cfg(CfgNode(_OF_THE_TRAINING))
     except (KeyError, ValueError, AssertionError, RecursionError, yaml.YAMLError) as error:
-        said = error.args[0] if isinstance(error, KeyError) else error
         raise ValueError(
-            f"The config that {path} carries can't be used here ({said}). Name the config file "
-            "that it was trained with, and in MODEL.IMPORTS what it needs."
+            f"The config that {path} carries can't be used here ({text_of(error)}). Name the "
+            "config file that it was trained with, and in MODEL.IMPORTS what it needs."
         ) from error
     merge_overrides(cfg, overrides)
     logger.info("The config is that which %s carries", path)

@@ -21,7 +21,10 @@ from . import frame
 from .demo import add_raw_colors
 
 # Colours at full resolution: segmentation is about edges.
-_OPTIONS: dict[str, dict[str, Any]] = {"jpg": {"subsampling": 0}, "png": {"compress_level": 3}}
+PICTURE_OPTIONS: dict[str, dict[str, Any]] = {
+    "jpg": {"subsampling": 0},
+    "png": {"compress_level": 3},
+}
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -31,7 +34,10 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--output", required=True, metavar="DIR", help="the folder to write")
     parser.add_argument(
-        "--format", choices=tuple(_OPTIONS), default="jpg", help="of the pictures (%(default)s)"
+        "--format",
+        choices=tuple(PICTURE_OPTIONS),
+        default="jpg",
+        help="of the pictures (%(default)s)",
     )
     parser.add_argument(
         "--quality", type=int, default=95, metavar="1..100", help="of JPEG (%(default)s)"

@@ -11,35 +11,22 @@ its training curves and its config too. The first is the baseline that the other
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from ..constants import (
     MAX_MEGABYTES,
-    MAX_MEGAPIXELS,
     PLAYER_WIDTH,
     PLAYERS,
     REPORT_ORDERS,
 )
-from . import frame
+from . import frame, predictions
 
 
 def make_parser() -> argparse.ArgumentParser:
     parser = frame.make_parser(__doc__)
-    dataset = parser.add_mutually_exclusive_group(required=True)
-    dataset.add_argument("--dataset", metavar="NAME", help="a registered dataset")
-    dataset.add_argument("--dataset-root", type=Path, help="the folder with <split>.txt and data/")
-    parser.add_argument("--split", help="name of the list file without .txt, for --dataset-root")
-    parser.add_argument("--num-classes", type=int, help="for --dataset-root (124)")
-    parser.add_argument(
-        "--video-folders",
-        nargs="+",
-        default=[],
-        metavar="YAML",
-        help="register the datasets of these files first, see datasets/README.md",
-    )
+    predictions.add_dataset(parser)
     parser.add_argument(
         "--predictions",
         nargs="+",
@@ -49,7 +36,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--output", type=Path, required=True, help="folder of the report")
     _add_pictures(parser)
-    _add_reading(parser)
+    predictions.add_reading(parser, "report", "report does")
     return parser
 
 
@@ -82,37 +69,11 @@ def _add_pictures(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_reading(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--one-based", action="store_true", help="PNGs hold k + 1 for class k, as VSPW's masks do"
-    )
-    parser.add_argument(
-        "--partial",
-        action="store_true",
-        help="report the frames whose predictions are there and fit, and warn of the others",
-    )
-    parser.add_argument(
-        "--max-megapixels",
-        type=float,
-        default=MAX_MEGAPIXELS,
-        help="larger images are an error (%(default)s)",
-    )
-    parser.add_argument(
-        "--jobs",
-        type=int,
-        default=min(os.cpu_count() or 1, 8),
-        help="processes; the report does not depend on it (%(default)s)",
-    )
-
-
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = make_parser()
     words = sys.argv[1:] if argv is None else argv
     args = frame.parse(parser, words)
-    if args.dataset is not None and (args.split or args.num_classes):
-        parser.error("--dataset takes no --split or --num-classes: its registration says them.")
-    if args.dataset_root is not None and (args.split is None or args.video_folders):
-        parser.error("--dataset-root needs --split, and takes no --video-folders.")
+    predictions.check_dataset(parser, args)
     args.words = list(words)
     return args
 

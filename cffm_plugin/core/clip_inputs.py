@@ -35,9 +35,8 @@ def labels_of(item: dict[str, Any], num_frames: int) -> list[Tensor | None]:
     return labels
 
 
-def output_size_of(item: dict[str, Any]) -> tuple[int, int]:
-    """Height and width of an input's output; by default those of its target."""
-    target = frames_of(item)[-1]
+def output_size_of(item: dict[str, Any], target: Tensor) -> tuple[int, int]:
+    """Height and width of an input's output; by default those of its target, (3, H, W)."""
     return item.get("height", target.shape[1]), item.get("width", target.shape[2])
 
 

@@ -7,14 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from . import defaults
-from .clip_inputs import (
-    check_clips,
-    frames_of,
-    labels_of_clips,
-    output_size_of,
-)
+from .clip_inputs import check_clips, frames_of, labels_of_clips, output_size_of
 from .clip_losses import clip_losses, frame_losses
 from .clips import spaced_offsets
+from .frames import check_channel_order
 from .head_embedding import HeadEmbedding
 from .label_maps import CoarseLogits, crop_and_resize
 from .mask_prediction import CoarseOutput
@@ -78,8 +74,7 @@ class ClipSegmentor(SegmentorStages):
             raise ValueError("with the image segmentor frozen and no temporal module, none trains")
         if prototype_branch is not None and temporal is None:
             raise ValueError("a prototype branch (CFFM++) is built on a temporal module (CFFM)")
-        if image_format not in ("RGB", "BGR"):
-            raise ValueError(f'image_format is "RGB" or "BGR", got {image_format!r}')
+        check_channel_order(image_format, "image_format")
         super().__init__()
         self.backbone = backbone
         self.sem_seg_head = sem_seg_head
@@ -166,7 +161,7 @@ class ClipSegmentor(SegmentorStages):
         """
         frames = frames_of(item)
         if self.head.is_plain and not self._takes_clip(frames):
-            return self._scores_of_forward(frames[-1], output_size_of(item))
+            return self._scores_of_forward(frames[-1], output_size_of(item, frames[-1]))
         output = self.coarse_output(item)
         if isinstance(output, CoarseLogits) and not self.gives_logits:
             return output.probabilities()  # of OUTPUT classifier, on the scale of all others
@@ -196,7 +191,7 @@ class ClipSegmentor(SegmentorStages):
         """
         *references, target = frames_of(item)
         encoded = self.encode([target])
-        output_size = output_size_of(item)
+        output_size = output_size_of(item, target)
         if not self._takes_clip([*references, target]):
             return self.coarse(self.classify(encoded), encoded, [output_size])[0]
         tokens = [

@@ -43,13 +43,13 @@ def check_frame(frame: Frame, stream: Hashable) -> None:
         raise ValueError(f"{where}: a frame has no pixels: {tuple(frame.shape)}")
 
 
-def check_channel_order(channel_order: str) -> None:
+def check_channel_order(order: str, argument: str) -> None:
     """
     Raises:
-        ValueError: it is none.
+        ValueError: it is none; the error names the argument.
     """
-    if channel_order not in CHANNEL_ORDERS:
-        raise ValueError(f'channel_order is "RGB" or "BGR", got {channel_order!r}')
+    if order not in CHANNEL_ORDERS:
+        raise ValueError(f'{argument} is "RGB" or "BGR", got {order!r}')
 
 
 def check_output_size(size: Sequence[int], stream: Hashable) -> None:

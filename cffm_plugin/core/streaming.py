@@ -200,7 +200,7 @@ class StreamingSegmentor:
         """
         if output not in OUTPUTS:
             raise ValueError(f"output is one of {', '.join(OUTPUTS)}; got {output!r}")
-        check_channel_order(channel_order)
+        check_channel_order(channel_order, "channel_order")
         for key, frame in frames.items():
             check_frame(frame, key)
         prototypes = prototypes or {}

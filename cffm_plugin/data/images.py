@@ -130,14 +130,14 @@ def read_image(
 def read_rgb(
     file_name: str | PathLike, max_megapixels: float = DEFAULT_MAX_MEGAPIXELS
 ) -> np.ndarray:
-    """As ``read_image``, red-green-blue."""
+    """As ``read_image``, red-green-blue; not to be written to."""
     expected = "a frame (JPEG or PNG)"
     with opened_image(file_name, expected, max_megapixels=max_megapixels) as image:
         image.load()
         mode = image.mode
         if mode in FRAME_MODES:
             ImageOps.exif_transpose(image, in_place=True)
-            return np.array(image.convert("RGB"))
+            return np.asarray(image.convert("RGB"))
     raise ValueError(
         f"{file_name}: expected {expected} of 8 bits a channel, but this is a picture of mode "
         f"{mode}. Which of its values are black and white can't be told: bring them to 0..255 and "

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..errors import text_of
 from ..video.side_by_side import IMAGE, VIDEO, Comparison
 from ..video.writing import VideoWriter
 from .limits import LimitedVideo, Limits
@@ -50,8 +51,8 @@ def segment(
         writer = VideoWriter(target, video.source.rate, keep_times=True)
         result = both.run(video, writer, lambda count: progress(count, total))
     except EXPECTED as error:
-        said = str(error.args[0] if isinstance(error, KeyError) else error)
-        return Answer(None, f"**This can't be done.** {said.replace(str(path), path.name)}")
+        said = text_of(error).replace(str(path), path.name)
+        return Answer(None, f"**This can't be done.** {said}")
     if not result.num_frames:
         return Answer(None, f"**This can't be done.** {path.name}: no frame can be read.")
     return Answer(target, describe(result, video, path))

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ...constants import SPLITS
 from ...libraries import catalogs, has_detectron2
 from ..images import IGNORE_LABEL, LabelMapping, image_size
 from ..names import EXPECTED_NAME, fault_of_name
 
-SPLITS = ("train", "val", "test")
 FRAME_SUFFIXES = (".jpg", ".jpeg", ".png")
 IMAGE_SUFFIXES = (
     *FRAME_SUFFIXES,

@@ -109,15 +109,12 @@ def register_video_folder_from_yaml(file: str | PathLike) -> list[str]:
     """
     file = Path(os.path.abspath(Path(file).expanduser()))
     folders = folders_of_yaml(file)
-    try:
-        for folder in folders:
-            if folder.name in catalogs.DatasetCatalog and _registered.get(folder.name) != folder:
-                raise ValueError(
-                    f"{folder.name}: a dataset of this name is registered already, and it is "
-                    "another one. Choose another name"
-                )
-    except ValueError as error:
-        raise ValueError(f"{file}: {error}. datasets/README.md shows an example.") from error
+    for folder in folders:
+        if folder.name in catalogs.DatasetCatalog and _registered.get(folder.name) != folder:
+            raise ValueError(
+                f"{file}: {folder.name}: a dataset of this name is registered already, and it is "
+                "another one. Choose another name. datasets/README.md shows an example."
+            )
     for folder in folders:
         if folder.name not in catalogs.DatasetCatalog:
             _register(folder)
