@@ -164,8 +164,8 @@ class VideoFolder(Dataset[dict[str, Tensor]]):
             clips.float(), size=(height, width), mode="bilinear", antialias=True
         )
         clips = resized.round().clamp(0, 255).to(torch.uint8)
-        of_labels = F.interpolate(labels[:, None].float(), size=(height, width), mode="nearest")
-        labels = of_labels[:, 0].long()
+        as_floats = F.interpolate(labels[:, None].float(), size=(height, width), mode="nearest")
+        labels = as_floats[:, 0].long()
         bottom, right = max(0, crop[0] - height), max(0, crop[1] - width)
         clips = F.pad(clips, (0, right, 0, bottom))
         labels = F.pad(labels, (0, right, 0, bottom), value=IGNORE_LABEL)

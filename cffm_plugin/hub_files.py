@@ -42,7 +42,7 @@ class HubFile:
     revision: str | None = None
 
     @classmethod
-    def of_path(cls, path: str) -> "HubFile":
+    def from_path(cls, path: str) -> "HubFile":
         """
         Raises:
             ValueError: it is not written as hf://owner/repository/file@revision.
@@ -125,7 +125,7 @@ class HuggingFaceHandler(PathHandler):
         return [PREFIX]
 
     def _get_local_path(self, path: str, force: bool = False, **kwargs: Any) -> str:
-        return HubFile.of_path(path).fetch()
+        return HubFile.from_path(path).fetch()
 
     def _open(self, path: str, mode: str = "r", buffering: int = -1, **kwargs: Any) -> Any:
         if set(mode) & set("wax+"):
@@ -146,7 +146,7 @@ def fetch_model_folder(path: str) -> Path:
     Raises:
         HubFileError, ValueError: see ``HubFile``.
     """
-    named = HubFile.of_path(path)
+    named = HubFile.from_path(path)
     if named.file != WEIGHTS or f"/{WEIGHTS}" in path:
         return Path(named.fetch())
     try:
@@ -174,5 +174,5 @@ def register_hub_paths() -> None:
 
 def _is_of_the_network(error: BaseException) -> bool:
     """Of connections: those of httpx or of requests, by the version of huggingface_hub."""
-    of_python = isinstance(error, ConnectionError | TimeoutError)
-    return of_python or type(error).__module__.startswith(("httpx", "requests"))
+    is_builtin_error = isinstance(error, ConnectionError | TimeoutError)
+    return is_builtin_error or type(error).__module__.startswith(("httpx", "requests"))

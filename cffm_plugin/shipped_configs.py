@@ -94,8 +94,8 @@ def _nearest(plain: str) -> str:
     near = difflib.get_close_matches(plain, names, n=3, cutoff=0.5)
     if not near:  # the folder may be what is missing
         last = plain.rpartition("/")[2]
-        of_last = {name.rpartition("/")[2]: name for name in names}
-        near = [of_last[n] for n in difflib.get_close_matches(last, list(of_last), n=3)]
+        names_by_end = {name.rpartition("/")[2]: name for name in names}
+        near = [names_by_end[n] for n in difflib.get_close_matches(last, list(names_by_end), n=3)]
     if near:
         return f"Nearest names: {', '.join(near)}."
     return "cffm_plugin.model_zoo.list_configs() has all names, such as vspw/cffm_mit_b1."

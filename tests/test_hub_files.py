@@ -39,8 +39,8 @@ def repository(stub_hub):  # noqa: F811
     ],
 )
 def test_a_path_names_repository_file_and_revision(path, expected):
-    assert HubFile.of_path(path) == expected
-    assert HubFile.of_path(str(expected)) == expected
+    assert HubFile.from_path(path) == expected
+    assert HubFile.from_path(str(expected)) == expected
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_weights_of_the_hub_load_as_the_files_do_and_halves_are_cast(
     revision,
 ):
     model = build_model(tiny_cffm_cfg)
-    info = ModelInfo.of_config(tiny_cffm_cfg, ["w", "x", "y", "z"])
+    info = ModelInfo.from_config(tiny_cffm_cfg, ["w", "x", "y", "z"])
     folder = repository.with_name(f"b{revision}")
     write_half_precision(model.state_dict(), folder / "model.safetensors", info.as_metadata())
 

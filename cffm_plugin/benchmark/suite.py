@@ -148,10 +148,10 @@ def check_device(cfg: CfgNode, size: tuple[int, int] = (96, 160)) -> dict[str, f
     for frame in frames:
         ours, expected = (stream.step(frame, output="logits").cpu() for stream in streams)
     clip = [frames[length - 1 + offset] for offset in offsets] + [frames[-1]]
-    of_clip = model([{"image": clip}])[0]["sem_seg"].cpu()
+    clip_logits = model([{"image": clip}])[0]["sem_seg"].cpu()
     return {
         "logits": float((ours - expected).abs().max() / expected.abs().max()),
-        "stream is clip": bool(torch.equal(ours, of_clip)),
+        "stream is clip": bool(torch.equal(ours, clip_logits)),
         "finite losses": _losses_are_finite(cfg, model),
     }
 

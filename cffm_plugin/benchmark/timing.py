@@ -56,9 +56,9 @@ def measure(
         _reset_peak(device)
         start = _now(device)
         step()
-        of_step = measurements[name]
-        of_step.seconds.append(_now(device) - start)
-        of_step.peak_bytes = max(of_step.peak_bytes, _peak(device))
+        measurement = measurements[name]
+        measurement.seconds.append(_now(device) - start)
+        measurement.peak_bytes = max(measurement.peak_bytes, _peak(device))
     return measurements
 
 

@@ -89,10 +89,10 @@ def prefix_of(names: Iterable[str], own: Iterable[str], path: str | Path) -> str
                 fitting[name[:end]] += 1
     best = [prefix for prefix, count in fitting.items() if count == max(fitting.values())]
     if len(best) > 1:
-        of_one = f"{{k: v for k, v in {WEIGHTS_OF_W}.items() if k.startswith({best[0]!r})}}"
+        selection = f"{{k: v for k, v in {WEIGHTS_OF_W}.items() if k.startswith({best[0]!r})}}"
         raise ValueError(
             f"{path} holds the model's weights {len(best)} times, under {', '.join(best)}. Write a "
-            f"file of those that are meant: {snippet(path, of_one, weights_only=True)}"
+            f"file of those that are meant: {snippet(path, selection, weights_only=True)}"
         )
     return best[0] if best else ""
 

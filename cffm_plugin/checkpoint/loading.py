@@ -18,6 +18,6 @@ def build_and_load(cfg: CfgNode) -> CFFMSegmentor:
         ValueError: it is of another meta-architecture; or the weights don't fit, or lack a part.
     """
     model = build_segmentor(cfg)
-    info = ModelInfo.of_config(cfg)
+    info = ModelInfo.from_config(cfg)
     SegmentorCheckpointer(model, require_all=True, info=info).load(cfg.MODEL.WEIGHTS)
     return model

@@ -51,7 +51,7 @@ class ModelInfo:
     version: str = ""
 
     @classmethod
-    def of_config(
+    def from_config(
         cls,
         cfg: CfgNode,
         class_names: Sequence[str] = (),

@@ -74,8 +74,8 @@ def make_parser() -> argparse.ArgumentParser:
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = make_parser()
     args = frame.parse(parser, argv)
-    of_folder = (args.root, args.splits, args.num_classes)
-    if args.dataset and of_folder != (None, None, None):
+    folder_arguments = (args.root, args.splits, args.num_classes)
+    if args.dataset and folder_arguments != (None, None, None):
         parser.error("--dataset takes no --root, --splits or --num-classes: registration did.")
     if args.video_folders and not args.dataset:
         parser.error("--video-folders registers datasets; name those to check with --dataset.")

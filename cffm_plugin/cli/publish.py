@@ -48,8 +48,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     args = frame.parse(parser, argv)
     if not args.weights and not args.push:
         parser.error("name --weights to write the folder, or --push to upload one, or both")
-    of_writing = args.config_file or args.results or args.licence or args.half or args.opts
-    if not args.weights and of_writing:
+    writing_arguments = args.config_file or args.results or args.licence or args.half or args.opts
+    if not args.weights and writing_arguments:
         parser.error("only --push goes without --weights: the folder is uploaded as it is")
     return args
 

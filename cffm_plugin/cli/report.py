@@ -21,12 +21,12 @@ from ..constants import (
     PLAYERS,
     REPORT_ORDERS,
 )
-from . import frame, predictions
+from . import frame, prediction_arguments
 
 
 def make_parser() -> argparse.ArgumentParser:
     parser = frame.make_parser(__doc__)
-    predictions.add_dataset(parser)
+    prediction_arguments.add_dataset(parser)
     parser.add_argument(
         "--predictions",
         nargs="+",
@@ -36,7 +36,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--output", type=Path, required=True, help="folder of the report")
     _add_pictures(parser)
-    predictions.add_reading(parser, "report", "report does")
+    prediction_arguments.add_reading(parser, "report", "report does")
     return parser
 
 
@@ -73,7 +73,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = make_parser()
     words = sys.argv[1:] if argv is None else argv
     args = frame.parse(parser, words)
-    predictions.check_dataset(parser, args)
+    prediction_arguments.check_dataset(parser, args)
     args.words = list(words)
     return args
 

@@ -20,12 +20,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import frame, predictions
+from . import frame, prediction_arguments
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = frame.make_parser(__doc__)
-    predictions.add_dataset(parser)
+    prediction_arguments.add_dataset(parser)
     parser.add_argument("--predictions", type=Path, required=True, help="folder of PNGs")
     matching = parser.add_mutually_exclusive_group()
     matching.add_argument(
@@ -40,10 +40,10 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         action="store_true",
         help="the PNGs of a video are its frames', or its labelled frames', in order",
     )
-    predictions.add_reading(parser, "score", "scores do")
+    prediction_arguments.add_reading(parser, "score", "scores do")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all scores here too")
     args = frame.parse(parser, argv)
-    predictions.check_dataset(parser, args)
+    prediction_arguments.check_dataset(parser, args)
     return args
 
 

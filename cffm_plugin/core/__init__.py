@@ -4,6 +4,7 @@ from .assembling import CoarseToFineAssembling, WindowPooling
 from .attention import attend
 from .cffm import CFFM, CFFMBlock
 from .clip_segmentor import ClipSegmentor
+from .frame_tokens import FrameTokens
 from .head_embedding import HeadEmbedding
 from .mask_prediction import MaskPrediction
 from .mining import CrossFrameMining
@@ -16,7 +17,6 @@ from .segmentor_output import SegmentorOutput
 from .streaming import StreamingSegmentor
 from .temporal_head import TemporalHead
 from .temporal_module import FrameMap, TemporalModule
-from .tokens import FrameTokens
 
 __all__ = [
     "CFFM",

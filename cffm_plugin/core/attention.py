@@ -31,8 +31,8 @@ def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None
     attended = torch.empty_like(value[:, :, :1].expand(B, heads, N, d))
     for start in range(0, N, step):
         part = slice(start, start + step)
-        of_part = None if bias is None else bias[:, :, part]
-        attended[:, :, part] = _in_steps(query[:, :, part], key, value, of_part)
+        part_bias = None if bias is None else bias[:, :, part]
+        attended[:, :, part] = _in_steps(query[:, :, part], key, value, part_bias)
     return attended
 
 

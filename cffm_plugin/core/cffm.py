@@ -13,8 +13,8 @@ from torch.utils.checkpoint import checkpoint
 
 from . import defaults
 from .assembling import CoarseToFineAssembling
+from .frame_tokens import FrameTokens
 from .mining import CrossFrameMining
-from .tokens import FrameTokens
 from .windows import AttentionTable, pad_to_windows
 
 LARGEST_HIDDEN = 1 << 25  # values of a frame that an MLP makes at a time in inference: 128 MB

@@ -16,7 +16,7 @@ def frames_of(item: dict[str, Any]) -> list[Tensor]:
     sizes = {tuple(frame.shape[-2:]) for frame in frames}
     if len(sizes) != 1:
         raise ValueError(
-            f"a clip{of_video(item)} needs at least one frame and all of one size, got "
+            f"a clip{video_text(item)} needs at least one frame and all of one size, got "
             f"{[tuple(frame.shape) for frame in frames]}"
         )
     return frames
@@ -29,7 +29,7 @@ def labels_of(item: dict[str, Any], num_frames: int) -> list[Tensor | None]:
     if len(labels) != num_frames or labels[-1] is None:
         raise ValueError(
             f"training needs a label map, or None, for each of the {num_frames} frames of a clip"
-            f"{of_video(item)}, and never None for the last one, the target; got "
+            f"{video_text(item)}, and never None for the last one, the target; got "
             f"{['None' if label is None else tuple(label.shape) for label in labels]}"
         )
     return labels
@@ -78,8 +78,8 @@ def labels_of_clips(clips: Tensor, labels: Tensor) -> list[list[Tensor | None]]:
         labels: (B, T, H, W), or (B, H, W), of the targets.
     """
     if labels.dim() == 4:
-        return [list(of_clip) for of_clip in labels]
-    return [[None] * (clips.shape[1] - 1) + [of_target] for of_target in labels]
+        return [list(clip_labels) for clip_labels in labels]
+    return [[None] * (clips.shape[1] - 1) + [target_labels] for target_labels in labels]
 
 
 def prototypes_of(items: Sequence[dict[str, Any]]) -> list[Tensor]:
@@ -94,5 +94,5 @@ def prototypes_of(items: Sequence[dict[str, Any]]) -> list[Tensor]:
     return [item["prototypes"] for item in items]
 
 
-def of_video(item: dict[str, Any]) -> str:
+def video_text(item: dict[str, Any]) -> str:
     return f" of video {item['video_id']}" if "video_id" in item else ""

@@ -34,7 +34,7 @@ def clip_losses(
         items: with a prototype branch: of each clip, ``prototypes``.
     """
     length = model.num_references + 1
-    label_maps = [label for of_clip in labels for label in of_clip]  # clip by clip, in time
+    label_maps = [label for clip_labels in labels for label in clip_labels]  # clip by clip, in time
     labelled = [i for i, label in enumerate(label_maps) if label is not None]
     targets_at = [n for n, i in enumerate(labelled) if (i + 1) % length == 0]
     padded_labels = _pad_labels(model, [label for label in label_maps if label is not None])
@@ -43,10 +43,10 @@ def clip_losses(
     with torch.set_grad_enabled(torch.is_grad_enabled() and not model.image_segmentor_is_frozen):
         features = model.backbone(batch)
         embedding, context = model.head.embed(features)
-        of_labelled = (features, embedding, context)
+        labelled_parts = (features, embedding, context)
         if len(labelled) < len(label_maps):
-            of_labelled = map_tensors(of_labelled, lambda tensor: tensor[labelled])
-        image_losses = model.head.image_losses(*of_labelled, padded_labels)
+            labelled_parts = map_tensors(labelled_parts, lambda tensor: tensor[labelled])
+        image_losses = model.head.image_losses(*labelled_parts, padded_labels)
     losses = {name: model.image_loss_weight * loss for name, loss in image_losses.items()}
 
     encoded = model.encoded(embedding, context, image_size, size_of(batch))

@@ -149,8 +149,8 @@ class ClipSegmentor(SegmentorStages):
         if self.temporal is not None:
             return clip_losses(self, clips, labels, items)
         frames = [frame for clip in clips for frame in clip]
-        of_frames = [label for of_clip in labels for label in of_clip]
-        labelled = [(f, label) for f, label in zip(frames, of_frames) if label is not None]
+        frame_labels = [label for clip_labels in labels for label in clip_labels]
+        labelled = [(f, label) for f, label in zip(frames, frame_labels) if label is not None]
         return frame_losses(self, *zip(*labelled))
 
     def scores(self, item: dict[str, Any]) -> Tensor:

@@ -90,8 +90,8 @@ def _keep_what_is_off(
     for name in off:
         stay_in_float32(_with_weights_of(half, model, name), dtype)
     if in_autocast:
-        of_head = {n: m for n, m in maps.items() if n.startswith("sem_seg_head.")}
-        off_in_head = maps_that_are_off(of_head, dtype, autocast=True)
+        head_maps = {n: m for n, m in maps.items() if n.startswith("sem_seg_head.")}
+        off_in_head = maps_that_are_off(head_maps, dtype, autocast=True)
         for name in off_in_head:
             stay_in_float32(half.get_submodule(name))
         off = {**off, **off_in_head}

@@ -214,7 +214,7 @@ def _possible_classes(values: Tensor, reach: tuple[int, int]) -> list[Tensor]:
     bar = -least.amin(dim=0)
     bar = bar - 1e-5 * bar.abs()  # rounding must not decide
     possible = (~(largest < bar)).any(dim=2)  # (K, rows); NaN is possible
-    return [torch.nonzero(of_rows).flatten() for of_rows in possible.unbind(dim=1)]
+    return [torch.nonzero(row_mask).flatten() for row_mask in possible.unbind(dim=1)]
 
 
 def _window(reach: int, inputs: int) -> int:

@@ -165,8 +165,8 @@ def coarse_outputs(
         ]
     mask_size = padded_size if prediction.mask_size == "image" else prediction.mask_size
     sizes = (stride, mask_size, padded_size, image_size)
-    of_frames = zip(prediction.masks, prediction.class_probabilities(), output_sizes, strict=True)
+    frames = zip(prediction.masks, prediction.class_probabilities(), output_sizes, strict=True)
     return [
         CoarseMasks(masks, classes, *sizes, output_size, prediction.resize_first)
-        for masks, classes, output_size in of_frames
+        for masks, classes, output_size in frames
     ]

@@ -167,10 +167,10 @@ class MixFFN(nn.Module):
         output = self.fc2.bias.to(tokens.dtype).expand(*tokens.shape).clone()
         step = -(-hidden_dim // parts)
         for start in range(0, hidden_dim, step):
-            output += self._of_channels(tokens, size, slice(start, start + step))
+            output += self._channel_part(tokens, size, slice(start, start + step))
         return output
 
-    def _of_channels(self, tokens: Tensor, size: tuple[int, int], part: slice) -> Tensor:
+    def _channel_part(self, tokens: Tensor, size: tuple[int, int], part: slice) -> Tensor:
         conv: Any = self.dwconv.dwconv
         hidden = linear(tokens, self.fc1.weight[part], self.fc1.bias[part])
         weight, bias = conv.weight[part], conv.bias[part]

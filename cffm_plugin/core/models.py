@@ -99,7 +99,7 @@ def assemble_segmentor(
     image_format: str = "RGB",
     freeze_image_segmentor: bool = False,
     activation_checkpointing: bool = False,
-    **of_module: Any,
+    **module_arguments: Any,
 ) -> AnySegmentor:
     """A segmentor of an image segmentor's parts, with a temporal module.
 
@@ -110,22 +110,22 @@ def assemble_segmentor(
         output, stride, dropout: as of ``TemporalHead``.
         pixel_mean, pixel_std, image_loss_weight, video_loss_weight, frame_offsets, image_format,
             freeze_image_segmentor, activation_checkpointing: as of ``ClipSegmentor``.
-        of_module: of CFFM: ``depth``, ``num_heads`` and the others.
+        module_arguments: of CFFM: ``depth``, ``num_heads`` and the others.
 
     Raises:
         TypeError: an argument is of nothing here, or of CFFM where ``temporal`` is no name.
         ValueError: there is no such temporal module or output.
     """
-    if of_module and not isinstance(temporal, str):
+    if module_arguments and not isinstance(temporal, str):
         raise TypeError(
-            f"{', '.join(of_module)}: no arguments of a segmentor. If of CFFM, they need temporal "
-            f"to be one of {', '.join(TEMPORAL_MODULES)}; it is "
+            f"{', '.join(module_arguments)}: no arguments of a segmentor. If of CFFM, they need "
+            f"temporal to be one of {', '.join(TEMPORAL_MODULES)}; it is "
             + ("None" if temporal is None else f"a {type(temporal).__name__}, made already")
         )
     temporal_head = None
     if temporal is not None:
         temporal_head = TemporalHead(
-            _module(temporal, head.channels, of_module),
+            _module(temporal, head.channels, module_arguments),
             num_classes=head.num_classes,
             output=output,
             dropout=dropout,

@@ -41,10 +41,10 @@ class PrototypeBranch(nn.Module):
         Returns:
             logits (B, K, h, w).
         """
-        if len(prototypes) == 1 or len({len(of_video) for of_video in prototypes}) == 1:
+        if len(prototypes) == 1 or len({len(centres) for centres in prototypes}) == 1:
             refined = self.block(target, torch.stack(list(prototypes)))
         else:
             refined = torch.cat(
-                [self.block(x[None], of_video[None]) for x, of_video in zip(target, prototypes)]
+                [self.block(x[None], centres[None]) for x, centres in zip(target, prototypes)]
             )
         return self.classifier(self.dropout(refined))

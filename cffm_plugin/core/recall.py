@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from . import defaults
 from .cffm import CFFM
-from .tokens import FrameTokens
+from .frame_tokens import FrameTokens
 
 FADE_IN_STEPS = 100
 _FIRST_TEMPERATURE = 30.0  # a cell of cosine 0.967 weighs 1/e of the cell itself
@@ -45,7 +45,7 @@ class RecallTokens:
     def unbind(self) -> list["RecallTokens"]:
         """The frames of a batch, each a batch of one."""
         parts = zip(self.cells.split(1), self.keys.split(1), self.pooled.unbind())
-        return [RecallTokens(*of_frame) for of_frame in parts]
+        return [RecallTokens(*frame_parts) for frame_parts in parts]
 
     @staticmethod
     def cat(frames: Sequence["RecallTokens"]) -> "RecallTokens":

@@ -106,8 +106,8 @@ class SegmentorStages(nn.Module):
         assert self.temporal is not None
         logits = self.temporal.output(target, refined, self.head)
         if self.prototype_branch is not None:
-            of_branch = resize(self.prototype_logits(target, items), logits.shape[-2:])
-            logits = logits + self.prototype_logit_weight * of_branch
+            branch_logits = resize(self.prototype_logits(target, items), logits.shape[-2:])
+            logits = logits + self.prototype_logit_weight * branch_logits
         return logits
 
     def coarse(

@@ -174,13 +174,13 @@ class StreamingSegmentor:
             RuntimeError: there would be more than ``max_streams``.
         """
         sizes = None if output_size is None else {stream: output_size}
-        of_stream = None if prototypes is None else {stream: prototypes}
+        stream_prototypes = None if prototypes is None else {stream: prototypes}
         outputs = self.step_all(
             {stream: frame},
             channel_order=channel_order,
             output=output,
             output_sizes=sizes,
-            prototypes=of_stream,
+            prototypes=stream_prototypes,
         )
         return outputs[stream]
 
@@ -308,11 +308,11 @@ class StreamingSegmentor:
             return [replace(stream, index=stream.index + 1) for stream in streams]
         after = []
         tokens = self.model.assemble(encoded).unbind()
-        for stream, of_frame in zip(streams, tokens, strict=True):
+        for stream, frame_tokens in zip(streams, tokens, strict=True):
             needed = needed_later(stream.index + 1, self.frame_offsets)
             kept = {
                 index: kept.only(needed[index])
-                for index, kept in {**stream.kept, stream.index: of_frame}.items()
+                for index, kept in {**stream.kept, stream.index: frame_tokens}.items()
                 if index in needed
             }
             after.append(replace(stream, index=stream.index + 1, kept=kept))

@@ -123,7 +123,7 @@ def take_apart(
     fitting = _what_follows(net, probes, names)
     stride = stride_of(_cells_of(probes, names))
     assert stride is not None  # something fits
-    upsampling = _of_any_size(net, fitting, names, stride, max(1, size_divisibility))
+    upsampling = _upsampling_of_any_size(net, fitting, names, stride, max(1, size_divisibility))
     layers = [net.get_submodule(name) for name in names]
     backbone = TappedNet(net, names, size_divisibility)
     head = Classifiers(layers, num_classes, ignore_value)
@@ -235,7 +235,7 @@ def _what_follows(
     return fitting
 
 
-def _of_any_size(
+def _upsampling_of_any_size(
     net: nn.Module, fitting: list[Upsampling], names: Sequence[str], stride: int, unit: int
 ) -> Upsampling:
     """Which of several resizes it is, by an image that is no multiple of the stride."""

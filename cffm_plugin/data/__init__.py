@@ -23,6 +23,7 @@ from .datasets import (
     register_vspw,
     videos_of,
 )
+from .file_names import check_name, link_out_of, path_below
 from .image_opening import (
     DEFAULT_MAX_MEGAPIXELS,
     MASK_FORMATS,
@@ -39,9 +40,8 @@ from .images import (
     read_mask,
     save_label_map,
 )
-from .names import check_name, link_out_of, path_below
 from .prototype_folder import PrototypeFolder
-from .registered import check_registered, video_datasets
+from .registered_datasets import check_registered, video_datasets
 from .samplers import VideoInferenceSampler, VideoTrainingSampler
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ from ..libraries import import_library
 from .clip_records import Record, draw_training_clip, labelled_frames, with_references
 from .label_sanity import check_training_labels
 from .mapper import ClipMapper
-from .registered import check_registered
+from .registered_datasets import check_registered
 from .samplers import VideoInferenceSampler, VideoTrainingSampler
 
 Mapper = Callable[[Record], Record]
@@ -47,7 +47,7 @@ def _train_loader_from_config(cfg: CfgNode, mapper: Mapper | None = None) -> dic
         named = dict(zip(cfg.DATASETS.TRAIN, records))
         check_training_labels(named, label_mapping, cfg.INPUT.MAX_MEGAPIXELS)
     return {
-        "records": [record for of_dataset in records for record in of_dataset],
+        "records": [record for dataset_records in records for record in dataset_records],
         "mapper": mapper,
         "total_batch_size": cfg.SOLVER.IMS_PER_BATCH,
         "frame_offsets": cfg.MODEL.TEMPORAL.FRAME_OFFSETS,

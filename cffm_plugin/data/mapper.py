@@ -161,10 +161,10 @@ class ClipMapper:
 
     def _as_head_expects(self, labels: np.ndarray) -> torch.Tensor:
         """Class indices, 255 for none, (h, w) uint8 -> int64 with the head's value for none."""
-        of_head = torch.from_numpy(labels.astype(np.int64, order="C"))
+        head_labels = torch.from_numpy(labels.astype(np.int64, order="C"))
         if self.ignore_value != IGNORE_LABEL:
-            of_head[of_head == IGNORE_LABEL] = self.ignore_value
-        return of_head
+            head_labels[head_labels == IGNORE_LABEL] = self.ignore_value
+        return head_labels
 
     def _map_frame(self, record: dict[str, Any]) -> dict[str, Any]:
         references = record.get("reference_file_names", ())

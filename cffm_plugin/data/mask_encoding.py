@@ -126,7 +126,7 @@ def what_to_write(pixels: np.ndarray, mode: str, stored: str) -> str:
         stored: ``raw_mode`` of the file.
     """
     if mode in ("I;16", "I"):
-        return _of_large_values(np.unique(pixels))
+        return _describe_large_values(np.unique(pixels))
     if mode not in ("RGB", "RGBA", "LA") or "16" in stored:
         return "Use the dataset's index masks instead."
     has_alpha = mode.endswith("A")
@@ -141,10 +141,10 @@ def what_to_write(pixels: np.ndarray, mode: str, stored: str) -> str:
         )
     if mode == "LA":
         return "Use the dataset's index masks instead."
-    return _of_colors(np.unique(colors, axis=0), np.unique(channels, axis=0), is_opaque)
+    return _describe_colors(np.unique(colors, axis=0), np.unique(channels, axis=0), is_opaque)
 
 
-def _of_large_values(values: np.ndarray) -> str:
+def _describe_large_values(values: np.ndarray) -> str:
     if values[-1] <= 255:
         return (
             "It has 16 bits, and all its values fit into 8: mask_values: {divide: 1} in the YAML "
@@ -170,7 +170,7 @@ def _of_large_values(values: np.ndarray) -> str:
     )
 
 
-def _of_colors(colors: np.ndarray, pixels: np.ndarray, is_opaque: bool) -> str:
+def _describe_colors(colors: np.ndarray, pixels: np.ndarray, is_opaque: bool) -> str:
     """``colors``: the different ones, (N, 3); ``pixels``: the same with their alpha, if any."""
     in_red = np.unique(colors[:, 0])
     classes = in_red[in_red != _WITHOUT_INSTANCE]

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from .names import check_name
+from .file_names import check_name
 
 _KEPT_IN_MEMORY = 64  # videos; test frames of a video follow each other
 

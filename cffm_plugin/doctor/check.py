@@ -79,7 +79,7 @@ def check_dataset(
     accidental = accidental_values(_histogram(results), mapping)
     findings += [_with_correction(f, accidental) for checked in results for f in checked.findings]
     labels = [_Labels(name, mapping, list(zip(videos, results))) for name in names]
-    findings += [finding for of_dataset in labels for finding in of_dataset.findings()]
+    findings += [finding for statistics in labels for finding in statistics.findings()]
     root = _root_of(names, files) if root is None else root
     return Report(
         root=str(root),
@@ -91,7 +91,7 @@ def check_dataset(
         seconds=time.perf_counter() - start,
         findings=tuple(sorted((_relative_to(root, f) for f in findings), key=_worst_first)),
         accidental=tuple(accidental),
-        shares={of_dataset.name: of_dataset.shares() for of_dataset in labels},
+        shares={statistics.name: statistics.shares() for statistics in labels},
     )
 
 

@@ -144,7 +144,7 @@ def _evaluate(cfg: CfgNode, args: argparse.Namespace, trainer: type[CFFMTrainer]
     check_registered(cfg.DATASETS.TEST, "DATASETS.TEST")
     model = trainer.build_model(cfg)
     classes = names_and_colors(cfg.DATASETS.TEST, cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES)
-    info = ModelInfo.of_config(cfg, *classes)
+    info = ModelInfo.from_config(cfg, *classes)
     checkpointer = SegmentorCheckpointer(model, cfg.OUTPUT_DIR, require_all=True, info=info)
     checkpointer.resume_or_load(cfg.MODEL.WEIGHTS, resume=args.resume)
     return trainer.test(cfg, model)

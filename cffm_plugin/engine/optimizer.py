@@ -66,7 +66,7 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
 
 def _parameter_groups(cfg: CfgNode, model: Any, rates: tuple[float, float]) -> Groups:
     """With their learning rates, those of the backbone and of all else, and weight decays."""
-    solver, of_norms = cfg.SOLVER, _weight_decays_of_norms(cfg)
+    solver, norm_decays = cfg.SOLVER, _weight_decays_of_norms(cfg)
     common = {
         "weight_decay": solver.WEIGHT_DECAY,
         "bias_lr_factor": solver.BIAS_LR_FACTOR,
@@ -76,13 +76,13 @@ def _parameter_groups(cfg: CfgNode, model: Any, rates: tuple[float, float]) -> G
     groups = get_default_optimizer_params(
         encoder,
         base_lr=rates[0],
-        weight_decay_norm=of_norms[0],
+        weight_decay_norm=norm_decays[0],
         lr_factor_func=_factor_of_layers(solver, model.backbone),
         overrides={"pos_embed": {"weight_decay": 0.0}},
         **common,
     )
     groups += get_default_optimizer_params(
-        others, base_lr=rates[1], weight_decay_norm=of_norms[1], **common
+        others, base_lr=rates[1], weight_decay_norm=norm_decays[1], **common
     )
     if _EMBEDDINGS_DECAY not in solver:
         return groups

@@ -132,14 +132,14 @@ def _videos_of(dataset_names: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
     """Video id -> its frames in order, of training and of test datasets."""
     videos: dict[str, list[dict[str, Any]]] = {}
     for name in dataset_names:
-        of_dataset: dict[str, list[dict[str, Any]]] = {}
+        by_video: dict[str, list[dict[str, Any]]] = {}
         for record in DatasetCatalog.get(name):
             if "frames" in record:  # a training record holds a whole video
                 common = {"video_id": record["video_id"]}
-                of_dataset[record["video_id"]] = [frame | common for frame in record["frames"]]
+                by_video[record["video_id"]] = [frame | common for frame in record["frames"]]
             else:
-                of_dataset.setdefault(record["video_id"], []).append(record)
-        videos |= of_dataset
+                by_video.setdefault(record["video_id"], []).append(record)
+        videos |= by_video
     return videos
 
 

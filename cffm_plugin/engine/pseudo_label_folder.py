@@ -21,9 +21,9 @@ from ..data.datasets.path_format import PathFormat
 from ..data.datasets.records import FRAME_SUFFIXES, natural_order
 from ..data.datasets.video_folder_arguments import check_arguments
 from ..data.datasets.video_folder_files import find_videos
+from ..data.file_names import path_below
 from ..data.images import MOST_CLASSES
 from ..data.mask_encoding import PLAIN
-from ..data.names import path_below
 from ..files import whole_file, write_text
 from ..inference import dataset_classes
 from ..libraries import import_library
@@ -88,7 +88,7 @@ class PseudoLabelFolder:
         ]
 
     @classmethod
-    def of_config(
+    def from_config(
         cls, cfg: CfgNode, output: str | os.PathLike, root: str | os.PathLike, **options: Any
     ) -> "PseudoLabelFolder":
         """With the classes of a config's model, and label values as in its training data.
@@ -199,11 +199,11 @@ class PseudoLabelFolder:
             that have none.
         """
         names = self._videos.classes
-        of_class: dict[str, int] = dict.fromkeys(names, 0)
+        pixels_by_class: dict[str, int] = dict.fromkeys(names, 0)
         for raw, k in self.label_mapping.class_of.items():
-            of_class[names[k]] += int(counts[raw])
-        labelled, total = sum(of_class.values()), int(counts.sum())
-        shares = {name: count / max(labelled, 1) for name, count in of_class.items()}
+            pixels_by_class[names[k]] += int(counts[raw])
+        labelled, total = sum(pixels_by_class.values()), int(counts.sum())
+        shares = {name: count / max(labelled, 1) for name, count in pixels_by_class.items()}
         return shares, (total - labelled) / max(total, 1)
 
 

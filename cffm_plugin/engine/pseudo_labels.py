@@ -178,7 +178,7 @@ def _find_frames(cfg: CfgNode, folder: PseudoLabelFolder) -> list[dict[str, Any]
 
 def _load_model(cfg: CfgNode) -> nn.Module:
     model = CFFMTrainer.build_model(cfg)
-    info = ModelInfo.of_config(cfg)
+    info = ModelInfo.from_config(cfg)
     SegmentorCheckpointer(model, require_all=True, info=info).load(cfg.MODEL.WEIGHTS)
     return model
 

@@ -42,7 +42,7 @@ def load_moments(
             must be alike.
     """
     now = optimizer.state_dict()
-    if not _of_one_kind(stored, now):
+    if not _are_one_kind(stored, now):
         logger.warning(
             "The checkpoint's optimizer is of another kind than SOLVER.OPTIMIZER: its state is "
             "left, and that of the new one starts anew"
@@ -97,7 +97,7 @@ def log_changed_settings(stored_config: str, cfg: CfgNode) -> None:
         )
 
 
-def _of_one_kind(stored: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+def _are_one_kind(stored: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
     """Names of hyperparameters tell AdamW from SGD; Adam, whose moments have the decay, a flag.
 
     Checkpoints of older versions of torch don't have the flag.

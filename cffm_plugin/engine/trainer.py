@@ -86,7 +86,7 @@ class CFFMTrainer(DefaultTrainer):
         self.checkpointer = SegmentorCheckpointer(
             model,
             cfg.OUTPUT_DIR,
-            info=ModelInfo.of_config(cfg, *self._classes),
+            info=ModelInfo.from_config(cfg, *self._classes),
             keep=cfg.SOLVER.KEEP_CHECKPOINTS,
             trainer=weakref.proxy(self),
         )

@@ -38,7 +38,7 @@ class ClipSegmentorWithTTA(nn.Module):
         super().__init__()
         self.model = model
         self.flips = (False, True) if flip else (False,)
-        self.resizes = [T.AugmentationList(of_scale) for of_scale in resizes]
+        self.resizes = [T.AugmentationList(resize) for resize in resizes]
 
     @classmethod
     def from_config(cls, cfg: CfgNode, model: nn.Module) -> dict[str, Any]:

@@ -211,7 +211,7 @@ class VideoConsistency:
     def windows(self) -> VideoWindows:
         """The windows seen so far."""
         scores, strict_scores, accuracies = (
-            {n: list(of_windows) for n, of_windows in kind.items()}
+            {n: list(windows_of_video) for n, windows_of_video in kind.items()}
             for kind in (self._scores, self._strict_scores, self._temporal_accuracies)
         )
         return VideoWindows(

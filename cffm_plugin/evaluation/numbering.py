@@ -59,21 +59,21 @@ def by_number(video: NamedVideo, offset: int) -> dict[str, str]:
             f"Video {video.video_id}: its frames are not told apart by numbers in their names, as "
             "in 00000012.jpg, so that no offset can be counted."
         )
-    of_number = dict(zip(frames, video.frames))
+    frame_at = dict(zip(frames, video.frames))
     best: list[tuple[int, str]] = []
     for position in _POSITIONS:
         numbers = [_number(Path(file).stem, position) for file in video.files]
         numbered = [(n + offset, f) for n, f in zip(numbers, video.files) if n is not None]
-        found = [(n, file) for n, file in numbered if n in of_number]
+        found = [(n, file) for n, file in numbered if n in frame_at]
         best = max(best, found, key=lambda pairs: len(dict(pairs)))
     matched: dict[str, str] = {}
     for n, file in best:
-        if other := matched.get(of_number[n]):
+        if other := matched.get(frame_at[n]):
             raise ValueError(
-                f"Video {video.video_id}: {other} and {file} are both of frame {of_number[n]} by "
+                f"Video {video.video_id}: {other} and {file} are both of frame {frame_at[n]} by "
                 "their numbers. Leave one."
             )
-        matched[of_number[n]] = file
+        matched[frame_at[n]] = file
     return matched
 
 
@@ -106,7 +106,7 @@ def other_names(videos: Sequence[NamedVideo]) -> OtherNames | None:
     fits = {video.video_id: _fits(video) for video in videos}
     common = _best(fits.values())
     if common:
-        return OtherNames(_of_all(strange[0], common), overlap and common[0] != 0)
+        return OtherNames(_example_and_offsets(strange[0], common), overlap and common[0] != 0)
     shifted = {
         video.video_id: best[0] for video in strange if (best := _best([fits[video.video_id]]))
     }
@@ -139,7 +139,7 @@ _AS_THEY_ARE = (
 Fits = Mapping[int, int]  # offset -> labelled frames that get a prediction
 
 
-def _of_all(video: NamedVideo, offsets: Sequence[int]) -> str:
+def _example_and_offsets(video: NamedVideo, offsets: Sequence[int]) -> str:
     offset = offsets[0]
     frame, file = next(iter(by_number(video, offset).items()))
     example = f"{video.video_id}/{file} is of frame {frame}"

@@ -184,7 +184,7 @@ def _score(
     scores = DatasetScores.of(
         total.tally, dataset=dataset, class_names=class_names, window_sizes=window_sizes
     )
-    scores = dataclasses.replace(scores, segmentation_of_videos=total.of_videos)
+    scores = dataclasses.replace(scores, segmentation_by_video=total.segmentation_by_video)
     warnings = [
         *_left_out_warnings(folder, problems, videos, scores),
         *_value_warnings(folder, total, one_based),
@@ -200,7 +200,7 @@ class _Scored:
     """What scoring videos gives, and what deserves a warning."""
 
     tally: Tally
-    of_videos: dict[str, SegmentationScores] = field(default_factory=dict)
+    segmentation_by_video: dict[str, SegmentationScores] = field(default_factory=dict)
     problems: Problems = field(default_factory=Problems)
     foreign: dict[str, list[int]] = field(default_factory=dict)  # mask file -> its foreign values
     outside: set[int] = field(default_factory=set)  # predicted values that stand for no class
@@ -208,7 +208,7 @@ class _Scored:
 
     def add(self, other: "_Scored") -> None:
         self.tally.add(other.tally)
-        self.of_videos.update(other.of_videos)
+        self.segmentation_by_video.update(other.segmentation_by_video)
         self.problems.update(other.problems)
         self.foreign.update(other.foreign)
         self.outside |= other.outside
@@ -247,7 +247,7 @@ def _score_video(
             scorer.update(mapping(raw_truth), prediction)
         except ValueError as error:
             raise ValueError(f"{mask_file}: {error}") from error
-    scored.of_videos[video.video_id] = segmentation_scores(scored.tally.confusion)
+    scored.segmentation_by_video[video.video_id] = segmentation_scores(scored.tally.confusion)
     return scored
 
 

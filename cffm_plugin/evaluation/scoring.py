@@ -142,7 +142,7 @@ class DatasetScores:
         all_videos: confusion-matrix scores over all videos.
         long_videos: the same over the videos longer than 16 frames, as the official VC script.
         videos: video id -> its windows.
-        segmentation_of_videos: video id -> confusion-matrix scores of that video alone. Empty where
+        segmentation_by_video: video id -> confusion-matrix scores of that video alone. Empty where
             a model was evaluated: the evaluator keeps one matrix for all videos.
     """
 
@@ -154,7 +154,7 @@ class DatasetScores:
     all_videos: SegmentationScores
     long_videos: SegmentationScores
     videos: Mapping[str, VideoWindows]
-    segmentation_of_videos: Mapping[str, SegmentationScores] = field(default_factory=dict)
+    segmentation_by_video: Mapping[str, SegmentationScores] = field(default_factory=dict)
 
     @classmethod
     def of(

@@ -239,8 +239,8 @@ class VSPWEvaluator(DatasetEvaluator):
         outputs: Sequence[Mapping[str, Any]] | Mapping[str, Any],
     ) -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any]]]:
         """Records and outputs, of frames."""
-        of_inputs = [outputs] if isinstance(outputs, Mapping) else outputs
-        for record, output in zip(inputs, of_inputs, strict=True):
+        outputs_by_input = [outputs] if isinstance(outputs, Mapping) else outputs
+        for record, output in zip(inputs, outputs_by_input, strict=True):
             if is_whole_video(output):
                 yield from self._whole_videos.frames(record, output)
             else:

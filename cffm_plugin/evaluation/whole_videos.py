@@ -143,8 +143,8 @@ def classes_of_model(dataset_name: str, mapping: LabelMapping) -> np.ndarray:
             "{k: k for k in range(K)}."
         )
     ids: dict[int, int] = {}
-    for of_kind in (stuff, metadata.get(name.format("thing")) or {}):
-        for dataset_id, index in of_kind.items():
+    for class_indices in (stuff, metadata.get(name.format("thing")) or {}):
+        for dataset_id, index in class_indices.items():
             if ids.setdefault(index, dataset_id) != dataset_id:
                 raise ValueError(
                     f"The metadata of {dataset_name!r}: index {index} stands for the ids "

@@ -103,15 +103,15 @@ class Progress:
         """Seconds that a run takes, by what others of its kind took for each of their steps."""
         if (so_far := self._seconds_per_step(run)) is not None:
             return so_far * max(1, self._steps[run.name])
-        of_others = [
+        other_seconds = [
             cost
             for other in self._runs
             if other.eval_only == run.eval_only
             and (cost := self._seconds_per_step(other)) is not None
         ]
-        if not of_others:
+        if not other_seconds:
             return None
-        return sum(of_others) / len(of_others) * max(1, self._steps[run.name])
+        return sum(other_seconds) / len(other_seconds) * max(1, self._steps[run.name])
 
     def _seconds_per_step(self, run: "Run") -> float | None:
         """Of a finished run, or of one that is under way and has done some."""

@@ -54,7 +54,7 @@ class Comparison:
                 [model, *(_mean(self.values(model, dataset, m)) for m in METRICS)]
                 for model in self.models
             ]
-            parts.append(f"{dataset}, {self._of_seeds()}:\n\n{_table([dataset, *METRICS], rows)}")
+            parts.append(f"{dataset}, {self._seeds_text()}:\n\n{_table([dataset, *METRICS], rows)}")
             rows = [
                 [model, *(_mean(self.differences(model, dataset, m), True) for m in METRICS)]
                 for model in self.models[1:]
@@ -94,7 +94,7 @@ class Comparison:
             | {"summary": summary}
         )
 
-    def _of_seeds(self) -> str:
+    def _seeds_text(self) -> str:
         if len(self.seeds) == 1:
             return f"percent, seed {self.seeds[0]}"
         seeds = ", ".join(map(str, self.seeds))

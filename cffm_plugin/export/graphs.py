@@ -169,13 +169,13 @@ def stream_graphs(
     encode = _run_once(module, {"frame": torch.zeros(1, len(model.pixel_mean), *size)})
     with torch.no_grad():
         encoded = module.encode(encode.inputs["frame"])
-    of_frame = encoded_tensors(encoded)
+    frame_tensors = encoded_tensors(encoded)
     classify = Predict(model, encoded, [], full_resolution)
-    graphs = {"classify": _run_once(classify, _used(classify, of_frame))}
+    graphs = {"classify": _run_once(classify, _used(classify, frame_tensors))}
     (coarse,) = model.coarse(graphs["classify"].outputs["logits"], encoded, [size])
     assert isinstance(coarse, CoarseLogits)
     if model.num_references:
-        graphs["refine"] = _refine_graph(model, encoded, of_frame, full_resolution)
+        graphs["refine"] = _refine_graph(model, encoded, frame_tensors, full_resolution)
     module.wanted = {name for graph in graphs.values() for name in graph.inputs}
     return {"encode": _run_once(module, encode.inputs), **graphs}, coarse
 
@@ -192,13 +192,13 @@ def _copy_for_export(model: CFFMSegmentor) -> CFFMSegmentor:
 def _refine_graph(
     model: CFFMSegmentor,
     encoded: EncodedFrames,
-    of_frame: dict[str, Tensor],
+    frame_tensors: dict[str, Tensor],
     full_resolution: bool,
 ) -> StreamGraph:
     with torch.no_grad():
         tokens = model.assemble(encoded)
     in_slots = [tokens.only((slot,)) for slot in range(model.num_references)]
-    inputs, references, dynamic = dict(of_frame), dict[str, int](), {}
+    inputs, references, dynamic = dict(frame_tensors), dict[str, int](), {}
     for slot, in_slot in enumerate(in_slots):
         named = token_tensors(in_slot, slot)
         inputs |= named

@@ -103,21 +103,21 @@ class Stream:
             outputs: "logits" (K, h, w), and "labels" (H, W) where the graphs have them.
             prototypes: of the video, (P, dim).
         """
-        of_video = {}
+        prototype_inputs = {}
         if self.needs_prototypes:
             if prototypes is None:
                 raise ValueError("this model (CFFM++) needs the prototypes of the video, (P, dim)")
-            of_video = {"prototypes": prototypes[None]}
+            prototype_inputs = {"prototypes": prototypes[None]}
         references = self.references(self.index)
         needed = self.needed_later(self.index + 1)
         tokens = [name for frame, name in needed if frame == self.index]
         graph = "refine" if references else "classify"
         wanted = self.manifest["graphs"][graph]["inputs"]
-        of_frame = [i["name"] for i in wanted if "from" in i and "reference" not in i]
-        encoded = self.graphs["encode"]({"frame": image[None]}, [*of_frame, *tokens])
-        inputs = {name: encoded[name] for name in of_frame}
+        frame_inputs = [i["name"] for i in wanted if "from" in i and "reference" not in i]
+        encoded = self.graphs["encode"]({"frame": image[None]}, [*frame_inputs, *tokens])
+        inputs = {name: encoded[name] for name in frame_inputs}
         if references:
-            inputs |= of_video
+            inputs |= prototype_inputs
             for name, reference in self.reference_of.items():
                 inputs[name] = self.kept[references[reference], name]
         results = self.graphs[graph](inputs, [*dict.fromkeys(["logits", *outputs])])
@@ -179,19 +179,19 @@ class Stream:
     def resized(self, logits: np.ndarray, size: tuple[int, int]) -> Iterator[np.ndarray]:
         """Logits (K, h, w) -> of one class after the other, for a frame of a size."""
         crop_height, crop_width = self.manifest["logits"]["crop_to"]
-        for of_class in logits:
+        for class_logits in logits:
             for height, width in self.manifest["logits"]["resize_to"]:
-                of_class = resize(of_class, (height, width))
-            yield resize(of_class[:crop_height, :crop_width], size)
+                class_logits = resize(class_logits, (height, width))
+            yield resize(class_logits[:crop_height, :crop_width], size)
 
     def label_map(self, logits: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         """Logits (K, h, w) -> the class of every pixel of a frame of a size."""
         labels = np.zeros(size, dtype=np.uint8 if len(logits) <= 256 else np.int64)
         largest = np.full(size, -np.inf, dtype=np.float32)
-        for index, of_class in enumerate(self.resized(logits, size)):
-            larger = of_class > largest
+        for index, class_logits in enumerate(self.resized(logits, size)):
+            larger = class_logits > largest
             labels[larger] = index
-            np.maximum(largest, of_class, out=largest)
+            np.maximum(largest, class_logits, out=largest)
         return labels
 
 
@@ -324,11 +324,11 @@ def _check_references(references: Entry) -> None:
     if offsets != sorted(set(offsets)):
         raise references["offsets"].error("negative integers, increasing")
     until = -min(offsets, default=0)
-    for target, of_target in enumerate(references["first_frames"].items(until, until)):
-        for reference in of_target.items(0, len(offsets)):
+    for target, target_references in enumerate(references["first_frames"].items(until, until)):
+        for reference in target_references.items(0, len(offsets)):
             reference.integer(0, target - 1)
-        if len(of_target.value) not in (0, len(offsets)):
-            raise of_target.error(f"{len(offsets)} references or none")
+        if len(target_references.value) not in (0, len(offsets)):
+            raise target_references.error(f"{len(offsets)} references or none")
 
 
 def _check_graphs(graphs: Entry, num_references: int) -> None:

@@ -89,7 +89,7 @@ def save_pretrained(
 def _info(cfg: CfgNode, published: CfgNode) -> ModelInfo:
     classes = known_classes(cfg)
     names, colors = [name for name, _ in classes], [color for _, color in classes]
-    return ModelInfo.of_config(published, names, colors)
+    return ModelInfo.from_config(published, names, colors)
 
 
 def _check_folder(folder: Path, overwrite: bool) -> None:

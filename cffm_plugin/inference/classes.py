@@ -44,8 +44,8 @@ def known_classes(cfg: CfgNode) -> list[tuple[str, Color]]:
             elif list(info.class_names) != names:
                 colors = voc_colors(num_classes)
             return list(zip(info.class_names, colors))
-    if of_hub := _names_of_hub(cfg):
-        return list(zip(of_hub, colors if list(of_hub) == names else voc_colors(num_classes)))
+    if hub_names := _names_of_hub(cfg):
+        return list(zip(hub_names, colors if list(hub_names) == names else voc_colors(num_classes)))
     if not names and others:
         logger.warning(
             "MODEL.SEM_SEG_HEAD.NUM_CLASSES is %d, but %s. Their names are not of this model's "

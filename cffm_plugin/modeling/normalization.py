@@ -45,15 +45,15 @@ def resolve_normalization(cfg: CfgNode) -> None:
         ModuleNotFoundError, FileNotFoundError, ValueError: of MODEL.HF, see
             ``build_hf_segmenter`` and ``read_pixel_statistics``.
     """
-    given = _of_config(cfg)
-    own, source = _of_pretraining(cfg)
+    given = _normalization_of_cfg(cfg)
+    own, source = _pretraining_normalization(cfg)
     reason = f"as in {source}"
     if own is None:
         reason = f"from the config: {source}" if source else "from the config"
     elif given != own and (key := _key_of_own(cfg)):
         cfg.MODEL.PIXEL_MEAN, cfg.MODEL.PIXEL_STD = list(own.mean), list(own.std)
         cfg.INPUT.FORMAT = own.image_format
-        if given != _of_config(get_cfg()):  # somebody has set it
+        if given != _normalization_of_cfg(get_cfg()):  # somebody has set it
             logger.warning(
                 "The config's normalisation, %s, is not used: the backbone was pretrained with "
                 "another. To keep the config's, such as for a segmentor that was trained with it, "
@@ -64,7 +64,7 @@ def resolve_normalization(cfg: CfgNode) -> None:
     elif given != own:
         reason = "from the config"
         logger.warning("The config's normalisation is not that of %s, %s", source, own)
-    logger.info("Input normalisation: %s (%s)", _of_config(cfg), reason)
+    logger.info("Input normalisation: %s (%s)", _normalization_of_cfg(cfg), reason)
 
 
 def warn_of_unresolved_normalization(cfg: CfgNode) -> None:
@@ -72,14 +72,14 @@ def warn_of_unresolved_normalization(cfg: CfgNode) -> None:
 
     The model keeps to the config then, because the data loaders do.
     """
-    own, source = _of_pretraining(cfg)
+    own, source = _pretraining_normalization(cfg)
     key = _key_of_own(cfg)
-    if own is not None and key and own != _of_config(cfg):
+    if own is not None and key and own != _normalization_of_cfg(cfg):
         logger.warning(
             "Input normalisation: %s (from the config). That of %s is %s. Call "
             "cffm_plugin.modeling.resolve_normalization(cfg) before building model and loaders, or "
             "set %s False to keep the config's.",
-            _of_config(cfg),
+            _normalization_of_cfg(cfg),
             source,
             own,
             key,
@@ -98,11 +98,11 @@ def _key_of_own(cfg: CfgNode) -> str:
     return "MODEL.TIMM.OWN_NORMALIZATION" if is_timm and cfg.MODEL.TIMM.OWN_NORMALIZATION else ""
 
 
-def _of_config(cfg: CfgNode) -> Normalization:
+def _normalization_of_cfg(cfg: CfgNode) -> Normalization:
     return _rounded(cfg.MODEL.PIXEL_MEAN, cfg.MODEL.PIXEL_STD, cfg.INPUT.FORMAT)
 
 
-def _of_pretraining(cfg: CfgNode) -> tuple[Normalization | None, str]:
+def _pretraining_normalization(cfg: CfgNode) -> tuple[Normalization | None, str]:
     """The normalisation of the backbone's pretraining, and the pretraining; or None, and why.
 
     None and "" for the backbones of others: detectron2's ResNets have weights of several kinds.

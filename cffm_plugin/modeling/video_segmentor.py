@@ -7,7 +7,7 @@ from detectron2.config import CfgNode, configurable
 from detectron2.modeling import META_ARCH_REGISTRY
 from torch import Tensor, nn
 
-from ..core.clip_inputs import frames_of, labels_of, of_video
+from ..core.clip_inputs import frames_of, labels_of, video_text
 from ..core.head_embedding import HeadEmbedding
 from ..video_segmentor import VideoSegmentor
 from .building import segmentor_arguments
@@ -89,7 +89,7 @@ class CFFMSegmentor(VideoSegmentor):
         for frames, item in zip(clips, batched_inputs):
             if self.temporal is not None and len(frames) != length:
                 raise ValueError(
-                    f"training takes clips of {length} frames, got {len(frames)}{of_video(item)}"
+                    f"training takes clips of {length} frames, got {len(frames)}{video_text(item)}"
                 )
-        of_clips = [labels_of(item, len(c)) for item, c in zip(batched_inputs, clips)]
-        return self.losses(clips, of_clips, batched_inputs)
+        clip_labels = [labels_of(item, len(c)) for item, c in zip(batched_inputs, clips)]
+        return self.losses(clips, clip_labels, batched_inputs)

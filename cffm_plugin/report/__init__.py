@@ -2,8 +2,8 @@
 
 from .. import needs_detectron2  # noqa: F401  (says how to get it)
 from .making import ReportOptions, make_report
-from .numbers import PER_VIDEO
 from .of_config import report_of_config
+from .score_tables import PER_VIDEO
 from .sources import ReportedDataset, ReportedModel, find_model
 
 __all__ = [

@@ -74,8 +74,8 @@ def is_shown(name: str) -> bool:
 
 def charts(curves: Sequence[Mapping[str, Curve]]) -> list[Chart]:
     """A chart for each quantity that some model has two values of; ``curves``: of each model."""
-    names = sorted({name for of_model in curves for name in of_model}, key=_place)
-    drawn = [_chart(name, [of_model.get(name, []) for of_model in curves]) for name in names]
+    names = sorted({name for by_name in curves for name in by_name}, key=_place)
+    drawn = [_chart(name, [by_name.get(name, []) for by_name in curves]) for name in names]
     return [chart for chart in drawn if chart is not None]
 
 

@@ -17,7 +17,7 @@ from ..data import DEFAULT_MAX_MEGAPIXELS
 from ..evaluation import DatasetScores
 from ..evaluation.predictions import map_in_processes
 from ..files import write_text
-from . import numbers
+from . import score_tables
 from .folder import ReportFolder, size_of
 from .page import Page, check_jinja, render
 from .players import Player, PlayerJob, write_player, write_thumbnail
@@ -38,7 +38,7 @@ class ReportOptions:
         players: the number of worst and of best videos that get players; 0 for none.
         max_megabytes: the folder's size that no player exceeds, in millions of bytes.
         player_width: frames of players are at most this wide, in pixels.
-        order: a metric of ``numbers.PER_VIDEO`` that says which videos are worst and best.
+        order: a metric of ``score_tables.PER_VIDEO`` that says which videos are worst and best.
         one_based, partial, jobs, progress, max_megapixels: see ``score_dataset_predictions``.
         command: what to say that the report was made with; empty for nothing.
     """
@@ -59,7 +59,7 @@ class ReportOptions:
         Raises:
             ValueError: a value is out of range.
         """
-        orders = [metric.name for metric in numbers.PER_VIDEO]
+        orders = [metric.name for metric in score_tables.PER_VIDEO]
         if self.order not in orders:
             raise ValueError(f"order must be one of {', '.join(orders)}; got {self.order!r}")
         if self.players < 0:
@@ -136,7 +136,7 @@ def _check_models(models: Sequence[ReportedModel]) -> None:
 def _score(dataset: ReportedDataset, model: ReportedModel, options: ReportOptions) -> DatasetScores:
     return dataset.score(
         model.predictions,
-        window_sizes=numbers.WINDOW_SIZES,
+        window_sizes=score_tables.WINDOW_SIZES,
         one_based=options.one_based,
         partial=options.partial,
         jobs=options.jobs,
@@ -165,8 +165,8 @@ def _add_players(page: Page, folder: ReportFolder, options: ReportOptions) -> No
     """Players of the worst and best videos, as many as the budget holds."""
     page.order = options.order
     page.players_folder = f"{folder.pictures.name}/players"
-    metric = next(m for m in numbers.PER_VIDEO if m.name == options.order)
-    chosen = numbers.worst_and_best(page.video_rows, metric, options.players)
+    metric = next(m for m in score_tables.PER_VIDEO if m.name == options.order)
+    chosen = score_tables.worst_and_best(page.video_rows, metric, options.players)
     if not chosen:
         return
     budget = options.max_megabytes * MEGABYTE

@@ -10,7 +10,9 @@ from typing import Any
 
 from ..evaluation import DatasetScores
 from ..libraries import import_library
-from . import curves, marks, numbers, provenance, strips
+from . import curves, provenance, score_tables
+from .difference_marks import FLICKERS, MARKS, WRONG_ALONE
+from .flicker_strips import ROW, bars, common_top
 from .folder import KIND
 from .players import Player
 from .sources import ReportedDataset, ReportedModel
@@ -40,7 +42,7 @@ class Page:
     dataset: ReportedDataset
     models: Sequence[ReportedModel]
     scores: Sequence[DatasetScores]
-    video_rows: list[numbers.Row]
+    video_rows: list[score_tables.Row]
     origins: Sequence[provenance.Origin]
     charts: list[curves.Chart]
     command: str
@@ -64,7 +66,7 @@ class Page:
         started: float,
     ) -> "Page":
         """The page without pictures."""
-        rows = numbers.video_rows(scores, [video["video_id"] for video in dataset.videos])
+        rows = score_tables.video_rows(scores, [video["video_id"] for video in dataset.videos])
         drawn = curves.charts([_curves_of(model) for model in models])
         return cls(dataset, models, scores, rows, origins, drawn, command, started)
 
@@ -73,13 +75,13 @@ class Page:
         return [video["video_id"] for video in self.dataset.videos]
 
     def flicker(self, video: str) -> list[list[float]]:
-        """Of each pair of frames, for each model; see ``numbers.flicker_of``."""
-        return [numbers.flicker_of(of.videos[video]) for of in self.scores]
+        """Of each pair of frames, for each model; see ``score_tables.flicker_of``."""
+        return [score_tables.flicker_of(of.videos[video]) for of in self.scores]
 
     def data(self) -> dict[str, Any]:
         """What report.json holds: all numbers, in percent, None for NaN."""
-        summary = numbers.summary_rows(self.scores)
-        classes = numbers.class_rows(self.scores)
+        summary = score_tables.summary_rows(self.scores)
+        classes = score_tables.class_rows(self.scores)
         content = {
             "kind": KIND,
             "dataset": self.dataset.name,
@@ -89,7 +91,7 @@ class Page:
             "frames": self.scores[0].frames,
             "scored_frames": [of.scored_frames for of in self.scores],
             "summary": {metric.name: row.values[metric.name] for metric, row in summary},
-            "iou": {row.title: row.values[numbers.IOU.name] for _, _, row in classes},
+            "iou": {row.title: row.values[score_tables.IOU.name] for _, _, row in classes},
             "videos": {row.title: row.values for row in self.video_rows},
             "players": [self.video_ids[index] for index in self.players],
         }
@@ -102,10 +104,10 @@ class Page:
             "classes": list(self.dataset.class_names),
             "colors": [css_color(color) for color in self.dataset.colors],
             "folder": self.players_folder,
-            "top": strips.common_top(
+            "top": common_top(
                 [of for index in self.players for of in self.flicker(self.video_ids[index])]
             ),
-            "windowSize": numbers.WINDOW,
+            "windowSize": score_tables.WINDOW,
             "players": [
                 {
                     "video": index,
@@ -122,12 +124,12 @@ class Page:
 
     def _windows(self, index: int) -> list[int]:
         """First frames of a video's worst windows, worst first."""
-        found = numbers.worst_windows(self.scores, [self.video_ids[index]])
+        found = score_tables.worst_windows(self.scores, [self.video_ids[index]])
         return [window.first for window in found]
 
     def _label(self, index: int) -> str:
         """A video's name, and why it has a player."""
-        metric = next(m for m in numbers.PER_VIDEO if m.name == self.order)
+        metric = next(m for m in score_tables.PER_VIDEO if m.name == self.order)
         row = self.video_rows[index]
         if len(self.models) == 1:
             return f"{row.title} ({self.order} {number(row.values[self.order][0])})"
@@ -168,22 +170,22 @@ def render(page: Page) -> str:
     style, script = (
         markup((files / name).read_text(encoding="utf-8")) for name in ("report.css", "report.js")
     )
-    strip_top = strips.common_top([of for video in page.video_ids for of in page.flicker(video)])
+    strip_top = common_top([of for video in page.video_ids for of in page.flicker(video)])
     return environment.get_template("index.html.jinja").render(
         page=page,
         style=style,
         script=script,
-        metrics=numbers.PER_VIDEO,
-        flicker_metric=numbers.FLICKER,
-        iou=numbers.IOU,
-        summary=numbers.summary_rows(page.scores),
-        classes=numbers.class_rows(page.scores),
-        windows=numbers.worst_windows(page.scores, page.video_ids),
-        window_size=numbers.WINDOW,
-        marks=marks.MARKS if len(page.models) > 1 else (marks.WRONG_ALONE, marks.FLICKERS),
+        metrics=score_tables.PER_VIDEO,
+        flicker_metric=score_tables.FLICKER,
+        iou=score_tables.IOU,
+        summary=score_tables.summary_rows(page.scores),
+        classes=score_tables.class_rows(page.scores),
+        windows=score_tables.worst_windows(page.scores, page.video_ids),
+        window_size=score_tables.WINDOW,
+        marks=MARKS if len(page.models) > 1 else (WRONG_ALONE, FLICKERS),
         strip_top=strip_top,
-        strip_row=strips.ROW,
-        strips=[[strips.bars(of, strip_top) for of in page.flicker(v)] for v in page.video_ids],
+        strip_row=ROW,
+        strips=[[bars(of, strip_top) for of in page.flicker(v)] for v in page.video_ids],
         chart_size=(curves.WIDTH, curves.HEIGHT),
         versions=provenance.versions(),
         differing_keys=provenance.differing_keys(page.origins),

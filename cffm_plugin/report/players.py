@@ -17,8 +17,8 @@ from PIL import Image
 from ..data import IGNORE_LABEL, LabelMapping, link_out_of, read_image, read_mask
 from ..files import whole_file
 from ..libraries import OptionalLibrary
-from . import marks
-from .places import names_in
+from . import difference_marks
+from .label_places import names_in
 
 cv2 = OptionalLibrary("cv2", "Painting a report's pictures")
 
@@ -194,12 +194,14 @@ def _layers(
         yield labels_layer(model), _colored(job, prediction, size)
         codes = None
         if prediction is not None:
-            codes = marks.difference(frame.truth, prediction, baseline if model else None)
+            codes = difference_marks.difference(
+                frame.truth, prediction, baseline if model else None
+            )
         yield difference_layer(model), _marked(codes, size)
         flicker = None
         if before is not None:
             truths = before.truth, frame.truth
-            flicker = marks.flicker(truths, (before.predictions[model], prediction))
+            flicker = difference_marks.flicker(truths, (before.predictions[model], prediction))
         yield flicker_layer(model), _marked(flicker, size)
 
 
@@ -217,7 +219,9 @@ def _colored(job: PlayerJob, labels: np.ndarray | None, size: tuple[int, int]) -
 
 
 def _marked(codes: np.ndarray | None, size: tuple[int, int]) -> np.ndarray:
-    return marks.paint(np.zeros(size, np.uint8) if codes is None else _nearest(codes, size))
+    return difference_marks.paint(
+        np.zeros(size, np.uint8) if codes is None else _nearest(codes, size)
+    )
 
 
 def _note_names(job: PlayerJob, player: Player, frame: _Frame, size: tuple[int, int]) -> None:

@@ -34,7 +34,7 @@ def sheets(cfg: CfgNode, source: str, num_clips: int) -> Iterator[tuple[str, Ima
     """
     num_classes = cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES
     classes = list(zip(*names_and_colors(cfg.DATASETS.TRAIN, num_classes)))
-    clips = _of_loader(cfg) if source == "dataloader" else _of_dataset(cfg, num_clips)
+    clips = _loader_clips(cfg) if source == "dataloader" else _dataset_clips(cfg, num_clips)
     for index, clip in enumerate(itertools.islice(clips, num_clips)):
         target = Path(clip["file_names"][-1]).stem
         name = f"{index:04d}_{clip['video_id']}_{target}".replace("/", "_")
@@ -48,12 +48,12 @@ def sheets(cfg: CfgNode, source: str, num_clips: int) -> Iterator[tuple[str, Ima
         )
 
 
-def _of_loader(cfg: CfgNode) -> Iterator[Mapping[str, Any]]:
+def _loader_clips(cfg: CfgNode) -> Iterator[Mapping[str, Any]]:
     for batch in build_clip_train_loader(cfg):
         yield from batch
 
 
-def _of_dataset(cfg: CfgNode, num_clips: int) -> Iterator[Mapping[str, Any]]:
+def _dataset_clips(cfg: CfgNode, num_clips: int) -> Iterator[Mapping[str, Any]]:
     mapper = ClipMapper(
         is_train=True,
         augmentations=[],

@@ -99,12 +99,12 @@ def test_loading_warns_of_another_normalisation_than_the_header_says(
     tiny_cffm_cfg, tmp_path, caplog
 ):
     model = build_model(tiny_cffm_cfg)
-    info = ModelInfo.of_config(tiny_cffm_cfg)
+    info = ModelInfo.from_config(tiny_cffm_cfg)
     write_half_precision(model.state_dict(), tmp_path / "w.safetensors", info.as_metadata())
     for image_format, warnings in (("RGB", 0), ("BGR", 1)):
         caplog.clear()
         tiny_cffm_cfg.INPUT.FORMAT = image_format
-        ours = ModelInfo.of_config(tiny_cffm_cfg)
+        ours = ModelInfo.from_config(tiny_cffm_cfg)
         with caplog.at_level(logging.WARNING, logger="cffm_plugin"):
             SegmentorCheckpointer(model, info=ours).load(str(tmp_path / "w.safetensors"))
         assert len(caplog.messages) == warnings
@@ -112,7 +112,7 @@ def test_loading_warns_of_another_normalisation_than_the_header_says(
 
 def test_a_trainers_checkpoint_is_halved_with_what_it_says_of_its_model(tiny_cffm_cfg, tmp_path):
     model = build_model(tiny_cffm_cfg)
-    info = ModelInfo.of_config(tiny_cffm_cfg, ("a", "b", "c", "d"))
+    info = ModelInfo.from_config(tiny_cffm_cfg, ("a", "b", "c", "d"))
     SegmentorCheckpointer(model, str(tmp_path), info=info).save("model_final", iteration=3)
     halve_checkpoint(tmp_path / "model_final.pth", tmp_path / "half.safetensors")
     assert read_model_info(tmp_path / "half.safetensors") == info

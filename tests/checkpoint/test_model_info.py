@@ -23,7 +23,7 @@ COLORS = ((1, 2, 3), (4, 5, 6), (7, 8, 9))
 
 def info(classes=CLASSES, colors=COLORS, **keys):
     cfg = load_config("", [str(word) for pair in keys.items() for word in pair])
-    return ModelInfo.of_config(cfg, classes, colors)
+    return ModelInfo.from_config(cfg, classes, colors)
 
 
 def model():

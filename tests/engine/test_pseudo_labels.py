@@ -52,7 +52,7 @@ def _one_thread():
 def trained(cfg, tmp_path):
     """The config with MODEL.WEIGHTS of a CFFM, here untrained, seen once and as it is."""
     torch.manual_seed(0)
-    info = ModelInfo.of_config(cfg, CLASSES)
+    info = ModelInfo.from_config(cfg, CLASSES)
     SegmentorCheckpointer(CFFMTrainer.build_model(cfg), str(tmp_path), info=info).save("cffm")
     cfg.MODEL.WEIGHTS = str(tmp_path / "cffm.pth")
     cfg.TEST.AUG.SCALES, cfg.TEST.AUG.FLIP = (1.0,), False
@@ -66,7 +66,7 @@ def prepare(trained, tiny_vspw, tmp_path):
     def run(output, min_confidence=0.0, **options):
         options = {"name": "pseudo", "frames": VSPW_FRAMES, "videos": ["t0", "v0"]} | options
         root = options.pop("root", tiny_vspw.root)
-        folder = PseudoLabelFolder.of_config(trained, tmp_path / output, root, **options)
+        folder = PseudoLabelFolder.from_config(trained, tmp_path / output, root, **options)
         prepare_pseudo_labels(trained, folder, min_confidence)
         return folder
 
@@ -147,7 +147,7 @@ def test_a_killed_run_goes_on_to_the_same_files(label, prepare, trained, tmp_pat
 def test_more_classes_than_8_bits_hold_beside_void_are_an_error(cfg, tmp_path):
     cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES = 256
     with pytest.raises(ValueError, match="256 classes .*NUM_CLASSES.* 255 at most"):
-        PseudoLabelFolder.of_config(cfg, tmp_path / "out", tmp_path, name="pseudo")
+        PseudoLabelFolder.from_config(cfg, tmp_path / "out", tmp_path, name="pseudo")
 
 
 def test_at_sigterm_the_tools_processes_end_and_leave_whole_pngs(trained, tiny_vspw, tmp_path):
@@ -454,7 +454,7 @@ def test_a_model_of_the_hub_labels_as_it_is(cfg, tiny_vspw, tmp_path):
     cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES, cfg.DATASETS.TRAIN = len(HUB_CLASSES), ()
     cfg.TEST.AUG.SCALES, cfg.TEST.AUG.FLIP = (1.0, 2.0), True
     options = {"name": "pseudo", "frames": VSPW_FRAMES, "videos": ["v0"]}
-    folder = PseudoLabelFolder.of_config(cfg, tmp_path / "out", tiny_vspw.root, **options)
+    folder = PseudoLabelFolder.from_config(cfg, tmp_path / "out", tiny_vspw.root, **options)
     prepare_pseudo_labels(cfg, folder)
     make_pseudo_labels(cfg, folder)
     (record, *_) = folder.find_frames((), 0.0)

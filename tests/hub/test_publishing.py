@@ -44,7 +44,7 @@ def checkpoint(cfg, tmp_path):
         torch.nn.init.normal_(parameter, std=0.3)
     cfg.MODEL.WEIGHTS = str(tmp_path / "start.pth")
     cfg.OUTPUT_DIR = str(tmp_path / "output")
-    info = ModelInfo.of_config(cfg, CLASSES, [(k, 2 * k, 3 * k) for k in range(4)])
+    info = ModelInfo.from_config(cfg, CLASSES, [(k, 2 * k, 3 * k) for k in range(4)])
     SegmentorCheckpointer(model, str(tmp_path), info=info).save("model_final")
     return tmp_path / "model_final.pth"
 

@@ -12,7 +12,7 @@ from tiny_predictions import moving_boxes, noisy, write_labels, write_masks
 
 from cffm_plugin.evaluation.metrics import VideoConsistency
 from cffm_plugin.report import ReportedDataset, ReportedModel, ReportOptions, make_report
-from cffm_plugin.report.marks import (
+from cffm_plugin.report.difference_marks import (
     BETTER,
     FLICKERS,
     OTHER,
@@ -22,7 +22,7 @@ from cffm_plugin.report.marks import (
     flicker,
     paint,
 )
-from cffm_plugin.report.numbers import flicker_of
+from cffm_plugin.report.score_tables import flicker_of
 
 NUM_CLASSES = 4
 

@@ -428,7 +428,7 @@ def test_a_checkpoint_that_carries_its_config_needs_no_config_file(
     cfg, demo, frames, tmp_path, monkeypatch
 ):
     classes = names_and_colors(cfg.DATASETS.TRAIN, 4)
-    info = ModelInfo.of_config(cfg, [name.upper() for name in classes[0]], classes[1])
+    info = ModelInfo.from_config(cfg, [name.upper() for name in classes[0]], classes[1])
     segmentor = StreamingSegmentor(cfg)
     SegmentorCheckpointer(segmentor.model, str(tmp_path), info=info).save("trained")
     path = tmp_path / "trained.pth"

@@ -29,7 +29,7 @@ def weights(tmp_path_factory):
         if not name.startswith("backbone"):
             torch.nn.init.normal_(parameter, std=0.3)
     path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
-    info = ModelInfo.of_config(cfg, ("upper", "lower", "car", "tree"))
+    info = ModelInfo.from_config(cfg, ("upper", "lower", "car", "tree"))
     write_half_precision(model.state_dict(), path, info.as_metadata())
     return path
 

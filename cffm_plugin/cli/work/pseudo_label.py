@@ -43,6 +43,6 @@ def run(args: argparse.Namespace) -> None:
     if videos and len(videos) == 1 and Path(videos[0]).is_file():
         videos = Path(videos[0]).resolve()
     options = {"name": args.name, "frames": args.frames, "videos": videos}
-    folder = PseudoLabelFolder.of_config(cfg, args.output, args.input, **options)
+    folder = PseudoLabelFolder.from_config(cfg, args.output, args.input, **options)
     prepare_pseudo_labels(cfg, folder, args.min_confidence)
     launch_job(label, args, folder)

@@ -100,18 +100,18 @@ def check_class_files(
         ValueError: a file says otherwise, with what to write; unless ``note`` goes on.
     """
     for path, mask in find_class_files(masks, root).items():
-        of_file = read_class_file(path)
-        if of_file is None:
+        found = read_class_file(path)
+        if found is None:
             continue
-        if not {*map(_plain, of_file.names.values())} & {*map(_plain, classes)}:
+        if not {*map(_plain, found.names.values())} & {*map(_plain, classes)}:
             if path.name not in _USUAL_NAMES:
                 error = ValueError(
-                    f"{path} names the classes of the masks {some(list(of_file.names.values()))}, "
+                    f"{path} names the classes of the masks {some(list(found.names.values()))}, "
                     f"and none of them is in `classes` of dataset {dataset}: whether the order is "
                     "the same can't be told. Use the file's names, or see for yourself."
                 )
                 note(Problem("class_file_unknown", (path,), error, stops=False))
-        elif fault := _contradiction(of_file, mask, classes, mapping):
+        elif fault := _contradiction(found, mask, classes, mapping):
             error = ValueError(f"{path} and dataset {dataset}: {fault}")
             note(Problem("class_file_differs", (path,), error))
 
@@ -120,25 +120,25 @@ Entry = tuple[int, tuple[str, Color | None]]
 
 
 def _contradiction(
-    of_file: ClassFile, mask: Path, classes: tuple[str, ...], mapping: LabelMapping
+    found: ClassFile, mask: Path, classes: tuple[str, ...], mapping: LabelMapping
 ) -> str | None:
     """What a class file and a dataset disagree in; None where they agree."""
     index_of = {_plain(name): k for k, name in enumerate(classes)}
     mode, palette = _mode_and_palette(mask)
-    names = _by_palette(of_file, palette) or of_file.names
+    names = _by_palette(found, palette) or found.names
     known = {value: index_of.get(_plain(name)) for value, name in names.items()}
     paste = _to_paste(names, known, classes)
     if mapping.encoding.colors or (mode in ("RGB", "RGBA") and not mapping.encoding.channel):
-        if not of_file.colors:
+        if not found.colors:
             return None
-        says = {_number_of(mapping, of_file.colors[value]): index for value, index in known.items()}
-        paste = _to_paste({v: of_file.names[v] for v in known}, known, classes, of_file.colors)
+        says = {_number_of(mapping, found.colors[value]): index for value, index in known.items()}
+        paste = _to_paste({v: found.names[v] for v in known}, known, classes, found.colors)
         if not mapping.encoding.colors:
             return (
                 f"the masks, such as {mask}, are colour pictures, and the file says which colour "
                 f"is which class. Write, in the YAML file of DATASETS.VIDEO_FOLDERS:\n{paste}"
             )
-        shown = {_number_of(mapping, c): f"{hex_of(c)}" for c in of_file.colors.values()}
+        shown = {_number_of(mapping, c): f"{hex_of(c)}" for c in found.colors.values()}
     else:
         says, shown = known, {value: str(value) for value in known}
     differ = [
@@ -171,13 +171,13 @@ def _to_paste(
     def written(value: int) -> int | str:
         return value if colors is None else hex_of(colors[value])
 
-    of_class = {written(v): classes[k] for v, k in known.items() if k is not None}
+    class_by_value = {written(v): classes[k] for v, k in known.items() if k is not None}
     others = [value for value, k in known.items() if k is None]
     void: list[int | str] = [written(value) for value in others]
-    void += [IGNORE_LABEL] * (colors is None and IGNORE_LABEL not in {*others, *of_class})
+    void += [IGNORE_LABEL] * (colors is None and IGNORE_LABEL not in {*others, *class_by_value})
     named = [f"{written(value)} is {names[value]}" for value in others]
     why = f"   # {some(named)}: none of classes" if named else ""
-    return f"  {as_yaml('label_mapping', of_class)}\n  {as_yaml('void', void)}{why}"
+    return f"  {as_yaml('label_mapping', class_by_value)}\n  {as_yaml('void', void)}{why}"
 
 
 def _number_of(mapping: LabelMapping, color: Color) -> int:
@@ -203,13 +203,13 @@ def _mode_and_palette(mask: Path) -> tuple[str, list[Color]]:
         return "", []
 
 
-def _by_palette(of_file: ClassFile, palette: list[Color]) -> dict[int, str] | None:
+def _by_palette(class_file: ClassFile, palette: list[Color]) -> dict[int, str] | None:
     """Value -> name by the colours of a mask's palette, which tell more than the file's order.
 
     None where the palette has not at least two of the file's colours beside black, as where it was
     made by another program.
     """
-    name_of = {color: of_file.names[value] for value, color in of_file.colors.items()}
+    name_of = {color: class_file.names[value] for value, color in class_file.colors.items()}
     found = {palette.index(color): name for color, name in name_of.items() if color in palette}
     if sum(any(palette[value]) for value in found) < 2:
         return None

@@ -14,8 +14,8 @@ from typing import Any
 
 from ...constants import SPLITS
 from ...libraries import catalogs, has_detectron2
+from ..file_names import EXPECTED_NAME, fault_of_name
 from ..images import IGNORE_LABEL, LabelMapping, image_size
-from ..names import EXPECTED_NAME, fault_of_name
 
 FRAME_SUFFIXES = (".jpg", ".jpeg", ".png")
 IMAGE_SUFFIXES = (

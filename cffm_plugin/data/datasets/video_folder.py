@@ -155,8 +155,8 @@ def load_video_folder(folder: VideoFolderSpec, note: Note = stop_at) -> list[dic
     check_class_files(folder.name, one_of_each, root, folder.classes, mapping, note)
     without_frame = [
         str(mask)
-        for video, of_video in masks.items()
-        for frame, mask in of_video.items()
+        for video, video_frames in masks.items()
+        for frame, mask in video_frames.items()
         if frame not in frames.get(video, {})
     ]
     if without_frame:
@@ -232,6 +232,6 @@ def _from_yaml(name: str, arguments: dict[str, Any], folder: Path) -> VideoFolde
 
 def _record(frames: Files, masks: Files, video: str, names: Sequence[str]) -> dict[str, Any]:
     """The training record of a video, with its frames in this order."""
-    of_video, masks_of_video = frames[video], masks.get(video, {})
-    pairs = [(of_video[name], masks_of_video.get(name)) for name in names]
-    return make_training_record(video, pairs, image_size(of_video[names[0]]))
+    video_frames, video_masks = frames[video], masks.get(video, {})
+    pairs = [(video_frames[name], video_masks.get(name)) for name in names]
+    return make_training_record(video, pairs, image_size(video_frames[names[0]]))

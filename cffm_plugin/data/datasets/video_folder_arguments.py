@@ -8,8 +8,8 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from ..file_names import EXPECTED_NAME, fault_of_name
 from ..images import MOST_CLASSES, ONE_CLASS, LabelMapping
-from ..names import EXPECTED_NAME, fault_of_name
 from .label_arguments import (
     check_encoding,
     check_mapping,

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..names import EXPECTED_NAME, fault_of_name
+from ..file_names import EXPECTED_NAME, fault_of_name
 from .path_format import Match, PathFormat
 from .records import IMAGE_SUFFIXES, Note, Problem, natural_order, read_list, some, visible_files
 from .video_folder_arguments import ANNOTATION_SUFFIXES, NO_MASKS, VideoFolderSpec
@@ -45,7 +45,7 @@ def note_unmatched(folder: VideoFolderSpec, frames: Files, masks: Files, note: N
     formats = {"frame": folder.frames, "mask": folder.masks}
     places: dict[Path, set[str]] = {}
     for role, files in (("frame", frames), ("mask", masks)):
-        for place in {file.parent for of_video in files.values() for file in of_video.values()}:
+        for place in {file.parent for by_frame in files.values() for file in by_frame.values()}:
             places.setdefault(place, set()).add(role)
     images = {place: visible_files(place, IMAGE_SUFFIXES) for place in places}
     for role in formats:
@@ -126,19 +126,19 @@ def _by_video(
                 f"{str(file)!r}: its name {fault}, and files are named after it. Expected "
                 f"{EXPECTED_NAME}. Rename it."
             )
-        of_video = files.setdefault(video, {})
-        if frame in of_video:
+        by_frame = files.setdefault(video, {})
+        if frame in by_frame:
             raise ValueError(
-                f"{of_video[frame]} and {file.name} are both frame {frame} of video {video}. Move "
+                f"{by_frame[frame]} and {file.name} are both frame {frame} of video {video}. Move "
                 f"one away, or give `{key}` of dataset {folder.name} a suffix."
             )
-        of_video[frame] = file
+        by_frame[frame] = file
     return files
 
 
 def _check_parting(folder: VideoFolderSpec, frames: Files) -> None:
     """Refuse a format by which every file is a video of its own, where it need not be so."""
-    if not folder.frames.parts_a_name or any(len(of_video) > 1 for of_video in frames.values()):
+    if not folder.frames.parts_a_name or any(len(by_frame) > 1 for by_frame in frames.values()):
         return
     text = folder.frames.text.replace("{video}", "{video:short}")
     found = dataclasses.replace(folder.frames, text=text).find(folder.root)

@@ -15,8 +15,8 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from ..file_names import EXPECTED_NAME, fault_of_name
 from ..images import LabelMapping
-from ..names import EXPECTED_NAME, fault_of_name
 from . import gaps
 from .records import (
     FRAME_SUFFIXES,

@@ -112,13 +112,13 @@ class LogitsEmbedding(HeadEmbedding):
 
 
 def embedding_of(
-    head: nn.Module, backbone: nn.Module, image_channels: int = 3, **of_masks: Any
+    head: nn.Module, backbone: nn.Module, image_channels: int = 3, **mask_options: Any
 ) -> HeadEmbedding:
     """See a head as its embedding, in the best way that it offers.
 
     Args:
         head, backbone, image_channels: as of ``HeadEmbedding``.
-        **of_masks: further arguments of ``MaskClassificationEmbedding``, for heads seen as such.
+        **mask_options: of ``MaskClassificationEmbedding``, for heads seen as such.
 
     Raises:
         ValueError: as of these.
@@ -130,7 +130,7 @@ def embedding_of(
             return family(head, backbone, image_channels)
     if MaskClassificationEmbedding.fits(head):
         try:
-            return MaskClassificationEmbedding(head, backbone, image_channels, **of_masks)
+            return MaskClassificationEmbedding(head, backbone, image_channels, **mask_options)
         except NoClassesError:
             pass
     return LogitsEmbedding(head, backbone, image_channels)

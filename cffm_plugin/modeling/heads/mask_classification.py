@@ -155,9 +155,9 @@ class MaskClassificationEmbedding(HeadEmbedding):
             signature.bind(*given)
         except TypeError:
             expected = f"({', '.join(given)})"
-            raise self._of_another_kind(f"its {name} takes {signature}", expected) from None
+            raise self._unexpected(f"its {name} takes {signature}", expected) from None
 
-    def _of_another_kind(self, what: str, expected: str) -> ValueError:
+    def _unexpected(self, what: str, expected: str) -> ValueError:
         return ValueError(
             f"{type(self.head).__name__} can't be wrapped as MaskFormer's and Mask2Former's heads "
             f"are: {what}, theirs {expected}. Give it, in a subclass that "
@@ -170,15 +170,15 @@ class MaskClassificationEmbedding(HeadEmbedding):
         decoded = self.head.pixel_decoder.forward_features(features)
         if not isinstance(decoded, (tuple, list)) or len(decoded) not in (2, 3):
             many = len(decoded) if isinstance(decoded, (tuple, list)) else "no tuple of"
-            raise self._of_another_kind(
+            raise self._unexpected(
                 f"its pixel_decoder.forward_features gives {many} results", "2 or 3"
             )
-        mask_features, of_encoder, *multi_scale = decoded
+        mask_features, encoder_features, *multi_scale = decoded
         attended = getattr(self.head, "transformer_in_feature", "multi_scale_pixel_decoder")
         if attended == "multi_scale_pixel_decoder":
             (context,) = multi_scale
         elif attended == "transformer_encoder":
-            context = of_encoder
+            context = encoder_features
         elif attended == "pixel_embedding":
             context = mask_features
         else:
@@ -194,7 +194,7 @@ class MaskClassificationEmbedding(HeadEmbedding):
             if isinstance(outputs, Mapping) and "pred_masks" in outputs:
                 raise NoClassesError(f"{type(self.head).__name__} gives no pred_logits")
             got = list(outputs) if isinstance(outputs, Mapping) else type(outputs).__name__
-            raise self._of_another_kind(f"its predictor gives {got}", "pred_masks and pred_logits")
+            raise self._unexpected(f"its predictor gives {got}", "pred_masks and pred_logits")
         return MaskPrediction(
             outputs["pred_masks"],
             outputs["pred_logits"],

@@ -41,7 +41,7 @@ class HFBackbone(Backbone):
             except (RuntimeError, ValueError, AssertionError) as error:
                 found = str(error)  # "Input image size (64*224) doesn't match model (256*192)."
                 continue
-            strides = [stride_of(of_map) for of_map in cells]
+            strides = [stride_of(map_cells) for map_cells in cells]
             if all(s is not None and divisor % s == 0 for s in strides):
                 break
             found = in_words(next(c for c, s in zip(cells, strides) if not s or divisor % s))
@@ -76,8 +76,8 @@ def _measure(encoder: nn.Module, divisor: int) -> tuple[Sequence[Tensor], list[d
         for size in sizes_to_measure(divisor):
             maps = encoder(torch.zeros(1, 3, *size))
             cells = cells or [{} for _ in maps]
-            for of_map, feature in zip(cells, maps, strict=True):
-                of_map.update(zip(size, feature.shape[-2:]))
+            for map_cells, feature in zip(cells, maps, strict=True):
+                map_cells.update(zip(size, feature.shape[-2:]))
     return maps, cells
 
 

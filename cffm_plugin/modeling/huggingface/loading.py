@@ -62,8 +62,8 @@ def load_model(name: str, config: Any, architecture: str, pretrained: bool = Tru
         ) from error
     wrong = [key for key in report["missing_keys"] if not key.endswith("num_batches_tracked")]
     # K rows, or K + 1 with "no object", are layers of another number of classes.
-    of_classes = (config.num_labels, config.num_labels + 1)
-    wrong += [key for key, _, ours in report["mismatched_keys"] if ours[0] not in of_classes]
+    class_counts = (config.num_labels, config.num_labels + 1)
+    wrong += [key for key, _, ours in report["mismatched_keys"] if ours[0] not in class_counts]
     if wrong:
         raise ValueError(
             f"MODEL.HF.NAME: the weights of {name} are not those of its config.json. Missing, or "

@@ -144,7 +144,7 @@ def video_rows(models: Sequence[DatasetScores], video_ids: Sequence[str]) -> lis
     rows = []
     for video in video_ids:
         values: dict[str, Values] = {
-            "mIoU": [100 * scores.segmentation_of_videos[video].miou for scores in models],
+            "mIoU": [100 * scores.segmentation_by_video[video].miou for scores in models],
             FLICKER.name: [100 - of[video]["strict_VC2"] for of in strict],
         }
         for n in (8, 16):
@@ -172,8 +172,8 @@ def worst_windows(
     """
     candidates = []
     for index, video in enumerate(video_ids):
-        of_models = [scores.videos[video] for scores in models]
-        for first, values in enumerate(zip(*(of.strict_scores[size] for of in of_models))):
+        video_scores = [scores.videos[video] for scores in models]
+        for first, values in enumerate(zip(*(of.strict_scores[size] for of in video_scores))):
             defined = [value for value in values if not math.isnan(value)]
             if defined:
                 candidates.append((min(defined), index, first))
@@ -184,9 +184,9 @@ def worst_windows(
         if frames & taken:
             continue
         taken |= frames
-        of_models = [scores.videos[video_ids[index]] for scores in models]
-        consistency = [100 * of.strict_scores[size][first] for of in of_models]
-        accuracy = [100 * of.temporal_accuracies[size][first] for of in of_models]
+        video_scores = [scores.videos[video_ids[index]] for scores in models]
+        consistency = [100 * of.strict_scores[size][first] for of in video_scores]
+        accuracy = [100 * of.temporal_accuracies[size][first] for of in video_scores]
         listed.append(Window(index, first, consistency, accuracy))
         if len(listed) == WORST_WINDOWS:
             break

@@ -12,7 +12,7 @@ from tiny_predictions import moving_boxes, noisy, write_labels, write_masks
 from cffm_plugin.data import read_mask, register_video_folder
 from cffm_plugin.evaluation import VSPWEvaluator
 from cffm_plugin.report import ReportedDataset, ReportedModel, ReportOptions, make_report
-from cffm_plugin.report.numbers import WINDOW_SIZES, worst_windows
+from cffm_plugin.report.score_tables import WINDOW_SIZES, worst_windows
 
 NUM_CLASSES = 4
 NO_PICTURES = ReportOptions(players=0)
@@ -62,11 +62,11 @@ def test_the_numbers_are_those_of_the_evaluator(tiny_vspw, tmp_path):
         for name in MetadataCatalog.get(tiny_vspw.val).stuff_classes:
             assert found["iou"][name][model] == results[f"IoU-{name}"]
         for video in ("v0", "v1"):
-            of_video = found["videos"][video]
+            video_scores = found["videos"][video]
             for n in (8, 16):
-                assert of_video[f"VC{n}"][model] == written["per_video"][video][f"VC{n}"]
+                assert video_scores[f"VC{n}"][model] == written["per_video"][video][f"VC{n}"]
                 strict = written["strict"]["per_video"][video]
-                assert of_video[f"TA{n}"][model] == strict[f"temporal_accuracy{n}"]
+                assert video_scores[f"TA{n}"][model] == strict[f"temporal_accuracy{n}"]
     assert found["summary"]["mIoU"][1] > found["summary"]["mIoU"][0]  # less noise
 
 
