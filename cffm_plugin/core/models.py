@@ -116,12 +116,7 @@ def assemble_segmentor(
         TypeError: an argument is of nothing here, or of CFFM where ``temporal`` is no name.
         ValueError: there is no such temporal module or output.
     """
-    if module_arguments and not isinstance(temporal, str):
-        raise TypeError(
-            f"{', '.join(module_arguments)}: no arguments of a segmentor. If of CFFM, they need "
-            f"temporal to be one of {', '.join(TEMPORAL_MODULES)}; it is "
-            + ("None" if temporal is None else f"a {type(temporal).__name__}, made already")
-        )
+    _check_module_arguments(module_arguments, temporal)
     temporal_head = None
     if temporal is not None:
         temporal_head = TemporalHead(
@@ -146,6 +141,15 @@ def assemble_segmentor(
         freeze_image_segmentor=freeze_image_segmentor,
         activation_checkpointing=activation_checkpointing,
     )
+
+
+def _check_module_arguments(arguments: dict[str, Any], temporal: str | nn.Module | None) -> None:
+    if arguments and not isinstance(temporal, str):
+        raise TypeError(
+            f"{', '.join(arguments)}: no arguments of a segmentor. If of CFFM, they need "
+            f"temporal to be one of {', '.join(TEMPORAL_MODULES)}; it is "
+            + ("None" if temporal is None else f"a {type(temporal).__name__}, made already")
+        )
 
 
 def _module(temporal: str | nn.Module, channels: int, arguments: dict[str, Any]) -> Any:
