@@ -11,7 +11,6 @@ a step is. --peer adds SegFormer of the library transformers in the same size, i
 """
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -35,7 +34,7 @@ SUITES: dict[str, dict[str, tuple[str, list[str]]]] = {
 }
 
 
-def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+def parse_args(argv: Sequence[str]) -> argparse.Namespace:
     parser = frame.make_parser(__doc__)
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--config-file")
@@ -59,10 +58,4 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     return frame.parse(parser, argv)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command with these arguments, by default the process's own; its exit code."""
-    return frame.main(parse_args, "benchmark", argv)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+main = frame.command(parse_args, "benchmark")

@@ -13,7 +13,6 @@ arguments are wrong; 130 Ctrl-C; 143 SIGTERM; 138 SIGUSR1.
 """
 
 import argparse
-import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,7 +26,7 @@ PICTURE_OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
-def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+def parse_args(argv: Sequence[str]) -> argparse.Namespace:
     parser = frame.make_parser(__doc__)
     parser.add_argument(
         "videos", nargs="+", metavar="VIDEO", help="files, addresses, and folders of videos"
@@ -49,10 +48,4 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     return args
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command with these arguments, by default the process's own; its exit code."""
-    return frame.main(parse_args, "frames", argv)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+main = frame.command(parse_args, "frames")

@@ -14,6 +14,10 @@ def add_dataset(parser: argparse.ArgumentParser) -> None:
     dataset.add_argument("--dataset-root", type=Path, help="the folder with <split>.txt and data/")
     parser.add_argument("--split", help="name of the list file without .txt, for --dataset-root")
     parser.add_argument("--num-classes", type=int, help="for --dataset-root (124)")
+    add_video_folders(parser)
+
+
+def add_video_folders(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--video-folders",
         nargs="+",

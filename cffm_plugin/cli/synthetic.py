@@ -8,7 +8,6 @@ Interrupted, it goes on when called again; called with the same options, it leav
 
 import argparse
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,7 +23,7 @@ from . import frame
 FOLDER = "synthetic_vspw"  # where the registered datasets of this name look
 
 
-def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+def parse_args(argv: Sequence[str]) -> argparse.Namespace:
     parser = frame.make_parser(__doc__)
     datasets = Path(os.environ.get("DETECTRON2_DATASETS", "datasets"))
     parser.add_argument(
@@ -68,10 +67,4 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     return frame.parse(parser, argv)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command with these arguments, by default the process's own; its exit code."""
-    return frame.main(parse_args, "synthetic", argv)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+main = frame.command(parse_args, "synthetic")

@@ -9,16 +9,15 @@ the dataset as it is, at its own size, evenly spaced over all of DATASETS.TRAIN.
 """
 
 import argparse
-import sys
 from collections.abc import Sequence
 
 from . import frame
 
 
-def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+def parse_args(argv: Sequence[str]) -> argparse.Namespace:
     parser = frame.make_parser(__doc__)
     parser.add_argument("--source", choices=("dataloader", "annotation"), required=True)
-    parser.add_argument("--config-file", default="", metavar="FILE")
+    frame.add_config_file(parser)
     parser.add_argument(
         "--output-dir", default="./", metavar="DIR", help="where PNGs go (%(default)s)"
     )
@@ -39,10 +38,4 @@ def _positive(text: str) -> int:
     return value
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command with these arguments, by default the process's own; its exit code."""
-    return frame.main(parse_args, "visualize", argv)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+main = frame.command(parse_args, "visualize")

@@ -8,13 +8,12 @@ model of `make demo`.
 """
 
 import argparse
-import sys
 from collections.abc import Sequence
 
 from . import frame
 
 
-def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+def parse_args(argv: Sequence[str]) -> argparse.Namespace:
     parser = frame.make_parser(__doc__)
     parser.add_argument(
         "--model",
@@ -61,10 +60,4 @@ def _positive(text: str) -> float:
     return value
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command with these arguments, by default the process's own; its exit code."""
-    return frame.main(parse_args, "web", argv)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+main = frame.command(parse_args, "web")

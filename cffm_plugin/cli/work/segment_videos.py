@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from detectron2.config import CfgNode
 from detectron2.utils import comm
-from detectron2.utils.logger import setup_logger
 from tqdm import tqdm
 
 from ...config import flat_values
@@ -22,7 +21,7 @@ from ...video.batch_outputs import VideoOutputs
 from ...video.jobs import VideoJob, plan_batch
 from ...video.opening import open_frames
 from ...video.video_demo import VideoDemo, load_segmentor
-from .configs import read_config
+from .configs import log_to_terminal, read_config
 
 SETTINGS_FILE = "settings.json"
 # What of a config has no part in the label maps.
@@ -66,8 +65,7 @@ def segment(args: argparse.Namespace, jobs: list[VideoJob]) -> tuple[int, dict[s
         the number of videos that are done, and of those that failed, why; of all processes.
     """
     rank, world = comm.get_rank(), comm.get_world_size()
-    for name in ("fvcore", "cffm_plugin"):
-        setup_logger(name=name, distributed_rank=rank)
+    log_to_terminal()
     cfg = read_config(args.config_file, args.opts)
     if cfg.MODEL.DEVICE == "cpu" and world > 1:
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // comm.get_local_size()))
