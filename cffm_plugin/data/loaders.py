@@ -22,6 +22,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from .. import needs_detectron2  # noqa: F401  (says how to get it)
 from ..core.clips import DEFAULT_OFFSETS, training_targets
+from ..errors import some
 from ..libraries import import_library
 from .clip_records import Record, draw_training_clip, labelled_frames, with_references
 from .label_sanity import check_training_labels
@@ -265,9 +266,8 @@ def _report_videos_without_clip(
     )
     if len(without) == len(records):
         raise ValueError(
-            f"No training video has a clip: {why}. Videos and their frames: "
-            f"{', '.join(without[:10])}"
-            f"{f' and {len(without) - 10} more' if len(without) > 10 else ''}. Choose nearer "
+            f"No training video has a clip: {why}. Videos and their frames: {some(without, 10)}. "
+            "Choose nearer "
             "MODEL.TEMPORAL.FRAME_OFFSETS, or see whether the masks are where they are looked for."
         )
     if without:

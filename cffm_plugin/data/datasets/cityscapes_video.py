@@ -16,6 +16,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from ...errors import some
 from ..images import IGNORE_LABEL, LabelMapping, image_size
 from .path_format import PathFormat
 from .records import (
@@ -24,7 +25,6 @@ from .records import (
     make_training_record,
     records_of,
     register_builtin,
-    some,
 )
 
 # The classes that are evaluated: name, id in the files, colour.

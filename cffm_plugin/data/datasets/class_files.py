@@ -13,10 +13,11 @@ from pathlib import Path
 
 from PIL import Image
 
+from ...errors import some
 from ..images import IGNORE_LABEL, LabelMapping
 from ..label_findings import as_yaml, is_background
 from ..mask_encoding import hex_of
-from .records import Note, Problem, some
+from .records import Note, Problem
 
 Color = tuple[int, ...]
 

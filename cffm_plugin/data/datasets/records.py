@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ...constants import SPLITS
+from ...errors import some
 from ...libraries import catalogs, has_detectron2
 from ..file_names import EXPECTED_NAME, fault_of_name
 from ..images import IGNORE_LABEL, LabelMapping, image_size
@@ -23,7 +24,6 @@ IMAGE_SUFFIXES = (
     *(".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".gif", ".avif", ".heic", ".jp2"),
 )
 
-_NAMED_IN_ERRORS = 5
 _roots: dict[str, str | os.PathLike | None] = {}
 
 
@@ -364,9 +364,3 @@ def natural_order(name: str) -> tuple[list[str | int], str]:
     """A sort key that puts frame 9 before frame 10, zero-padded or not."""
     parts = re.split(r"(\d+)", name)
     return [int(part) if i % 2 else part for i, part in enumerate(parts)], name
-
-
-def some(items: Sequence[str]) -> str:
-    """The first items, and how many more there are, for an error."""
-    more = len(items) - _NAMED_IN_ERRORS
-    return ", ".join(items[:_NAMED_IN_ERRORS]) + (f" and {more} more" if more > 0 else "")

@@ -16,6 +16,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from ...errors import some
 from ...libraries import catalogs, import_library
 from ..images import image_size
 from .class_files import check_class_files
@@ -27,7 +28,6 @@ from .records import (
     natural_order,
     records_of,
     register_videos,
-    some,
     stop_at,
 )
 from .video_folder_arguments import DEFAULT_FRAMES, DEFAULT_MASKS, VideoFolderSpec, check_arguments

@@ -15,6 +15,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from ...errors import some
 from ..file_names import EXPECTED_NAME, fault_of_name
 from ..images import LabelMapping
 from . import gaps
@@ -31,7 +32,6 @@ from .records import (
     register_builtin,
     register_videos,
     size_of,
-    some,
     stop_at,
     visible_files,
 )
