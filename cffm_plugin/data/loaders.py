@@ -11,6 +11,7 @@ import logging
 import random
 import signal
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -168,20 +169,14 @@ def build_clip_test_loader(
     )
 
 
+@dataclass
 class _VideoVisits(Dataset):
     """Draws a clip of a video and maps it, with the random generators seeded for the visit."""
 
-    def __init__(
-        self,
-        records: Sequence[Record],
-        mapper: Mapper,
-        frame_offsets: Sequence[int],
-        reverse_prob: float,
-    ):
-        self.records = records
-        self.mapper = mapper
-        self.frame_offsets = frame_offsets
-        self.reverse_prob = reverse_prob
+    records: Sequence[Record]
+    mapper: Mapper
+    frame_offsets: Sequence[int]
+    reverse_prob: float
 
     def __len__(self) -> int:
         return len(self.records)
@@ -210,15 +205,11 @@ def _worker_arguments(num_workers: int) -> dict[str, Any]:
     """What both loaders pass to DataLoader."""
     return {
         "num_workers": num_workers,
-        "collate_fn": _keep_as_list,
+        "collate_fn": list,  # of the items, as they are
         "worker_init_fn": start_worker,
         "pin_memory": torch.cuda.is_available(),
         "generator": torch.Generator(),  # DataLoader would draw from torch's global one
     }
-
-
-def _keep_as_list(batch: list[Record]) -> list[Record]:
-    return batch
 
 
 def start_worker(worker_id: int) -> None:

@@ -23,11 +23,7 @@ from ..data import (
 )
 from ..data.classes import common_label_mapping
 from ..data.datasets.records import Problem, load_noting, root_of, videos_of
-from ..data.label_findings import (
-    accidental_values,
-    class_shares,
-    label_findings,
-)
+from ..data.label_findings import accidental_values, class_shares, label_findings
 from ..data.mask_origins import Storage, objects_finding, storage_finding
 from .findings import Finding, Report, Severity
 from .video import Checked, Video
@@ -77,10 +73,16 @@ def check_dataset(
         checked = (map if jobs == 1 else pool.map)(check, videos)
         results = list(tqdm(checked, "videos", len(videos), disable=not progress))
     accidental = accidental_values(_histogram(results), mapping)
-    findings += [_with_correction(f, accidental) for checked in results for f in checked.findings]
+    for finding in (found for checked in results for found in checked.findings):
+        # Foreign values can be corrected where they are of no class for certain.
+        is_foreign = finding.kind == "mask_foreign_values"
+        findings.append(replace(finding, correctable=bool(accidental)) if is_foreign else finding)
     labels = [_Labels(name, mapping, list(zip(videos, results))) for name in names]
     findings += [finding for statistics in labels for finding in statistics.findings()]
     root = _root_of(names, files) if root is None else root
+    relative = [
+        replace(f, files=tuple(os.path.relpath(file, root) for file in f.files)) for f in findings
+    ]
     return Report(
         root=str(root),
         splits=names,
@@ -89,7 +91,7 @@ def check_dataset(
         num_videos=len(videos),
         num_images=len(files),
         seconds=time.perf_counter() - start,
-        findings=tuple(sorted((_relative_to(root, f) for f in findings), key=_worst_first)),
+        findings=tuple(sorted(relative, key=_worst_first)),
         accidental=tuple(accidental),
         shares={statistics.name: statistics.shares() for statistics in labels},
     )
@@ -104,18 +106,6 @@ def _check_arguments(
         raise ValueError(f"jobs must be at least 1, got {jobs}.")
     check_offsets(offsets)
     check_max_megapixels(max_megapixels)
-
-
-def _with_correction(finding: Finding, accidental: Sequence[int]) -> Finding:
-    """Foreign values can be corrected where they are of no class for certain."""
-    if finding.kind != "mask_foreign_values":
-        return finding
-    return replace(finding, correctable=bool(accidental))
-
-
-def _relative_to(root: str | PathLike, finding: Finding) -> Finding:
-    files = tuple(os.path.relpath(file, root) for file in finding.files)
-    return replace(finding, files=files)
 
 
 def _worst_first(finding: Finding) -> tuple[int, str, tuple[str, ...]]:
@@ -187,9 +177,8 @@ def _root_of(names: Sequence[str], files: set[str]) -> str:
 
 def _load(names: Sequence[str], max_megapixels: float) -> tuple[list[Finding], list[Video]]:
     """The videos of all datasets, and what is amiss with lists, folders and names of files."""
-    problems: dict[
-        tuple[str, str], tuple[Problem, list[str]]
-    ] = {}  # what several datasets have is one
+    # Kind and message, since what several datasets have is one -> it, and who has it.
+    problems: dict[tuple[str, str], tuple[Problem, list[str]]] = {}
     videos: dict[str, Video] = {}  # by their first frame
     for name in names:
         records, noted = load_noting(name)

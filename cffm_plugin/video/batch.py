@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 _END = object()
 
 
-class BatchSink:
+class BatchSink(Protocol):
     """Where the label maps of one video go.
 
     ``write`` and ``close`` are called by a thread of its own, in order; ``abandon`` instead of
@@ -33,15 +33,12 @@ class BatchSink:
 
     def write(self, frame: SourceFrame, labels: np.ndarray) -> None:
         """The classes of the next frame, (H, W)."""
-        raise NotImplementedError
 
     def close(self) -> None:
         """All frames were written: what is there becomes whole."""
-        raise NotImplementedError
 
     def abandon(self) -> None:
         """Not all frames came: nothing may stand under the final name."""
-        raise NotImplementedError
 
 
 class BatchVideo(NamedTuple):

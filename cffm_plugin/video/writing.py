@@ -128,9 +128,7 @@ class VideoWriter:
         self._size = (0, 0)
         self._step = 1 / (rate or _RATE)  # seconds
         self._count = 0  # of pictures
-        self._ticks: dict[
-            int, int
-        ] = {}  # time of a picture, by its number, as long as it is needed
+        self._ticks: dict[int, int] = {}  # number of a picture -> its time, while it is needed
         self._last = -_LEAST_TICKS  # time of the last picture
         self._gap = round(self._step * _TICKS)  # before it; it lasts as long as the one before
 
@@ -173,10 +171,8 @@ class VideoWriter:
         numbers of pictures. Those below 0, of pictures that wait for others, are before the first.
         """
         for packet in packets:
-            number, waits = (
-                round(packet.pts * packet.time_base / self._step),
-                round(packet.dts * packet.time_base / self._step),
-            )
+            stamps = (packet.pts, packet.dts)
+            number, waits = (round(s * packet.time_base / self._step) for s in stamps)
             before = round(min(waits, 0) * self._step * _TICKS)
             packet.pts, packet.dts = self._ticks[number], self._ticks[max(waits, 0)] + before
             packet.duration, packet.time_base = self._gap, Fraction(1, _TICKS)

@@ -130,32 +130,21 @@ def register_videos(
 
 
 def register_builtin(
-    prefix: str,
-    load: Callable[[str], list[dict[str, Any]]],
-    *,
-    classes: Sequence[str],
-    colors: Sequence[tuple[int, int, int]],
-    label_mapping: LabelMapping,
+    prefix: str, load: Callable[[str], list[dict[str, Any]]], **described: Any
 ) -> None:
     """Register ``<prefix>_train``, ``_val`` and ``_test``, but names that are there already.
 
     Args:
         prefix: first part of the names.
         load: gives the records of a split.
-        classes, colors, label_mapping: see ``register_videos``.
+        described: ``classes``, ``colors`` and ``label_mapping``, see ``register_videos``.
     """
     if not has_detectron2():  # whose registry nobody will ask
         return
     for split in SPLITS:
         name = f"{prefix}_{split}"
         if name not in catalogs.DatasetCatalog:
-            register_videos(
-                name,
-                functools.partial(load, split),
-                classes=classes,
-                colors=colors,
-                label_mapping=label_mapping,
-            )
+            register_videos(name, functools.partial(load, split), **described)
 
 
 def make_training_record(
@@ -187,20 +176,11 @@ def records_of(videos: list[dict[str, Any]], is_train: bool) -> list[dict[str, A
 def make_test_records(video: dict[str, Any]) -> list[dict[str, Any]]:
     """A video's test records, one per frame, from its training record."""
     frames = video["frames"]
-    records = []
-    for index, frame in enumerate(frames):
-        records.append(
-            {
-                "video_id": video["video_id"],
-                "frame_index": index,
-                "num_frames": len(frames),
-                "file_name": frame["file_name"],
-                "sem_seg_file_name": frame["sem_seg_file_name"],
-                "height": video["height"],
-                "width": video["width"],
-            }
-        )
-    return records
+    of_video = {key: video[key] for key in ("video_id", "height", "width")}
+    return [
+        of_video | {"frame_index": index, "num_frames": len(frames)} | frame
+        for index, frame in enumerate(frames)
+    ]
 
 
 def videos_of(name: str, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
