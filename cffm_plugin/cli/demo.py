@@ -18,12 +18,8 @@ from fractions import Fraction
 from ..constants import IMAGE_RATE
 from . import frame
 
-
-def share(text: str) -> float:
-    value = float(text)
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is not in 0..1")
-    return value
+share = frame.number(float, lambda value: 0 <= value <= 1, "is not in 0..1")
+seconds = frame.number(float, lambda value: 0 < value < 1e6, "is no time to wait")
 
 
 def frame_rate(text: str) -> Fraction:
@@ -33,13 +29,6 @@ def frame_rate(text: str) -> Fraction:
         value = Fraction(0)
     if value <= 0:
         raise argparse.ArgumentTypeError(f"{text} is not a frame rate")
-    return value
-
-
-def seconds(text: str) -> float:
-    value = float(text)
-    if not 0 < value < 1e6:
-        raise argparse.ArgumentTypeError(f"{text} is no time to wait")
     return value
 
 

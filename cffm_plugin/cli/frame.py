@@ -11,6 +11,7 @@ import argparse
 import importlib
 import sys
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from ..errors import errors_as_messages
 from ..stopping import stops_raised
@@ -26,6 +27,19 @@ def make_parser(doc: str | None) -> argparse.ArgumentParser:
     return argparse.ArgumentParser(
         description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+
+
+def number(kind: Callable[[str], Any], is_right: Callable[[Any], bool], fault: str) -> Any:
+    """A type of arguments, ``kind`` where ``is_right``; ``fault`` says of others what they are."""
+
+    def read(text: str) -> Any:
+        value = kind(text)
+        if not is_right(value):
+            raise argparse.ArgumentTypeError(f"{text} {fault}")
+        return value
+
+    read.__name__ = getattr(kind, "__name__", "number")  # what argparse calls it
+    return read
 
 
 def add_config_file(parser: argparse.ArgumentParser, without: str = "") -> None:

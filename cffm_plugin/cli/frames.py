@@ -38,14 +38,12 @@ def parse_args(argv: Sequence[str]) -> argparse.Namespace:
         default="jpg",
         help="of the pictures (%(default)s)",
     )
+    quality = frame.number(int, lambda value: 1 <= value <= 100, "is not in 1..100")
     parser.add_argument(
-        "--quality", type=int, default=95, metavar="1..100", help="of JPEG (%(default)s)"
+        "--quality", type=quality, default=95, metavar="1..100", help="of JPEG (%(default)s)"
     )
     add_raw_colors(parser)
-    args = frame.parse(parser, argv)
-    if not 1 <= args.quality <= 100:
-        parser.error(f"--quality {args.quality} is not in 1..100")
-    return args
+    return frame.parse(parser, argv)
 
 
 main = frame.command(parse_args, "frames")

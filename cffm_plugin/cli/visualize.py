@@ -24,18 +24,10 @@ def parse_args(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--show", action="store_true", help="a window instead; any key: on, Escape: the end"
     )
-    parser.add_argument(
-        "--num-clips", type=_positive, default=16, metavar="N", help="how many (%(default)s)"
-    )
+    count = frame.number(int, lambda value: value >= 1, "is not 1 or more")
+    parser.add_argument("--num-clips", type=count, default=16, metavar="N", help="(%(default)s)")
     frame.add_overrides(parser)
     return frame.parse(parser, argv)
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
-    return value
 
 
 main = frame.command(parse_args, "visualize")

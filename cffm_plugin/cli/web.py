@@ -27,11 +27,12 @@ def parse_args(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--share", action="store_true", help="a public address, through gradio's servers"
     )
+    positive = frame.number(float, lambda value: 0 < value < 1e9, "is not above 0")
     parser.add_argument(
-        "--max-mb", type=_positive, default=100.0, metavar="N", help="of a file (%(default)s)"
+        "--max-mb", type=positive, default=100.0, metavar="N", help="of a file (%(default)s)"
     )
     parser.add_argument(
-        "--max-seconds", type=_positive, default=20.0, metavar="N", help="of a video (%(default)s)"
+        "--max-seconds", type=positive, default=20.0, metavar="N", help="of a video (%(default)s)"
     )
     parser.add_argument(
         "--max-pixels",
@@ -51,13 +52,6 @@ class _OneOrTwo(argparse.Action):
         if len(values) > 2:
             parser.error("--model WEIGHTS [CONFIG]: " + " ".join(values))
         setattr(namespace, self.dest, [*(getattr(namespace, self.dest) or []), values])
-
-
-def _positive(text: str) -> float:
-    value = float(text)
-    if not 0 < value < 1e9:
-        raise argparse.ArgumentTypeError(f"{text} is not above 0")
-    return value
 
 
 main = frame.command(parse_args, "web")

@@ -3,13 +3,12 @@
 from .. import needs_detectron2  # noqa: F401  (says how to get it)
 from .graphs import StreamGraph, stream_graphs
 from .manifest import StreamSpec
-from .parity import Agreement, ExportedStream, compare, random_frames
+from .parity import Agreement, compare, random_frames
 from .writing import FORMATS, export_stream, load_programs
 
 __all__ = [
     "FORMATS",
     "Agreement",
-    "ExportedStream",
     "StreamGraph",
     "StreamSpec",
     "compare",

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -10,15 +10,8 @@ from torch import Tensor
 
 from ..inference import StreamingSegmentor
 
-
-class ExportedStream(Protocol):
-    """What runs exported graphs, such as ``onnx_runner.Stream``."""
-
-    def reset(self) -> None:
-        """The next frame is the first of a video."""
-
-    def full_logits(self, image: np.ndarray, prototypes: np.ndarray | None) -> np.ndarray:
-        """The next frame, (3, H, W) float32 in the model's channel order -> logits (K, H, W)."""
+if TYPE_CHECKING:
+    from .onnx_runner import Stream  # needs OpenCV
 
 
 @dataclass(frozen=True)
@@ -44,7 +37,7 @@ class Agreement:
 
 def compare(
     segmentor: StreamingSegmentor,
-    exported: ExportedStream,
+    exported: "Stream",
     frames: Iterable[Tensor],
     prototypes: Tensor | None = None,
 ) -> Agreement:

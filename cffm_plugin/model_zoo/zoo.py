@@ -1,5 +1,7 @@
 """What detectron2's ``model_zoo`` does, for the configs that this package ships."""
 
+from pathlib import Path
+
 from detectron2.config import CfgNode
 from torch import nn
 
@@ -21,7 +23,8 @@ def get_checkpoint_url(name: str) -> str:
         FileNotFoundError: there is no config of that name.
         RuntimeError: no trained weights are published for it.
     """
-    plain = _plain_name(name)
+    file = Path(get_config_file(name))
+    plain = file.relative_to(configs_folder()).with_suffix("").as_posix()  # as list_configs has it
     if plain not in CHECKPOINTS:
         raise RuntimeError(
             f"No trained weights are published for {plain}. Where the authors of the papers put "
@@ -49,26 +52,18 @@ def get_config(name: str, trained: bool = False) -> CfgNode:
 
 
 def get(name: str, trained: bool = False, device: str | None = None) -> nn.Module:
-    """The model of a config, in training mode as detectron2's ``model_zoo.get`` gives it.
+    """The model of ``get_config``, in training mode as detectron2's ``model_zoo.get`` gives it.
 
     Args:
-        name: such as "vspw/cffm_mit_b1", with or without ".yaml".
+        name: of the config.
         trained: with the weights of ``get_checkpoint_url``. False: with random ones.
         device: such as "cpu"; by default MODEL.DEVICE, or the CPU where there is no GPU.
 
     Raises:
-        FileNotFoundError: there is no config of that name; the error has the nearest.
-        RuntimeError: ``trained``, and no weights are published for it.
-        ValueError: the weights don't fit.
+        ValueError: the weights don't fit. Besides, what ``get_config`` raises.
     """
     cfg = get_config(name, trained)
     if device is not None:
         cfg.MODEL.DEVICE = device
     complete_config(cfg)
     return build_and_load(cfg) if trained else build_segmentor(cfg)
-
-
-def _plain_name(name: str) -> str:
-    """As ``list_configs`` has it."""
-    file = get_config_file(name)
-    return file.removeprefix(f"{configs_folder()}/").removesuffix(".yaml")
