@@ -3,11 +3,10 @@
 from .modes import Benchmark, config_to_measure, random_clip
 from .peer import build_peer
 from .tables import ratios_of, tables_of
-from .timing import Measurement, machine, measure
+from .timing import machine, measure
 
 __all__ = [
     "Benchmark",
-    "Measurement",
     "build_peer",
     "config_to_measure",
     "machine",

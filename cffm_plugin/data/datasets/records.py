@@ -1,6 +1,5 @@
 """What all datasets share: folders of files, records, and their registration with detectron2."""
 
-import difflib
 import functools
 import inspect
 import itertools
@@ -17,6 +16,7 @@ from ...errors import some
 from ...libraries import catalogs, has_detectron2
 from ..file_names import EXPECTED_NAME, fault_of_name
 from ..images import IGNORE_LABEL, LabelMapping, image_size
+from ..registered_datasets import unknown_dataset
 
 FRAME_SUFFIXES = (".jpg", ".jpeg", ".png")
 IMAGE_SUFFIXES = (
@@ -208,12 +208,7 @@ def loader_of(name: str) -> Callable[..., list[dict[str, Any]]]:
         ValueError: no dataset of this name is registered.
     """
     if name not in catalogs.DatasetCatalog:
-        near = difflib.get_close_matches(name, catalogs.DatasetCatalog.list())
-        hint = f"Did you mean {', '.join(near)}? " if near else ""
-        raise ValueError(
-            f"{name}: no dataset of this name is registered. {hint}Register it first, for example "
-            "with cffm_plugin.data.register_video_folder."
-        )
+        raise ValueError(unknown_dataset(name))
     return catalogs.DatasetCatalog[name]
 
 
