@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 from detectron2.config import CfgNode
 
@@ -89,24 +90,9 @@ def model_card(
     """
     hub = import_library("huggingface_hub", "Writing a model card")
     import_library("jinja2", "Writing a model card")
-    task = "image-segmentation"
-    results = [
-        hub.EvalResult(task, each.dataset, each.dataset, metric, round(percent, 2))
-        for each in scores
-        for metric, percent in each.percent.items()
-        if not math.isnan(percent)
-    ]
-    head = hub.ModelCardData(
-        model_name=name,
-        library_name="cffm_plugin",
-        pipeline_tag=task,
-        tags=["video-semantic-segmentation", "detectron2", "cffm"],
-        license=licence or None,
-        eval_results=results or None,
-    )
     metrics = [m for m in _METRICS if any(m in each.percent for each in scores)]
     card = hub.ModelCard.from_template(
-        head,
+        _head(hub, name, scores, licence),
         template_path=_TEMPLATE,
         name=name,
         facts=_facts(cfg, parameters, half),
@@ -122,6 +108,25 @@ def model_card(
         version=cffm_plugin.__version__,
     )
     return f"{card}\n"
+
+
+def _head(hub: Any, name: str, scores: Sequence[Scores], licence: str) -> Any:
+    """What the hub reads, with the scores that are defined."""
+    task = "image-segmentation"
+    results = [
+        hub.EvalResult(task, each.dataset, each.dataset, metric, round(percent, 2))
+        for each in scores
+        for metric, percent in each.percent.items()
+        if not math.isnan(percent)
+    ]
+    return hub.ModelCardData(
+        model_name=name,
+        library_name="cffm_plugin",
+        pipeline_tag=task,
+        tags=["video-semantic-segmentation", "detectron2", "cffm"],
+        license=licence or None,
+        eval_results=results or None,
+    )
 
 
 def _facts(cfg: CfgNode, parameters: int, half: bool) -> dict[str, str]:

@@ -41,12 +41,11 @@ def claim(cfg: CfgNode, args: argparse.Namespace) -> None:
         **{f"INPUT.CLIP.{key}": value for key, value in flat_values(cfg.INPUT.CLIP).items()},
         "TEST.SMOOTHING": cfg.TEST.SMOOTHING,
         "TEST.AUTOCAST": cfg.TEST.AUTOCAST,
+        "raw_colors": args.raw_colors,
     }
     for key in _NOT_OF_THE_LABELS:
         del settings[key]
     painting = {name: getattr(args, name) for name in ("opacity", "legend", "side_by_side")}
-    if args.raw_colors:  # else as in folders that were begun before there was a choice
-        settings["raw_colors"] = True
     for folder, made_with in ((args.masks, settings), (args.output, settings | painting)):
         if folder:
             path = Path(folder).expanduser()
