@@ -47,7 +47,7 @@ def open_job(
     if job.output:
         pictures = open_output(job.output, args.fps or source.rate, sound, keep_times=not args.fps)
     elif not job.masks:
-        pictures = Window()
+        pictures = Window("Write a file or a folder instead: --output FILE.mp4 or --output FOLDER.")
     colors = [color for _, color in classes]
     label_maps = LabelMapFolder(job.masks, colors) if job.masks else None
     check_overwrites(source, pictures, label_maps)
