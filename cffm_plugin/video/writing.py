@@ -172,7 +172,7 @@ class VideoWriter:
         """
         for packet in packets:
             stamps = (packet.pts, packet.dts)
-            number, waits = (round(s * packet.time_base / self._step) for s in stamps)
+            number, waits = (round(stamp * packet.time_base / self._step) for stamp in stamps)
             before = round(min(waits, 0) * self._step * _TICKS)
             packet.pts, packet.dts = self._ticks[number], self._ticks[max(waits, 0)] + before
             packet.duration, packet.time_base = self._gap, Fraction(1, _TICKS)

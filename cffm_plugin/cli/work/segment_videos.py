@@ -57,12 +57,8 @@ def open_video(job: VideoJob, demo: VideoDemo, max_megapixels: float, map_colors
     return source, VideoOutputs(job, source, demo)
 
 
-def segment(args: argparse.Namespace, jobs: list[VideoJob]) -> tuple[int, dict[str, str]]:
-    """What every process does: its share of the videos.
-
-    Returns:
-        the number of videos that are done, and of those that failed, why; of all processes.
-    """
+def segment(args: argparse.Namespace, jobs: list[VideoJob]) -> None:
+    """What every process does: its share of the videos."""
     rank, world = comm.get_rank(), comm.get_world_size()
     log_to_terminal()
     cfg = read_config(args.config_file, args.opts)
@@ -81,7 +77,9 @@ def segment(args: argparse.Namespace, jobs: list[VideoJob]) -> tuple[int, dict[s
         result = segment_videos(
             segmentor, videos, streams=args.streams, ahead=args.ahead, progress=bar.update
         )
-    return summary(comm.all_gather(result))
+    results = comm.all_gather(result)
+    if comm.is_main_process():
+        tell(results)
 
 
 def _frames_of(jobs: list[VideoJob], world: int) -> int | None:
@@ -98,18 +96,17 @@ def _frames_of(jobs: list[VideoJob], world: int) -> int | None:
     return total
 
 
-def summary(results: list[BatchResult]) -> tuple[int, dict[str, str]]:
-    done = [name for result in results for name in result.done]
+def tell(results: list[BatchResult]) -> None:
+    """What became of all videos."""
+    done = sum(len(result.done) for result in results)
     failed = {name: why for result in results for name, why in result.failed.items()}
     frames, seconds = sum(r.num_frames for r in results), max(r.seconds for r in results)
-    if comm.is_main_process():
-        rate = f"{frames / seconds:.2f} frames per second" if seconds else "nothing to do"
-        print(f"{len(done)} videos, {frames} frames in {seconds:.1f} s, {rate}")
-        for name, why in failed.items():
-            print(why if why.startswith(name) else f"{name}: {why}", file=sys.stderr)
-        if failed:
-            print(f"{len(failed)} of the videos failed.", file=sys.stderr)
-    return len(done), failed
+    rate = f"{frames / seconds:.2f} frames per second" if seconds else "nothing to do"
+    print(f"{done} videos, {frames} frames in {seconds:.1f} s, {rate}")
+    for name, why in failed.items():
+        print(why if why.startswith(name) else f"{name}: {why}", file=sys.stderr)
+    if failed:
+        print(f"{len(failed)} of the videos failed.", file=sys.stderr)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -167,12 +167,14 @@ def load_video_folder(folder: VideoFolderSpec, note: Note = stop_at) -> list[dic
             "`frames` or `masks`, or move these files away."
         )
     names = [sorted(frames[video], key=natural_order) for video in videos]
+    first_frames = [frames[video][ordered[0]] for video, ordered in zip(videos, names)]
     with ThreadPoolExecutor(_SCAN_THREADS) as pool:
-        sizes = pool.map(image_size, [frames[v][first] for v, (first, *_) in zip(videos, names)])
-        records = [
-            make_training_record(v, [(frames[v][n], masks.get(v, {}).get(n)) for n in ns], size)
-            for v, ns, size in zip(videos, names, sizes)
-        ]
+        sizes = list(pool.map(image_size, first_frames))
+    records = []
+    for video, ordered, size in zip(videos, names, sizes):
+        video_masks = masks.get(video, {})
+        pairs = [(frames[video][name], video_masks.get(name)) for name in ordered]
+        records.append(make_training_record(video, pairs, size))
     if folder.split_at_gaps:
         parted = map(split_at_gaps, records, names)
         records = [stretch for stretches in parted for stretch in stretches]
