@@ -18,12 +18,7 @@ from ..config import load_config
 from ..core.nested import to_channels_last
 from ..data.images import image_to_tensor
 from ..engine import complete_config
-from ..inference import (
-    StreamingSegmentor,
-    compile_options,
-    compile_segmentor,
-    half_precision_copy,
-)
+from ..inference import StreamingSegmentor, compile_options, compile_segmentor, half_precision_copy
 from ..modeling import build_segmentor
 from ..synthetic import SyntheticConfig, render_video
 from .peer import build_peer, peer_backbone_step, peer_step

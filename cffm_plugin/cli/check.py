@@ -26,9 +26,7 @@ from . import frame, prediction_arguments
 def make_parser() -> argparse.ArgumentParser:
     parser = frame.make_parser(__doc__)
     parser.add_argument(
-        "--root",
-        type=Path,
-        help="a folder in VSPW's layout ($DETECTRON2_DATASETS/vspw/VSPW_480p)",
+        "--root", type=Path, help="a folder in VSPW's layout ($DETECTRON2_DATASETS/vspw/VSPW_480p)"
     )
     parser.add_argument("--splits", nargs="+", help="its lists to check (train val test)")
     parser.add_argument("--num-classes", type=int, help="its number of classes, 1 to 254 (124)")

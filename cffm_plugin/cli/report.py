@@ -14,12 +14,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..constants import (
-    MAX_MEGABYTES,
-    PLAYER_WIDTH,
-    PLAYERS,
-    REPORT_ORDERS,
-)
+from ..constants import MAX_MEGABYTES, PLAYER_WIDTH, PLAYERS, REPORT_ORDERS
 from . import frame, prediction_arguments
 
 

@@ -27,10 +27,7 @@ def parse_args(argv: Sequence[str]) -> argparse.Namespace:
     parser = frame.make_parser(__doc__)
     datasets = Path(os.environ.get("DETECTRON2_DATASETS", "datasets"))
     parser.add_argument(
-        "--output",
-        type=Path,
-        default=datasets / FOLDER,
-        help="the folder to write (%(default)s)",
+        "--output", type=Path, default=datasets / FOLDER, help="the folder to write (%(default)s)"
     )
     parser.add_argument(
         "--videos",
@@ -41,10 +38,7 @@ def parse_args(argv: Sequence[str]) -> argparse.Namespace:
         help="videos in each split (%(default)s)",
     )
     parser.add_argument(
-        "--frames",
-        type=int,
-        default=SYNTHETIC_FRAMES,
-        help="frames in each video (%(default)s)",
+        "--frames", type=int, default=SYNTHETIC_FRAMES, help="frames in each video (%(default)s)"
     )
     parser.add_argument(
         "--size",

@@ -11,13 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..core.clips import training_frames
-from ..data import (
-    DEFAULT_MAX_MEGAPIXELS,
-    LabelMapping,
-    exif_orientation,
-    image_size,
-    read_image,
-)
+from ..data import DEFAULT_MAX_MEGAPIXELS, LabelMapping, exif_orientation, image_size, read_image
 from ..data.clip_records import labelled_frames
 from ..data.datasets.gaps import gap_message, gaps_of
 from ..data.image_files import is_whole, read_mask_of_any_format

@@ -55,11 +55,7 @@ class WindowClosedError(Exception):
 
 
 def open_output(
-    path: str,
-    rate: Fraction | None,
-    sound_of: VideoFile | None = None,
-    *,
-    keep_times: bool = False,
+    path: str, rate: Fraction | None, sound_of: VideoFile | None = None, *, keep_times: bool = False
 ) -> "VideoWriter | PictureFolder":
     """A video file for a path with a video's suffix, else a folder of PNGs.
 

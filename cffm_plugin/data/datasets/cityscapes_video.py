@@ -19,13 +19,7 @@ from typing import Any
 from ...errors import some
 from ..images import IGNORE_LABEL, LabelMapping, image_size
 from .path_format import PathFormat
-from .records import (
-    SPLITS,
-    builtin_root,
-    make_training_record,
-    records_of,
-    register_builtin,
-)
+from .records import SPLITS, builtin_root, make_training_record, records_of, register_builtin
 
 # The classes that are evaluated: name, id in the files, colour.
 _CLASSES = (

@@ -216,9 +216,5 @@ def register_builtin_in_vspw_layout(
 
 
 register_builtin_in_vspw_layout(
-    "vspw",
-    "vspw/VSPW_480p",
-    "Download VSPW_480p into it",
-    classes=VSPW_CLASSES,
-    colors=VSPW_COLORS,
+    "vspw", "vspw/VSPW_480p", "Download VSPW_480p into it", classes=VSPW_CLASSES, colors=VSPW_COLORS
 )
