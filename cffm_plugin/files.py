@@ -1,11 +1,14 @@
 """Files that are written whole or not at all."""
 
 import hashlib
+import json
+import math
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 _PARTIAL = ".partial"
 _LONGEST_NAME = 200  # of 255 bytes: what is hidden has a longer one
@@ -57,6 +60,11 @@ def write_text(path: str | os.PathLike, text: str) -> None:
         partial.write_text(text, encoding="utf-8")
 
 
+def write_json(path: str | os.PathLike, value: Any) -> None:
+    """Write a value as JSON, with ``whole_file``. NaN, which JSON has not, becomes null."""
+    write_text(path, json.dumps(_without_nan(value), indent=1, allow_nan=False) + "\n")
+
+
 def remove_leftovers(folder: Path, *, below: bool = True) -> None:
     """Remove what killed processes left of ``whole_file``. None may be writing in the folder.
 
@@ -72,6 +80,14 @@ def sha256_of(path: str | os.PathLike) -> str:
     """The SHA-256 of a file, in hexadecimal."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nan(of_key) for key, of_key in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(item) for item in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def _bring_to_disk(path: Path) -> None:

@@ -1,10 +1,12 @@
 import errno
+import json
+import math
 import os
 
 import pytest
 import torch
 
-from cffm_plugin.files import remove_leftovers, whole_file, write_text
+from cffm_plugin.files import remove_leftovers, whole_file, write_json, write_text
 
 
 class FullDisk:
@@ -64,6 +66,16 @@ def test_files_that_need_not_outlive_a_power_cut_are_whole_and_do_not_wait(tmp_p
     assert waited == []
     write_text(tmp_path / "a.txt", "two")
     assert len(waited) == 2  # the file, and its name in the folder
+
+
+def test_json_has_null_for_nan_however_deep_and_refuses_infinity(tmp_path):
+    write_json(tmp_path / "a.json", {"a": [1, (math.nan, 2.5)], "b": {"c": math.nan}})
+    assert json.loads((tmp_path / "a.json").read_text()) == {
+        "a": [1, [None, 2.5]],
+        "b": {"c": None},
+    }
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(tmp_path / "a.json", math.inf)
 
 
 def test_a_place_where_no_file_can_be_is_told_with_its_path(tmp_path):

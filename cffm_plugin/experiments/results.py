@@ -71,8 +71,6 @@ def read_results(folder: Path) -> RunResult:
 
 
 def _percent(found: Any, path: tuple[str, ...]) -> float:
-    if path[0] == "vc" and "vc" not in found:
-        return math.nan  # a file of before there were several
     for key in path:
         found = found[key]
     return math.nan if found is None else float(found)

@@ -1,7 +1,6 @@
 """Writing a model's graphs, and reading those of torch.export."""
 
 import io
-import json
 import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -12,13 +11,12 @@ import torch
 from torch.export import Dim, ExportedProgram
 
 from ..constants import EXPORT_FORMATS
-from ..files import whole_file, write_text
+from ..files import whole_file, write_json
 from ..modeling import CFFMSegmentor
 from .graphs import StreamGraph, stream_graphs
 from .manifest import MANIFEST_FILE, StreamSpec, make_manifest
 
 SUFFIXES = {"onnx": ".onnx", "torch_export": ".pt2"}
-FORMATS = EXPORT_FORMATS
 LOWEST_OPSET = 18  # what torch writes; its results do not convert to lower ones
 
 Program = Callable[[dict[str, np.ndarray], Iterable[str]], dict[str, np.ndarray]]
@@ -32,7 +30,7 @@ def export_stream(
     folder: str | os.PathLike,
     size: tuple[int, int],
     *,
-    formats: Sequence[str] = FORMATS,
+    formats: Sequence[str] = EXPORT_FORMATS,
     opset: int = LOWEST_OPSET,
     full_resolution: bool = False,
 ) -> Path:
@@ -55,9 +53,9 @@ def export_stream(
             the model.
         OSError: a file can't be written.
     """
-    unknown = set(formats) - set(FORMATS)
+    unknown = set(formats) - set(EXPORT_FORMATS)
     if unknown or not formats:
-        raise ValueError(f"formats are some of {', '.join(FORMATS)}; got {tuple(formats)}")
+        raise ValueError(f"formats are some of {', '.join(EXPORT_FORMATS)}; got {tuple(formats)}")
     if min(size) < 1:
         raise ValueError(f"size is the height and width of frames, got {size}")
     if opset < LOWEST_OPSET:
@@ -80,8 +78,7 @@ def export_stream(
                     partial.write_bytes(buffer.getbuffer())
             logger.info("Wrote %s (%.1f MB)", folder / file, (folder / file).stat().st_size / 1e6)
     path = folder / MANIFEST_FILE
-    manifest = make_manifest(spec, graphs, logits, files)
-    write_text(path, json.dumps(manifest, indent=1) + "\n")
+    write_json(path, make_manifest(spec, graphs, logits, files))
     return path
 
 

@@ -1,7 +1,6 @@
 """What `cffm quickstart` does, with the arguments of ``cffm_plugin.cli.quickstart``."""
 
 import argparse
-import json
 import os
 import shlex
 import shutil
@@ -18,7 +17,7 @@ from tabulate import tabulate
 from ... import synthetic  # noqa: F401  (registers the dataset)
 from ...data import read_image, read_mask
 from ...experiments import SYNTHETIC, TRAIN, Run, read_results, run_all
-from ...files import whole_file, write_text
+from ...files import whole_file, write_json
 from ...pictures.painting import colorize, comparison_sheet
 from ...report import ReportedDataset, ReportOptions, find_model, make_report
 
@@ -40,7 +39,7 @@ def run(args: argparse.Namespace) -> None:
     if run_all(runs):
         sys.exit(1)
     metrics = {name: measure(run) for name, run in zip(row_titles(), runs[1:], strict=True)}
-    write_text(output / "metrics.json", json.dumps(metrics, indent=1) + "\n")
+    write_json(output / "metrics.json", metrics)
     with whole_file(output / "preview.png") as partial:
         preview(output).save(partial)
     index = report(output)

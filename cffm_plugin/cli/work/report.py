@@ -6,6 +6,7 @@ import shlex
 
 from ...data import register_video_folder_from_yaml
 from ...report import ReportedDataset, ReportOptions, find_model, make_report
+from ..prediction_arguments import reading_options
 
 
 def run(args: argparse.Namespace) -> None:
@@ -22,11 +23,7 @@ def run(args: argparse.Namespace) -> None:
             max_megabytes=args.max_megabytes,
             player_width=args.player_width,
             order=args.order,
-            one_based=args.one_based,
-            partial=args.partial,
-            jobs=args.jobs,
-            progress=True,
-            max_megapixels=args.max_megapixels,
+            **reading_options(args),
             command=shlex.join(["cffm", "report", *map(str, args.words)]),
         ),
     )

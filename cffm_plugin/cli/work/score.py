@@ -12,18 +12,12 @@ from ...evaluation.results import (
     summary_table,
     write_json,
 )
+from ..prediction_arguments import reading_options
 
 
 def score(args: argparse.Namespace) -> DatasetScores:
-    options = {
-        "one_based": args.one_based,
-        "partial": args.partial,
-        "frame_offset": args.frame_offset,
-        "in_order": args.in_order,
-        "jobs": args.jobs,
-        "progress": True,
-        "max_megapixels": args.max_megapixels,
-    }
+    matching = {"frame_offset": args.frame_offset, "in_order": args.in_order}
+    options = reading_options(args) | matching
     for file in args.video_folders:
         register_video_folder_from_yaml(file)
     if args.dataset is not None:
