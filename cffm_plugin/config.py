@@ -42,6 +42,7 @@ def add_cffm_config(cfg: CfgNode) -> None:
     # Heads of DeepLab, WarmupPolyLR and the class-area limit of crops.
     add_deeplab_config(additions)
     _add_temporal_keys(additions)
+    _add_cffm_keys(additions)
     _add_segmentor_keys(additions)
     _add_hugging_face_keys(additions)
     _add_data_keys(additions)
@@ -57,17 +58,19 @@ def _add_temporal_keys(cfg: CfgNode) -> None:
     # False: the plain image segmentor, with the same data, trainer and evaluator.
     cfg.MODEL.TEMPORAL.ENABLED = True
     # The temporal module, a name in cffm_plugin.modeling.TEMPORAL_REGISTRY. "CFFM": the paper's, as
-    # the authors' weights need it. "CFFMRecall": looks at the past cell by cell as well.
+    # the authors' weights need it. "CFFMRecall": looks at the past cell by cell as well. Recurrent
+    # ones look at every frame of a stream, and train on clips of the frames below.
     cfg.MODEL.TEMPORAL.NAME = defaults.TEMPORAL
     # Reference frames relative to the target, oldest first, all negative.
     cfg.MODEL.TEMPORAL.FRAME_OFFSETS = defaults.FRAME_OFFSETS
     # Stride of the embedding that the temporal module works on.
     cfg.MODEL.TEMPORAL.STRIDE = defaults.STRIDE
     # How the refined embedding becomes logits. "classifier": the paper's, what the authors' weights
-    # need. "refine": what the module changed goes through the image head's own classifier, so that
-    # the video segmentor starts as the image segmentor.
+    # need. "refined": a classifier of the refined embedding alone. "refine": what the module
+    # changed goes through the image head's own classifier, so that the video segmentor starts as
+    # the image segmentor.
     cfg.MODEL.TEMPORAL.OUTPUT = defaults.OUTPUT
-    # Channel dropout before the video classifier of "classifier".
+    # Channel dropout before the video classifier of "classifier" and "refined".
     cfg.MODEL.TEMPORAL.DROPOUT = defaults.DROPOUT
     # Weights of the head's two losses: on all frames' image logits, on the target's video logits.
     # With these the image segmentor trains as it would alone; under Adam the temporal module, which
@@ -90,6 +93,8 @@ def _add_temporal_keys(cfg: CfgNode) -> None:
     cfg.MODEL.TEMPORAL.PROTOTYPES.NUM_PROTOTYPES = 100
     cfg.MODEL.TEMPORAL.PROTOTYPES.ITERATIONS = 10
 
+
+def _add_cffm_keys(cfg: CfgNode) -> None:
     # CFFM itself. See cffm_plugin.core.CFFM for what the values mean.
     cfg.MODEL.CFFM = CfgNode()
     # Number of temporal blocks: 1 for MiT-B0, 2 for B1 and B2, 4 for B5.
@@ -222,7 +227,8 @@ def _add_test_keys(cfg: CfgNode) -> None:
     cfg.TEST.AUG.SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
 
     # Evaluate videos as streams: every frame is read and encoded once. False: as clips, the same
-    # result at several times the cost.
+    # result at several times the cost; but of a recurrent module, which then starts every clip as a
+    # new video.
     cfg.TEST.STREAMING = True
 
     # Mixed precision of streams, evaluation and the demo: "bfloat16", "float16", or "" for none.

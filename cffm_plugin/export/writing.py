@@ -146,10 +146,10 @@ def _write_onnx(program: ExportedProgram, graph: StreamGraph, file: Path, opset:
 
 
 def _check_spec(spec: StreamSpec, model: CFFMSegmentor) -> None:
-    needed = model.num_references
-    if len(spec.frame_offsets) != needed:
+    if model.clip_length not in (None, len(spec.frame_offsets) + 1):
         raise ValueError(
-            f"the model takes {needed} reference frames, got frame_offsets {spec.frame_offsets}"
+            f"the model takes {model.clip_length - 1} reference frames, got frame_offsets "
+            f"{spec.frame_offsets}"
         )
     num_classes = model.head.num_classes
     if spec.class_names and len(spec.class_names) != num_classes:
