@@ -15,13 +15,14 @@ from torch import Tensor
 from .efficientnet_lite0 import EFFICIENTNET_LITE0
 from .huggingface import HUGGING_FACE
 from .mmseg import MMSEG
-from .official import OFFICIAL_CFFM, OFFICIAL_CFFM_PLUS
+from .official import OFFICIAL_CFFM, OFFICIAL_CFFM_PLUS, OFFICIAL_MRCFA
 from .rules import ENCODER, Drop, Format, Piece, Refuse, Rule, Split
 from .segformer import MIT_ENCODER, SEGFORMER
 
 FORMATS: tuple[Format, ...] = (
     OFFICIAL_CFFM,
     OFFICIAL_CFFM_PLUS,
+    OFFICIAL_MRCFA,
     SEGFORMER,
     MIT_ENCODER,
     HUGGING_FACE,
