@@ -92,12 +92,13 @@ def test_gradients_of_the_input_agree(run):
         torch.testing.assert_close(run.inputs[name].grad, expected, rtol=0, atol=atol)
 
 
-def test_gradient_norm_of_every_parameter_agrees(run):
+def test_gradient_norm_of_every_parameter_and_input_agrees(run):
     official = golden_cases.names_in(run.case["state_dict"])
     ours = {
         official[f"temporal.{name}"]: parameter.grad.norm().item()
         for name, parameter in run.head.named_parameters()
     }
+    ours |= {name: feature.grad.norm().item() for name, feature in run.inputs.items()}
     expected = run.case["grad_norm"]
     assert set(ours) == set(expected)
     for name in set(expected) - set(run.case["zero_gradient"]):
