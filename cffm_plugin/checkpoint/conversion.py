@@ -31,6 +31,7 @@ FORMATS: tuple[Format, ...] = (
 )
 OUR_HEADS = ("sem_seg_head.", "temporal.", "prototype_branch.")
 OUR_ENCODERS = rf"backbone\.({ENCODER}|extractor\..+)"
+_CLASSIFIER = r"(^|\.)(predictor|classifier|class_embed|output\.auxiliary\.\d+)\.[^.]+$"
 THEIR_HEADS = ("decode_head.", "auxiliary_head.")
 
 
@@ -57,7 +58,7 @@ class Conversion:
 
 def is_classifier(name: str) -> bool:
     """Whether a weight's name, ours, is that of a classifier: its shape starts with K."""
-    return name.split(".")[-2:-1] in (["predictor"], ["classifier"], ["class_embed"])
+    return re.search(_CLASSIFIER, name) is not None
 
 
 def recognise(keys: Iterable[str]) -> str:

@@ -169,8 +169,10 @@ class MRCFA(WindowedModule):
         coarsest = frame.levels[-1]
         with torch.autocast(coarsest.device.type, enabled=False):
             coarse_keys = self.keys[-1](_tokens(coarsest.float()))
+        height, width = frame.cells.shape[2:]
         return MRCFATokens(
-            *frame.cells.shape[2:],
+            height=height,
+            width=width,
             grid=grid,
             keys=tuple(keys),
             coarse_keys=coarse_keys.transpose(1, 2).unflatten(2, coarsest.shape[2:]),
@@ -268,7 +270,7 @@ def _in_dtype(module: Any, x: Tensor) -> Tensor:
     return module(x.to(module.weight.dtype))
 
 
-def _reduce(convolution: nn.Conv2d, feature: Tensor) -> Tensor:
+def _reduce(convolution: Any, feature: Tensor) -> Tensor:
     """(B, C, h, w) -> (B, C, h // kernel, w // kernel); a map smaller than the kernel gives one."""
     kernel = convolution.kernel_size[0]
     bottom, right = (max(0, kernel - side) for side in feature.shape[2:])

@@ -135,4 +135,3 @@ def test_the_chosen_tokens_and_their_mined_affinities_agree(detailed_run):
         ours = by_reference[i].gather(1, rising.expand_as(by_reference[i])).transpose(1, 2)
         atol = 1e-5 * max(1.0, affinity[:, i].abs().max().item())
         torch.testing.assert_close(ours, affinity[:, i], rtol=0, atol=atol)
-

@@ -1,4 +1,4 @@
-"""MRCFA's whole network against the official implementation, through configs and converted weights."""
+"""MRCFA's whole network against the official one, through configs and converted weights."""
 
 import golden_cases
 import pytest
