@@ -78,6 +78,13 @@ def test_batch_norm_statistics_agree(step):
     assert norm.running_var.norm().item() == pytest.approx(case["bn_running_var_norm"], abs=1e-4)
 
 
+def test_a_backbone_without_the_levels_is_refused_and_the_error_names_the_key():
+    lists = ("MODEL.MIT.OUT_FEATURES", "['res2', 'res5']", "MODEL.SEM_SEG_HEAD.IN_FEATURES")
+    cfg = golden_cases.config("mrcfa_mit_b0", *lists, "['res2', 'res5']")
+    with pytest.raises(ValueError, match=r"MODEL\.MRCFA\.LEVELS.*res3, res4, res5.*res2, res5"):
+        build_model(cfg)
+
+
 def test_learning_rate_and_weight_decay_of_every_parameter_agree():
     cfg = golden_cases.config("mrcfa_mit_b0")
     model = build_model(cfg)
