@@ -8,7 +8,7 @@ import torch
 from tiny_models import NUM_CLASSES, PIXELS, make_parts
 
 from cffm_plugin import CFFM
-from cffm_plugin.core import MRCFA, CFFMRecall
+from cffm_plugin.core import MRCFA, CFFMRecall, RecurrentModule
 from cffm_plugin.export import StreamSpec, export_stream
 from cffm_plugin.export.onnx_runner import Stream, load_graphs, read_manifest
 from cffm_plugin.inference import StreamingSegmentor
@@ -21,6 +21,7 @@ from cffm_plugin.modeling import (
 )
 
 OFFSETS = (-9, -6, -3)
+LEVEL_CHANNELS = 64  # of the tiny MiT's res4
 SIZES = {  # of the graphs' frames
     "mit": (64, 96),
     "timm": (65, 97),
@@ -28,6 +29,7 @@ SIZES = {  # of the graphs' frames
     "refine": (66, 98),
     "recall": (66, 98),  # refine, with CFFMRecall
     "mrcfa": (66, 98),
+    "recurrent": (66, 98),
     "image": (50, 70),  # without a temporal module; SemSegFPNHead: padded to 64x96
 }
 OUTPUTS = {"refine": "refine", "recall": "refine", "mrcfa": "refined"}
@@ -51,6 +53,36 @@ class Exported:
     prototypes: torch.Tensor | None
 
 
+@dataclass(frozen=True)
+class Memory:
+    """A running mean of the cells, and of the image's brightness, both (N, C, h, w)."""
+
+    cells: torch.Tensor
+    brightness: torch.Tensor
+
+
+class RunningMean(RecurrentModule):
+    """Mixes the cells with means of the frames before, with a level of the backbone and the image;
+    a video's start is what means of zero are."""
+
+    dim, levels, takes_image = 32, ("res4",), True
+
+    def __init__(self, first=0.0):
+        super().__init__()
+        self.mix = torch.nn.Conv2d(32 + 1 + LEVEL_CHANNELS, 32, kernel_size=1)
+        self.first = first
+
+    def step(self, frame, state):
+        cells, size = frame.cells, frame.cells.shape[2:]
+        if state is None:
+            state = Memory(torch.zeros_like(cells) + self.first, torch.zeros_like(cells[:, :1]))
+        brightness = torch.nn.functional.interpolate(frame.image.mean(1, keepdim=True), size=size)
+        level = torch.nn.functional.interpolate(frame.levels[0], size=size)
+        brightness = 0.5 * state.brightness + 0.5 * brightness
+        refined = cells + self.mix(torch.cat([state.cells, brightness, level], dim=1))
+        return refined, Memory(0.6 * state.cells + 0.4 * cells, brightness)
+
+
 def make_model(kind):
     if kind == "timm":
         torch.manual_seed(0)
@@ -63,7 +95,9 @@ def make_model(kind):
         parts = make_parts("fpn" if kind == "image" else "segformer")
     if kind == "image":
         return CFFMSegmentor(**parts).eval()
-    if kind == "mrcfa":
+    if kind == "recurrent":
+        module = RunningMean()
+    elif kind == "mrcfa":
         module = MRCFA.build(32, parts["backbone"].output_shape())
     else:
         module = (CFFMRecall if kind == "recall" else CFFM)(32, DEPTHS[kind], num_heads=4)
