@@ -42,7 +42,8 @@ def add_cffm_config(cfg: CfgNode) -> None:
     # Heads of DeepLab, WarmupPolyLR and the class-area limit of crops.
     add_deeplab_config(additions)
     _add_temporal_keys(additions)
-    _add_module_keys(additions)
+    _add_cffm_keys(additions)
+    _add_mrcfa_keys(additions)
     _add_segmentor_keys(additions)
     _add_hugging_face_keys(additions)
     _add_data_keys(additions)
@@ -95,7 +96,7 @@ def _add_temporal_keys(cfg: CfgNode) -> None:
     cfg.MODEL.TEMPORAL.PROTOTYPES.ITERATIONS = 10
 
 
-def _add_module_keys(cfg: CfgNode) -> None:
+def _add_cffm_keys(cfg: CfgNode) -> None:
     # CFFM itself. See cffm_plugin.core.CFFM for what the values mean.
     cfg.MODEL.CFFM = CfgNode()
     # Number of temporal blocks: 1 for MiT-B0, 2 for B1 and B2, 4 for B5.
@@ -117,6 +118,8 @@ def _add_module_keys(cfg: CfgNode) -> None:
     cfg.MODEL.CFFM.RECALL_RADIUS = defaults.RECALL_RADIUS
     cfg.MODEL.CFFM.RECALL_KEY_DIM = defaults.RECALL_KEY_DIM
 
+
+def _add_mrcfa_keys(cfg: CfgNode) -> None:
     # MRCFA. See cffm_plugin.core.MRCFA for what the values mean.
     cfg.MODEL.MRCFA = CfgNode()
     # Three maps of the backbone in which target and past are compared, finest first.
