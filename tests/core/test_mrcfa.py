@@ -114,19 +114,6 @@ def test_references_enter_alike():
     torch.testing.assert_close(refine(module, (1, 2, 3)), refine(module, (3, 1, 2)))
 
 
-def test_a_clip_keeps_its_result_in_a_batch():
-    module = tiny_module()
-    frames = [random_features(batch=2, seed=seed) for seed in range(4)]
-    together = module.mine(frames[0], [module.assemble(frame) for frame in frames[1:]])
-    for i in range(2):
-        of_clip = [
-            FrameFeatures(f.cells[i : i + 1], tuple(level[i : i + 1] for level in f.levels))
-            for f in frames
-        ]
-        alone = module.mine(of_clip[0], [module.assemble(frame) for frame in of_clip[1:]])
-        torch.testing.assert_close(together[i : i + 1], alone)
-
-
 def test_tokens_of_the_largest_scores_are_chosen():
     """Two cells and four tokens; a score is the sum of a token's two affinities: 3, 5, 4, -1."""
     affinity = torch.tensor([[[1.0, 2.0], [0.0, 5.0], [2.0, 2.0], [9.0, -10.0]]])
@@ -198,14 +185,6 @@ def test_activation_checkpointing_has_the_same_gradients_and_runs_the_nets_again
         torch.testing.assert_close(again, plain)
 
 
-def test_compiled_nets_give_the_same():
-    module = tiny_module()
-    with torch.no_grad():
-        expected = refine(module)
-        module.compile_parts(backend="eager")
-        torch.testing.assert_close(refine(module), expected)
-
-
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_in_half_precision_tokens_are_chosen_as_in_float32(dtype):
     model = tiny_model()
@@ -215,18 +194,6 @@ def test_in_half_precision_tokens_are_chosen_as_in_float32(dtype):
         plain, cast = (m.temporal.module.assemble(m.encode(frames).features) for m in (model, half))
     assert torch.equal(cast.coarse_keys, plain.coarse_keys)
     assert {tensor.dtype for tensor in tensors_in(cast)} == {torch.float32, dtype}
-
-
-@pytest.mark.parametrize(("dtype", "bound"), [(torch.bfloat16, 0.05), (torch.float16, 0.01)])
-def test_a_stream_in_half_precision_gives_nearly_the_same_logits(dtype, bound):
-    frames = random_frames(6)
-    plain, half = (
-        cffm_plugin.StreamingSegmentor(tiny_model(), **options)
-        for options in ({}, {"autocast": dtype})
-    )
-    for frame in frames:
-        expected, logits = (stream.step(frame, output="logits") for stream in (plain, half))
-        assert (logits - expected).norm() < bound * expected.norm()
 
 
 def test_training_in_mixed_precision_gives_finite_gradients():
