@@ -43,6 +43,7 @@ def add_cffm_config(cfg: CfgNode) -> None:
     add_deeplab_config(additions)
     _add_temporal_keys(additions)
     _add_cffm_keys(additions)
+    _add_mrcfa_keys(additions)
     _add_segmentor_keys(additions)
     _add_hugging_face_keys(additions)
     _add_data_keys(additions)
@@ -58,8 +59,9 @@ def _add_temporal_keys(cfg: CfgNode) -> None:
     # False: the plain image segmentor, with the same data, trainer and evaluator.
     cfg.MODEL.TEMPORAL.ENABLED = True
     # The temporal module, a name in cffm_plugin.modeling.TEMPORAL_REGISTRY. "CFFM": the paper's, as
-    # the authors' weights need it. "CFFMRecall": looks at the past cell by cell as well. Recurrent
-    # ones look at every frame of a stream, and train on clips of the frames below.
+    # the authors' weights need it. "CFFMRecall": looks at the past cell by cell as well. "MRCFA":
+    # compares cells with past frames at three levels of the backbone. Recurrent ones look at every
+    # frame of a stream, and train on clips of the frames below.
     cfg.MODEL.TEMPORAL.NAME = defaults.TEMPORAL
     # Reference frames relative to the target, oldest first, all negative.
     cfg.MODEL.TEMPORAL.FRAME_OFFSETS = defaults.FRAME_OFFSETS
@@ -115,6 +117,20 @@ def _add_cffm_keys(cfg: CfgNode) -> None:
     # and the channels by which cells are compared.
     cfg.MODEL.CFFM.RECALL_RADIUS = defaults.RECALL_RADIUS
     cfg.MODEL.CFFM.RECALL_KEY_DIM = defaults.RECALL_KEY_DIM
+
+
+def _add_mrcfa_keys(cfg: CfgNode) -> None:
+    # MRCFA. See cffm_plugin.core.MRCFA for what the values mean.
+    cfg.MODEL.MRCFA = CfgNode()
+    # Three maps of the backbone in which target and past are compared, finest first.
+    cfg.MODEL.MRCFA.LEVELS = defaults.MRCFA_LEVELS
+    # The share of a past frame's tokens that the target looks at. The paper's: 0.8 for MiT-B0, 0.5
+    # for the others.
+    cfg.MODEL.MRCFA.KEEP = defaults.MRCFA_KEEP
+    # Nets of two convolutions instead of one: the paper's for MiT-B1, and for no other.
+    cfg.MODEL.MRCFA.DEEP_NETS = defaults.MRCFA_DEEP_NETS
+    # Tokens are chosen by the sum of so many largest affinities.
+    cfg.MODEL.MRCFA.SCORE_CELLS = defaults.MRCFA_SCORE_CELLS
 
 
 def _add_segmentor_keys(cfg: CfgNode) -> None:

@@ -15,13 +15,14 @@ from torch import Tensor
 from .efficientnet_lite0 import EFFICIENTNET_LITE0
 from .huggingface import HUGGING_FACE
 from .mmseg import MMSEG
-from .official import OFFICIAL_CFFM, OFFICIAL_CFFM_PLUS
+from .official import OFFICIAL_CFFM, OFFICIAL_CFFM_PLUS, OFFICIAL_MRCFA
 from .rules import ENCODER, Drop, Format, Piece, Refuse, Rule, Split
 from .segformer import MIT_ENCODER, SEGFORMER
 
 FORMATS: tuple[Format, ...] = (
     OFFICIAL_CFFM,
     OFFICIAL_CFFM_PLUS,
+    OFFICIAL_MRCFA,
     SEGFORMER,
     MIT_ENCODER,
     HUGGING_FACE,
@@ -30,6 +31,7 @@ FORMATS: tuple[Format, ...] = (
 )
 OUR_HEADS = ("sem_seg_head.", "temporal.", "prototype_branch.")
 OUR_ENCODERS = rf"backbone\.({ENCODER}|extractor\..+)"
+_CLASSIFIER = r"(^|\.)(predictor|classifier|class_embed|output\.auxiliary\.\d+)\.[^.]+$"
 THEIR_HEADS = ("decode_head.", "auxiliary_head.")
 
 
@@ -56,7 +58,7 @@ class Conversion:
 
 def is_classifier(name: str) -> bool:
     """Whether a weight's name, ours, is that of a classifier: its shape starts with K."""
-    return name.split(".")[-2:-1] in (["predictor"], ["classifier"], ["class_embed"])
+    return re.search(_CLASSIFIER, name) is not None
 
 
 def recognise(keys: Iterable[str]) -> str:

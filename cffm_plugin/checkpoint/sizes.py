@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from detectron2.config import CfgNode
 from torch import Tensor
@@ -21,16 +22,20 @@ class Sizes:
         variant: of the encoder: a key of ``MIT_VARIANTS``, or timm's name of EfficientNet-Lite0.
         embedding_channels: C; None for an encoder alone.
         num_classes: K; None without classifiers.
-        temporal_depth: number of CFFM's blocks; 0 without a temporal part.
-        num_heads: of CFFM's attention; 0 without a temporal part.
+        temporal: the temporal module, as in MODEL.TEMPORAL.NAME; "" without a temporal part.
+        temporal_depth: number of CFFM's blocks; 0 of others.
+        num_heads: of CFFM's attention; 0 of others.
+        deep_nets: whether MRCFA's nets are its deep ones.
         has_prototype_branch: whether there is CFFM++'s branch.
     """
 
     variant: str
     embedding_channels: int | None = None
     num_classes: int | None = None
+    temporal: str = ""
     temporal_depth: int = 0
     num_heads: int = 0
+    deep_nets: bool = False
     has_prototype_branch: bool = False
 
 
@@ -45,16 +50,22 @@ def sizes_of(weights: Mapping[str, Tensor]) -> Sizes:
     if "sem_seg_head" not in parts:
         return Sizes(variant)
     predictor = weights.get("sem_seg_head.predictor.weight")
-    num_heads = 0
-    if "temporal" in parts:
-        num_heads = _rows(weights, "temporal.module.blocks.0.mining.window_bias")
+    temporal: dict[str, Any] = {}
+    if any(name.startswith("temporal.module.nets.") for name in weights):
+        deep = "temporal.module.nets.refine.0.1.conv.weight" in weights
+        temporal = {"temporal": "MRCFA", "deep_nets": deep}
+    elif "temporal" in parts:
+        temporal = {
+            "temporal": "CFFM",
+            "temporal_depth": sum(name.endswith(".mining.window_bias") for name in weights),
+            "num_heads": _rows(weights, "temporal.module.blocks.0.mining.window_bias"),
+        }
     return Sizes(
         variant,
         embedding_channels=_rows(weights, "sem_seg_head.projections.res2.weight"),
         num_classes=None if predictor is None else len(predictor),
-        temporal_depth=sum(name.endswith(".mining.window_bias") for name in weights),
-        num_heads=num_heads,
         has_prototype_branch="prototype_branch" in parts,
+        **temporal,
     )
 
 
@@ -80,19 +91,20 @@ def config_for(sizes: Sizes) -> str:
     variant = _NEAREST_CONFIG.get(sizes.variant, sizes.variant)
     if sizes.has_prototype_branch:
         return f"configs/vspw/cffm_plus_{variant}.yaml"
-    if sizes.temporal_depth or sizes.embedding_channels is None:
-        return f"configs/vspw/cffm_{variant}.yaml"
+    if sizes.temporal or sizes.embedding_channels is None:
+        return f"configs/vspw/{(sizes.temporal or 'CFFM').lower()}_{variant}.yaml"
     return f"configs/vspw/segformer_{variant}.yaml"
 
 
 def overrides_for(sizes: Sizes, cfg: CfgNode) -> list[str]:
     """``KEY VALUE`` pairs with which a config fits a model; none where it fits as it is."""
-    wanted: dict[str, str | int | None] = {
+    wanted: dict[str, str | int | bool | None] = {
         "MODEL.MIT.NAME": sizes.variant if sizes.variant in MIT_VARIANTS else None,
         "MODEL.SEM_SEG_HEAD.CONVS_DIM": sizes.embedding_channels,
         "MODEL.SEM_SEG_HEAD.NUM_CLASSES": sizes.num_classes,
         "MODEL.CFFM.DEPTH": sizes.temporal_depth or None,
         "MODEL.CFFM.NUM_HEADS": sizes.num_heads or None,
+        "MODEL.MRCFA.DEEP_NETS": sizes.deep_nets if sizes.temporal == "MRCFA" else None,
     }
     overrides: list[str] = []
     for key, value in wanted.items():

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from ..core import CFFM
+from ..core import CFFM, MRCFA
 from ..modeling import (
     CFFMSegmentor,
     MiT,
@@ -23,7 +23,7 @@ def verify_complete(weights: Mapping[str, Tensor], *, new_classifier: bool = Fal
     """Prove, by a strict load, that weights in our names fill a model of their sizes.
 
     Args:
-        weights: of CFFM++, of CFFM, of an image segmentor, or of an encoder alone.
+        weights: of CFFM++, CFFM, MRCFA, an image segmentor, or of an encoder alone.
         new_classifier: the classifiers were left out; all but them must be there.
 
     Returns:
@@ -56,7 +56,10 @@ def _model_of(sizes: Sizes) -> nn.Module:
     dim = sizes.embedding_channels
     num_classes = sizes.num_classes or 1  # 1: the classifiers were left out, so any number does
     temporal, branch = None, None
-    if sizes.temporal_depth:
+    if sizes.temporal == "MRCFA":
+        mrcfa = MRCFA.build(dim, backbone.output_shape(), deep_nets=sizes.deep_nets)
+        temporal = TemporalHead(mrcfa, num_classes=num_classes, output="refined")
+    elif sizes.temporal == "CFFM":
         cffm = CFFM(dim, sizes.temporal_depth, num_heads=sizes.num_heads)
         temporal = TemporalHead(cffm, num_classes=num_classes, output="classifier")
     if sizes.has_prototype_branch:

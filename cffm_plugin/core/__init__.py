@@ -9,6 +9,7 @@ from .head_embedding import HeadEmbedding
 from .mask_prediction import MaskPrediction
 from .mining import CrossFrameMining
 from .mit import MIT_VARIANTS, MiT
+from .mrcfa import MRCFA
 from .prototype_branch import PrototypeBranch
 from .prototypes import PrototypeBlock, prototype_frames
 from .recall import CFFMRecall, FrameRecall, RecallTokens
@@ -39,6 +40,7 @@ __all__ = [
     "FrameTokens",
     "HeadEmbedding",
     "MIT_VARIANTS",
+    "MRCFA",
     "MaskPrediction",
     "MiT",
     "PrototypeBlock",

@@ -12,18 +12,29 @@ from .clip_segmentor import ClipSegmentor
 from .head_embedding import HeadEmbedding
 from .levels import output_shape_of
 from .mit import MIT_VARIANTS, MiT
+from .mrcfa import MRCFA
 from .recall import CFFMRecall
 from .segformer import SegFormerHead
 from .temporal_head import TemporalHead
 from .temporal_module import TemporalModule
 from .wrapping import take_apart
 
-TEMPORAL_MODULES: dict[str, type[TemporalModule]] = {"CFFM": CFFM, "CFFMRecall": CFFMRecall}
-# The depth of CFFM on each encoder (CFFM, section 4.1).
-_DEPTHS = {"mit_b0": 1, "mit_b5": 4}
+TEMPORAL_MODULES: dict[str, type[TemporalModule]] = {
+    "CFFM": CFFM,
+    "CFFMRecall": CFFMRecall,
+    "MRCFA": MRCFA,
+}
+# Arguments of the temporal module that its paper has for an encoder (CFFM, section 4.1).
+_CFFM_ON: dict[str, dict[str, Any]] = {"mit_b0": {"depth": 1}, "mit_b5": {"depth": 4}}
+_ON_ENCODER: dict[str, dict[str, dict[str, Any]]] = {
+    "CFFM": _CFFM_ON,
+    "CFFMRecall": _CFFM_ON,
+    "MRCFA": {"mit_b0": {"keep": 0.8}, "mit_b1": {"deep_nets": True}},
+}
 _KINDS: dict[str, dict[str, Any]] = {
     "cffm": defaults.PAPER,
     "cffm_recall": {},
+    "mrcfa": {**defaults.PAPER, "temporal": "MRCFA", "output": "refined"},
     "segformer": {"temporal": None},
 }
 # Name -> kind, encoder.
@@ -57,8 +68,9 @@ def create_segmentor(
         ignore_value=ignore_value,
     )
     options = {"dropout": dropout, **_KINDS[kind], **arguments}
-    if isinstance(options.get("temporal", defaults.TEMPORAL), str):
-        options.setdefault("depth", _DEPTHS.get(encoder, defaults.DEPTH))
+    temporal = options.get("temporal", defaults.TEMPORAL)
+    if isinstance(temporal, str):
+        options = {**_ON_ENCODER.get(temporal, {}).get(encoder, {}), **options}
     return assemble_segmentor(kind_of, backbone, head, HeadEmbedding(head, backbone), **options)
 
 

@@ -132,16 +132,32 @@ def test_a_full_disk_is_told_with_the_path_and_the_old_checkpoint_stays(run, off
     assert os.listdir(output.parent) == ["old.pth"] and output.read_bytes() == b"old"
 
 
+@pytest.mark.parametrize(("variant", "nets"), [("b0", "shallow"), ("b1", "deep")])
+def test_the_config_that_it_names_loads_mrcfa(run, tmp_path, variant, nets):
+    source, output = tmp_path / "mrcfa.pth", tmp_path / "converted.pth"
+    shapes = golden_cases.load_json(f"mrcfa/official_state_dict_{variant}")
+    torch.save({"state_dict": golden_cases.state_dict(shapes), "meta": {}}, source)
+    printed = run(source, output)
+    for words in ("official MRCFA", f"mit_{variant}", f"MRCFA, {nets} nets", "2 left out"):
+        assert words in printed, words
+    cfg = fitting_config(printed)
+    assert cfg.MODEL.TEMPORAL.NAME == "MRCFA"
+    SegmentorCheckpointer(build_model(cfg), require_all=True).load(str(output))
+
+
 @pytest.mark.parametrize("variant", [f"mit_b{i}" for i in range(6)])
 def test_there_is_a_config_for_every_encoder(variant):
     encoder = Sizes(variant)
     segmentor = replace(encoder, embedding_channels=256, num_classes=124)
-    cffm = replace(segmentor, temporal_depth=2, num_heads=8)
-    for sizes in (encoder, segmentor, cffm, replace(cffm, has_prototype_branch=True)):
+    cffm = replace(segmentor, temporal="CFFM", temporal_depth=2, num_heads=8)
+    plus = replace(cffm, has_prototype_branch=True)
+    mrcfa = replace(segmentor, temporal="MRCFA")
+    for sizes in (encoder, segmentor, cffm, plus, mrcfa):
         cfg = load_config(str(ROOT / config_for(sizes)))
         cfg.merge_from_list(overrides_for(sizes, cfg))
         assert variant == cfg.MODEL.MIT.NAME
         assert (sizes != segmentor) == cfg.MODEL.TEMPORAL.ENABLED
+        assert sizes.temporal in ("", cfg.MODEL.TEMPORAL.NAME)
         assert sizes.has_prototype_branch == cfg.MODEL.TEMPORAL.PROTOTYPES.ENABLED
 
 

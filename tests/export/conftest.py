@@ -8,7 +8,7 @@ import torch
 from tiny_models import NUM_CLASSES, PIXELS, make_parts
 
 from cffm_plugin import CFFM
-from cffm_plugin.core import CFFMRecall, RecurrentModule
+from cffm_plugin.core import MRCFA, CFFMRecall, RecurrentModule
 from cffm_plugin.export import StreamSpec, export_stream
 from cffm_plugin.export.onnx_runner import Stream, load_graphs, read_manifest
 from cffm_plugin.inference import StreamingSegmentor
@@ -28,9 +28,11 @@ SIZES = {  # of the graphs' frames
     "plus": (67, 99),  # CFFM++
     "refine": (66, 98),
     "recall": (66, 98),  # refine, with CFFMRecall
+    "mrcfa": (66, 98),
     "recurrent": (66, 98),
     "image": (50, 70),  # without a temporal module; SemSegFPNHead: padded to 64x96
 }
+OUTPUTS = {"refine": "refine", "recall": "refine", "mrcfa": "refined"}
 DEPTHS = {"mit": 2, "timm": 1, "plus": 2, "refine": 1, "recall": 1}  # of CFFM
 
 
@@ -95,13 +97,11 @@ def make_model(kind):
         return CFFMSegmentor(**parts).eval()
     if kind == "recurrent":
         module = RunningMean()
+    elif kind == "mrcfa":
+        module = MRCFA.build(32, parts["backbone"].output_shape())
     else:
         module = (CFFMRecall if kind == "recall" else CFFM)(32, DEPTHS[kind], num_heads=4)
-    temporal = TemporalHead(
-        module,
-        num_classes=NUM_CLASSES,
-        output="refine" if kind in ("refine", "recall") else "classifier",
-    )
+    temporal = TemporalHead(module, num_classes=NUM_CLASSES, output=OUTPUTS.get(kind, "classifier"))
     for parameter in temporal.parameters():  # so that the past matters
         torch.nn.init.normal_(parameter, std=0.2)
     branch = PrototypeBranch(32, num_classes=NUM_CLASSES, num_heads=4)

@@ -26,7 +26,10 @@ def read_manifest(folder):
     return json.loads((folder / "stream.json").read_text())
 
 
-@pytest.mark.parametrize("kind", ["mit", "timm", "plus", "refine", "recall", "recurrent", "image"])
+KINDS = ["mit", "timm", "plus", "refine", "recall", "mrcfa", "recurrent", "image"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_an_onnx_stream_agrees_with_the_model_on_20_frames(exported, onnx_stream, kind):
     of_kind = exported(kind)
     agreement = compare(

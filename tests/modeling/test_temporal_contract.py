@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from cffm_plugin.core import (
     CFFM,
+    MRCFA,
     CFFMRecall,
     FrameMap,
     RecurrentModule,
@@ -71,6 +72,7 @@ class Averaging(RecurrentModule):
 MODULES = {
     "cffm": lambda: CFFM(32, 1, num_heads=4),
     "recall": lambda: CFFMRecall(32, 1, num_heads=4),
+    "mrcfa": lambda: MRCFA(32, (32, 64, 96)),  # of the tiny MiT's res3, res4, res5
     "recurrent": Averaging,
 }
 
