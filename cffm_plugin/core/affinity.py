@@ -1,8 +1,8 @@
 """Affinities of a target's cells to the tokens of a past frame, and which tokens are kept.
 
 Sun et al., "Mining Relations among Cross-Frame Affinities for Video Semantic Segmentation",
-ECCV 2022, sections 3.2 and 3.3. Pure functions. An affinity is laid out by token: each token is an
-image over the target's cells.
+ECCV 2022. Pure functions. Affinities are laid out by token: each token is an image over the
+target's cells.
 """
 
 import torch

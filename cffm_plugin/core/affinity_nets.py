@@ -1,4 +1,4 @@
-"""The small convolution nets that mine relations among affinities (MRCFA, section 3.2).
+"""The small convolution nets that mine relations among affinities: MRCFA's SAR and MAA.
 
 The affinities of one token to the target's cells are an image, of one or two channels, and all
 images go through the same nets. They stand side by side as groups of channels of one map, which is
