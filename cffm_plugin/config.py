@@ -57,7 +57,8 @@ def _add_temporal_keys(cfg: CfgNode) -> None:
     # False: the plain image segmentor, with the same data, trainer and evaluator.
     cfg.MODEL.TEMPORAL.ENABLED = True
     # The temporal module, a name in cffm_plugin.modeling.TEMPORAL_REGISTRY. "CFFM": the paper's, as
-    # the authors' weights need it. "CFFMRecall": looks at the past cell by cell as well.
+    # the authors' weights need it. "CFFMRecall": looks at the past cell by cell as well. "TV3S": a
+    # state space model carries a state from frame to frame.
     cfg.MODEL.TEMPORAL.NAME = defaults.TEMPORAL
     # Reference frames relative to the target, oldest first, all negative.
     cfg.MODEL.TEMPORAL.FRAME_OFFSETS = defaults.FRAME_OFFSETS
@@ -111,6 +112,22 @@ def _add_temporal_keys(cfg: CfgNode) -> None:
     cfg.MODEL.CFFM.RECALL_RADIUS = defaults.RECALL_RADIUS
     cfg.MODEL.CFFM.RECALL_KEY_DIM = defaults.RECALL_KEY_DIM
 
+    # TV3S. See cffm_plugin.core.TV3S for what the values mean.
+    cfg.MODEL.TV3S = CfgNode()
+    # How it is used, with the same weights. "clip": every target's state begins anew with its first
+    # reference, as in training; the published scores are of this. "stream": the state lives as long
+    # as the video, at the cost of one step a frame instead of one for every frame of the clip.
+    cfg.MODEL.TV3S.MODE = defaults.TV3S_MODE
+    # Number of blocks; odd ones (counted from 0) work on shifted windows.
+    cfg.MODEL.TV3S.DEPTH = defaults.TV3S_DEPTH
+    # Side of a window, and how far it is shifted, in embedding cells.
+    cfg.MODEL.TV3S.WINDOW_SIZE = defaults.TV3S_WINDOW_SIZE
+    cfg.MODEL.TV3S.SHIFT = defaults.TV3S_SHIFT
+    # States for each channel of the state space models.
+    cfg.MODEL.TV3S.NUM_STATES = defaults.TV3S_NUM_STATES
+    # Largest rate of stochastic depth in training, for each window by itself.
+    cfg.MODEL.TV3S.DROP_PATH_RATE = defaults.TV3S_DROP_PATH_RATE
+
 
 def _add_segmentor_keys(cfg: CfgNode) -> None:
     # Another project's heads, backbones, datasets and keys, for every tool. load_config reads both
@@ -144,6 +161,16 @@ def _add_segmentor_keys(cfg: CfgNode) -> None:
     # Images are padded to multiples of it. 0 for SegFormerHead; 32 for heads that double sizes,
     # such as SemSegFPNHead.
     cfg.MODEL.MIT.SIZE_DIVISIBILITY = 0
+
+    # Detectron2's Swin Transformer as a backbone, build_swin_backbone.
+    cfg.MODEL.D2_SWIN = CfgNode()
+    # swin_t or swin_s.
+    cfg.MODEL.D2_SWIN.NAME = "swin_t"
+    cfg.MODEL.D2_SWIN.OUT_FEATURES = ["res2", "res3", "res4", "res5"]
+    # Largest rate of stochastic depth; it grows linearly from 0 over the blocks.
+    cfg.MODEL.D2_SWIN.DROP_PATH_RATE = 0.3
+    # As for MODEL.MIT: 0 for SegFormerHead; 32 for heads that double sizes, such as SemSegFPNHead.
+    cfg.MODEL.D2_SWIN.SIZE_DIVISIBILITY = 0
 
     # Any model of the library timm as a backbone, build_timm_backbone.
     cfg.MODEL.TIMM = CfgNode()

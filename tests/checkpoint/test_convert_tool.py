@@ -136,7 +136,7 @@ def test_a_full_disk_is_told_with_the_path_and_the_old_checkpoint_stays(run, off
 def test_there_is_a_config_for_every_encoder(variant):
     encoder = Sizes(variant)
     segmentor = replace(encoder, embedding_channels=256, num_classes=124)
-    cffm = replace(segmentor, temporal_depth=2, num_heads=8)
+    cffm = replace(segmentor, temporal="CFFM", temporal_depth=2, num_heads=8)
     for sizes in (encoder, segmentor, cffm, replace(cffm, has_prototype_branch=True)):
         cfg = load_config(str(ROOT / config_for(sizes)))
         cfg.merge_from_list(overrides_for(sizes, cfg))

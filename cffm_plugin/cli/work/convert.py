@@ -85,7 +85,9 @@ def print_table(state_dict: dict[str, torch.Tensor], conversion: Conversion) -> 
 
 
 def print_sizes(sizes: Sizes, conversion: Conversion) -> None:
-    temporal = f"CFFM, depth {sizes.temporal_depth}" if sizes.temporal_depth else "none"
+    temporal = "none"
+    if sizes.temporal:
+        temporal = f"{sizes.temporal}, depth {sizes.temporal_depth}"
     described = {
         "encoder": sizes.variant,
         "classes": conversion.num_classes or "no classifier",
@@ -123,6 +125,6 @@ def config_hint(sizes: Sizes, num_classes: int | None) -> str:
     hint = " ".join([config, *overrides])
     if sizes.embedding_channels is None:
         return f"{hint}, as what training starts from"
-    if not sizes.temporal_depth:
+    if not sizes.temporal:
         hint += f"; and {config.replace('segformer', 'cffm')} likewise, to train CFFM on top"
     return hint
