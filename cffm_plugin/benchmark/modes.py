@@ -190,12 +190,15 @@ class Benchmark:
             "backbone": _multiply_adds(lambda: model.backbone(image)),
             "image": encode + _multiply_adds(lambda: model.classify(encoded)),
         }
-        if model.num_references:
-            references = [model.assemble(encoded)] * model.num_references
+        if model.temporal is not None:
+            offsets = self.cfg.MODEL.TEMPORAL.FRAME_OFFSETS
+            pasts = [model.first_past(offsets)]
+            for _ in range(-min(offsets, default=0)):  # fill the past
+                _, pasts = model.advance(encoded, pasts)
 
             def refine() -> Tensor:
-                model.assemble(encoded)
-                return model.output(encoded, model.mine(encoded, references))
+                refined, _ = model.advance(encoded, pasts)
+                return model.output(encoded, refined)
 
             counts["stream"] = encode + _multiply_adds(refine)
         return counts

@@ -16,7 +16,15 @@ from .segformer import SegFormerHead
 from .segmentor_output import SegmentorOutput
 from .streaming import StreamingSegmentor
 from .temporal_head import TemporalHead
-from .temporal_module import FrameMap, TemporalModule
+from .temporal_module import (
+    FrameFeatures,
+    FrameMap,
+    RecurrentModule,
+    Refined,
+    TemporalModule,
+    Tokens,
+    WindowedModule,
+)
 
 __all__ = [
     "CFFM",
@@ -25,6 +33,7 @@ __all__ = [
     "ClipSegmentor",
     "CoarseToFineAssembling",
     "CrossFrameMining",
+    "FrameFeatures",
     "FrameMap",
     "FrameRecall",
     "FrameTokens",
@@ -35,12 +44,16 @@ __all__ = [
     "PrototypeBlock",
     "PrototypeBranch",
     "RecallTokens",
+    "RecurrentModule",
+    "Refined",
     "SegFormerHead",
     "SegmentorOutput",
     "StreamingSegmentor",
     "TemporalHead",
     "TemporalModule",
+    "Tokens",
     "WindowPooling",
+    "WindowedModule",
     "attend",
     "prototype_frames",
 ]

@@ -10,13 +10,15 @@ from . import defaults
 from .cffm import CFFM
 from .clip_segmentor import ClipSegmentor
 from .head_embedding import HeadEmbedding
+from .levels import output_shape_of
 from .mit import MIT_VARIANTS, MiT
 from .recall import CFFMRecall
 from .segformer import SegFormerHead
 from .temporal_head import TemporalHead
+from .temporal_module import TemporalModule
 from .wrapping import take_apart
 
-TEMPORAL_MODULES: dict[str, Any] = {"CFFM": CFFM, "CFFMRecall": CFFMRecall}
+TEMPORAL_MODULES: dict[str, type[TemporalModule]] = {"CFFM": CFFM, "CFFMRecall": CFFMRecall}
 # The depth of CFFM on each encoder (CFFM, section 4.1).
 _DEPTHS = {"mit_b0": 1, "mit_b5": 4}
 _KINDS: dict[str, dict[str, Any]] = {
@@ -106,26 +108,28 @@ def assemble_segmentor(
     Args:
         kind_of: its class.
         backbone, sem_seg_head, head: as of ``ClipSegmentor``.
-        temporal: "CFFM", "CFFMRecall", a module that offers ``TemporalModule``, or None.
+        temporal: a name in ``TEMPORAL_MODULES``, a temporal module of your own, or None.
         output, stride, dropout: as of ``TemporalHead``.
         pixel_mean, pixel_std, image_loss_weight, video_loss_weight, frame_offsets, image_format,
             freeze_image_segmentor, activation_checkpointing: as of ``ClipSegmentor``.
-        module_arguments: of CFFM: ``depth``, ``num_heads`` and the others.
+        module_arguments: of a temporal module that is named, such as CFFM's ``depth``.
 
     Raises:
-        TypeError: an argument is of nothing here, or of CFFM where ``temporal`` is no name.
-        ValueError: there is no such temporal module or output.
+        TypeError: an argument is of nothing here, or of a temporal module where ``temporal`` is no
+            name.
+        ValueError: there is no such temporal module or output; or the module looks at maps that the
+            backbone does not have.
     """
     if module_arguments and not isinstance(temporal, str):
         raise TypeError(
-            f"{', '.join(module_arguments)}: no arguments of a segmentor. If of CFFM, they need "
-            f"temporal to be one of {', '.join(TEMPORAL_MODULES)}; it is "
+            f"{', '.join(module_arguments)}: no arguments of a segmentor. If of a temporal "
+            f"module, they need temporal to be one of {', '.join(TEMPORAL_MODULES)}; it is "
             + ("None" if temporal is None else f"a {type(temporal).__name__}, made already")
         )
     temporal_head = None
     if temporal is not None:
         temporal_head = TemporalHead(
-            _module(temporal, head.channels, module_arguments),
+            _module(temporal, head.channels, backbone, module_arguments),
             num_classes=head.num_classes,
             output=output,
             dropout=dropout,
@@ -148,7 +152,9 @@ def assemble_segmentor(
     )
 
 
-def _module(temporal: str | nn.Module, channels: int, arguments: dict[str, Any]) -> Any:
+def _module(
+    temporal: str | nn.Module, channels: int, backbone: nn.Module, arguments: dict[str, Any]
+) -> Any:
     if isinstance(temporal, nn.Module):
         return temporal
     if temporal not in TEMPORAL_MODULES:
@@ -156,6 +162,4 @@ def _module(temporal: str | nn.Module, channels: int, arguments: dict[str, Any])
             f"temporal is one of {', '.join(TEMPORAL_MODULES)}, a module of your own, or None; got "
             f"{temporal!r}"
         )
-    num_heads = arguments.get("num_heads", defaults.NUM_HEADS)
-    dim = -(-channels // num_heads) * num_heads  # heads share the channels evenly
-    return TEMPORAL_MODULES[temporal](dim, **arguments)
+    return TEMPORAL_MODULES[temporal].build(channels, output_shape_of(backbone), **arguments)

@@ -1,6 +1,7 @@
 """Tensors in containers: what belongs to a batch of frames, whatever holds it."""
 
-from collections.abc import Callable
+import operator
+from collections.abc import Callable, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any, TypeVar
 
@@ -40,6 +41,37 @@ def tensors_in(value: Any) -> list[Tensor]:
 
     map_tensors(value, note)
     return found
+
+
+def split_batch(value: T, size: int) -> list[T]:
+    """The entries of a batch, each a batch of one.
+
+    Args:
+        value: tensors in any container of ``map_tensors``, all with the batch as first dimension.
+        size: of the batch.
+
+    Raises:
+        ValueError: a tensor has another first dimension.
+    """
+    for tensor in tensors_in(value):
+        if tensor.dim() == 0 or len(tensor) != size:
+            raise ValueError(
+                f"{type(value).__name__}: expected the batch of {size} as first dimension of every "
+                f"tensor, got {tuple(tensor.shape)}"
+            )
+    return [map_tensors(value, operator.itemgetter(slice(i, i + 1))) for i in range(size)]
+
+
+def cat_batches(values: Sequence[T]) -> T:
+    """One batch of several, whose tensors but for the batch have the same shapes.
+
+    Args:
+        values: containers of one kind, as of ``split_batch``.
+    """
+    if len(values) == 1:
+        return values[0]
+    columns = iter(zip(*map(tensors_in, values), strict=True))
+    return map_tensors(values[0], lambda _: torch.cat(next(columns)))
 
 
 def to_channels_last(module: nn.Module) -> None:

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..core.nested import map_tensors, tensors_in
-from ..modeling import CFFMSegmentor, CoarseLogits, EncodedFrames
+from ..modeling import CFFMSegmentor, CoarseLogits, EncodedFrames, WindowedModule
 
 EXAMPLE_PROTOTYPES = 100
 
@@ -69,9 +69,9 @@ class Encode(nn.Module):
         """(1, 3, H, W), 0..255 -> the tensors of ``EncodedFrames``, and tokens for every slot."""
         encoded = self.encode(frame)
         outputs = encoded_tensors(encoded)
-        if self.model.num_references:
-            tokens = self.model.assemble(encoded)
-            for slot in range(self.model.num_references):
+        if (module := _windowed(self.model)) is not None:
+            tokens = module.assemble(encoded.features)
+            for slot in range(module.num_references):
                 outputs |= token_tensors(tokens.only((slot,)), slot)
         return {n: x for n, x in outputs.items() if self.wanted is None or n in self.wanted}
 
@@ -110,7 +110,9 @@ class Predict(nn.Module):
                 for slot, tokens in enumerate(self.tokens)
             ]
             items = [{"prototypes": p} for p in inputs.get("prototypes", ())]
-            refined = self.model.mine(encoded, references)
+            module = _windowed(self.model)
+            assert module is not None
+            refined = module.mine(encoded.features, references)
             logits = self.model.output(encoded, refined, items)
         else:
             logits = self.model.classify(encoded)
@@ -126,7 +128,10 @@ def encoded_tensors(encoded: EncodedFrames) -> dict[str, Tensor]:
     """The tensors of a frame by name."""
     named = {"embedding": encoded.embedding}
     named |= {f"context_{i}": tensor for i, tensor in enumerate(tensors_in(encoded.context))}
-    return named | {"cells": encoded.cells}
+    named |= {"cells": encoded.cells}
+    named |= {f"level_{i}": level for i, level in enumerate(encoded.features.levels)}
+    image = encoded.features.image
+    return named if image is None else named | {"image": image}
 
 
 def token_tensors(tokens: Any, slot: int) -> dict[str, Tensor]:
@@ -174,10 +179,16 @@ def stream_graphs(
     graphs = {"classify": _run_once(classify, _used(classify, frame_tensors))}
     (coarse,) = model.coarse(graphs["classify"].outputs["logits"], encoded, [size])
     assert isinstance(coarse, CoarseLogits)
-    if model.num_references:
-        graphs["refine"] = _refine_graph(model, encoded, frame_tensors, full_resolution)
+    if (module_ := _windowed(model)) is not None:
+        graphs["refine"] = _refine_graph(model, module_, encoded, frame_tensors, full_resolution)
     module.wanted = {name for graph in graphs.values() for name in graph.inputs}
     return {"encode": _run_once(module, encode.inputs), **graphs}, coarse
+
+
+def _windowed(model: CFFMSegmentor) -> WindowedModule | None:
+    """The temporal module, where it looks at references."""
+    module = None if model.temporal is None else model.temporal.module
+    return module if isinstance(module, WindowedModule) and module.num_references else None
 
 
 def _copy_for_export(model: CFFMSegmentor) -> CFFMSegmentor:
@@ -191,13 +202,14 @@ def _copy_for_export(model: CFFMSegmentor) -> CFFMSegmentor:
 
 def _refine_graph(
     model: CFFMSegmentor,
+    module: WindowedModule,
     encoded: EncodedFrames,
     frame_tensors: dict[str, Tensor],
     full_resolution: bool,
 ) -> StreamGraph:
     with torch.no_grad():
-        tokens = model.assemble(encoded)
-    in_slots = [tokens.only((slot,)) for slot in range(model.num_references)]
+        tokens = module.assemble(encoded.features)
+    in_slots = [tokens.only((slot,)) for slot in range(module.num_references)]
     inputs, references, dynamic = dict(frame_tensors), dict[str, int](), {}
     for slot, in_slot in enumerate(in_slots):
         named = token_tensors(in_slot, slot)

@@ -149,11 +149,7 @@ def _write_onnx(program: ExportedProgram, graph: StreamGraph, file: Path, opset:
 
 
 def _check_spec(spec: StreamSpec, model: CFFMSegmentor) -> None:
-    needed = model.num_references
-    if len(spec.frame_offsets) != needed:
-        raise ValueError(
-            f"the model takes {needed} reference frames, got frame_offsets {spec.frame_offsets}"
-        )
+    model.first_past(spec.frame_offsets)  # checks the offsets
     num_classes = model.head.num_classes
     if spec.class_names and len(spec.class_names) != num_classes:
         raise ValueError(

@@ -5,10 +5,19 @@ from ..core.agreement import check_agreement, ensure_agreement
 from ..core.encoded import EncodedFrames
 from ..core.head_embedding import HeadEmbedding
 from ..core.label_maps import CoarseLogits, all_finite
+from ..core.levels import level_shapes
 from ..core.mask_prediction import CoarseMasks, CoarseOutput, MaskPrediction, normalise_scores
 from ..core.prototype_branch import PrototypeBranch
 from ..core.temporal_head import TemporalHead
-from ..core.temporal_module import FrameMap, TemporalModule
+from ..core.temporal_module import (
+    FrameFeatures,
+    FrameMap,
+    RecurrentModule,
+    Refined,
+    TemporalModule,
+    Tokens,
+    WindowedModule,
+)
 from .backbone import MiT, TimmBackbone, TimmPyramid
 from .heads import SegFormerHead, embedding_of
 from .huggingface import build_hf_segmenter
@@ -24,16 +33,21 @@ __all__ = [
     "CoarseMasks",
     "CoarseOutput",
     "EncodedFrames",
+    "FrameFeatures",
     "FrameMap",
     "HeadEmbedding",
     "MaskPrediction",
     "MiT",
     "PrototypeBranch",
+    "RecurrentModule",
+    "Refined",
     "SegFormerHead",
     "TemporalHead",
     "TemporalModule",
     "TimmBackbone",
     "TimmPyramid",
+    "Tokens",
+    "WindowedModule",
     "all_finite",
     "build_hf_segmenter",
     "build_segmentor",
@@ -41,6 +55,7 @@ __all__ = [
     "ensure_agreement",
     "embedding_of",
     "how_to_wrap",
+    "level_shapes",
     "normalise_scores",
     "resolve_normalization",
 ]

@@ -48,7 +48,7 @@ class SideBySide:
     """
 
     def __init__(self, segmentor: StreamingSegmentor, classes: Legend, *, opacity: float = 0.5):
-        if not segmentor.frame_offsets:
+        if segmentor.model.clip_length == 1:
             raise ValueError(
                 "The model is an image segmentor (MODEL.TEMPORAL.ENABLED False), so there is no "
                 "video segmentor to compare it with."
@@ -106,8 +106,9 @@ class SideBySide:
 
     def segment(self, image: np.ndarray) -> dict[str, np.ndarray]:
         """Label maps (H, W) of the next frame, (H, W, 3) uint8, blue-green-red, by both names."""
-        self.segmentor.reset(IMAGE)  # a stream's first frame has no past
-        labels = self.segmentor.step_all({IMAGE: image, VIDEO: image}, channel_order="BGR")
+        labels = self.segmentor.step_all(
+            {IMAGE: image, VIDEO: image}, channel_order="BGR", image_only=(IMAGE,)
+        )
         return {name: labels[name].cpu().numpy() for name in (IMAGE, VIDEO)}
 
     def paint(self, image: np.ndarray, labels: dict[str, np.ndarray]) -> np.ndarray:

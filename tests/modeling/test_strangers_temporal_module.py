@@ -16,33 +16,33 @@ from cffm_plugin.export import (
     random_frames,
 )
 from cffm_plugin.inference import StreamingSegmentor
-from cffm_plugin.modeling import TEMPORAL_REGISTRY, FrameMap
+from cffm_plugin.modeling import TEMPORAL_REGISTRY, FrameMap, WindowedModule
 
 
 @TEMPORAL_REGISTRY.register()
-class MeanOfPast(nn.Module):
+class MeanOfPast(WindowedModule):
     """Adds a learned map of the mean of two references' embeddings."""
 
     num_references = 2
 
-    def __init__(self, cfg, embedding_channels):
+    def __init__(self, cfg, embedding_channels, output_shape):
         super().__init__()
         self.dim = embedding_channels
         self.mix = nn.Conv2d(self.dim, self.dim, kernel_size=1)
 
     def assemble(self, frame, slots=None):
-        return FrameMap(frame)
+        return FrameMap(frame.cells)
 
     def mine(self, target, references):
         past = torch.stack([tokens.frame for tokens in references]).mean(dim=0)
-        return target + self.mix(past)
+        return target.cells + self.mix(past)
 
 
 @TEMPORAL_REGISTRY.register()
-class OneStep(nn.Module):
+class OneStep(WindowedModule):
     """Has one step where there should be two."""
 
-    def __init__(self, cfg, embedding_channels):
+    def __init__(self, cfg, embedding_channels, output_shape):
         super().__init__()
 
 
@@ -103,7 +103,7 @@ def test_it_exports(cfg, tmp_path):
 
 def test_what_is_no_temporal_module_is_told_what_one_offers(cfg):
     cfg.MODEL.TEMPORAL.NAME = "OneStep"
-    with pytest.raises(ValueError, match=r"OneStep.*dim, num_references, assemble, mine"):
+    with pytest.raises(ValueError, match=r"OneStep lacks assemble, mine"):
         build_model(cfg)
     cfg.MODEL.TEMPORAL.NAME = "Mean0fPast"
     with pytest.raises(ValueError, match=r"MODEL\.TEMPORAL\.NAME is Mean0fPast.*MeanOfPast"):

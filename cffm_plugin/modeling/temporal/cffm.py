@@ -5,6 +5,7 @@ from typing import Any
 from detectron2.config import CfgNode, configurable
 
 from ... import core
+from ...core.cffm import width_for_heads
 from .module import TEMPORAL_REGISTRY
 
 
@@ -17,7 +18,9 @@ class CFFM(core.CFFM):
         super().__init__(dim, depth, **arguments)
 
     @classmethod
-    def from_config(cls, cfg: CfgNode, embedding_channels: int) -> dict[str, Any]:
+    def from_config(
+        cls, cfg: CfgNode, embedding_channels: int, output_shape: Any
+    ) -> dict[str, Any]:
         node, offsets = cfg.MODEL.CFFM, cfg.MODEL.TEMPORAL.FRAME_OFFSETS
         if len(offsets) != len(node.REFERENCE_POOLS):
             raise ValueError(
@@ -26,8 +29,7 @@ class CFFM(core.CFFM):
                 f"{offsets} and {node.REFERENCE_POOLS}"
             )
         return {
-            # Attention heads share the channels evenly: the next width that they can.
-            "dim": -(-embedding_channels // node.NUM_HEADS) * node.NUM_HEADS,
+            "dim": width_for_heads(embedding_channels, node.NUM_HEADS),
             "depth": node.DEPTH,
             "num_heads": node.NUM_HEADS,
             "window_size": node.WINDOW_SIZE,
@@ -47,8 +49,10 @@ class CFFMRecall(core.CFFMRecall):
         super().__init__(dim, depth, **arguments)
 
     @classmethod
-    def from_config(cls, cfg: CfgNode, embedding_channels: int) -> dict[str, Any]:
-        return CFFM.from_config(cfg, embedding_channels) | {
+    def from_config(
+        cls, cfg: CfgNode, embedding_channels: int, output_shape: Any
+    ) -> dict[str, Any]:
+        return CFFM.from_config(cfg, embedding_channels, output_shape) | {
             "recall_radius": cfg.MODEL.CFFM.RECALL_RADIUS,
             "recall_key_dim": cfg.MODEL.CFFM.RECALL_KEY_DIM,
         }
