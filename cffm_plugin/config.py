@@ -126,7 +126,7 @@ def _add_temporal_keys(cfg: CfgNode) -> None:
     # States for each channel of the state space models.
     cfg.MODEL.TV3S.NUM_STATES = defaults.TV3S_NUM_STATES
     # Largest rate of stochastic depth in training, for each window by itself.
-    cfg.MODEL.TV3S.DROP_PATH_RATE = defaults.TV3S_DROP_PATH_RATE
+    cfg.MODEL.TV3S.WINDOW_DROP_RATE = defaults.TV3S_WINDOW_DROP_RATE
 
 
 def _add_segmentor_keys(cfg: CfgNode) -> None:

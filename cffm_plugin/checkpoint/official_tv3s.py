@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .official import SEGFORMER_RULES, UNUSED
+from .official import SEGFORMER_RULES
 from .rules import SWIN_ENCODER, TENSOR, Drop, Format, Piece, Rename, Rule
 
 _BLOCK = r"decode_head\.vs\.layers\.(\d+)\."
@@ -30,7 +30,7 @@ OFFICIAL_TV3S = Format("official TV3S", r"decode_head\.vs\..+", TV3S_RULES)
 
 @dataclass(frozen=True)
 class WithNewNorm(Rename):
-    """A norm of the source's, and one behind a stage that the source lacks: it starts as it is made.
+    """A norm of the source's; and one behind a stage, which the source lacks, as it starts.
 
     Attributes:
         widening: the source's width over the new one's.

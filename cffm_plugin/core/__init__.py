@@ -25,6 +25,7 @@ from .temporal_module import (
     Tokens,
     WindowedModule,
 )
+from .tv3s import TV3S, TV3SClip, TV3SState, TV3SStream
 
 __all__ = [
     "CFFM",
@@ -49,6 +50,10 @@ __all__ = [
     "SegFormerHead",
     "SegmentorOutput",
     "StreamingSegmentor",
+    "TV3S",
+    "TV3SClip",
+    "TV3SState",
+    "TV3SStream",
     "TemporalHead",
     "TemporalModule",
     "Tokens",

@@ -16,15 +16,21 @@ from .recall import CFFMRecall
 from .segformer import SegFormerHead
 from .temporal_head import TemporalHead
 from .temporal_module import TemporalModule
+from .tv3s import TV3S
 from .wrapping import take_apart
 
-TEMPORAL_MODULES: dict[str, type[TemporalModule]] = {"CFFM": CFFM, "CFFMRecall": CFFMRecall}
+TEMPORAL_MODULES: dict[str, type[TemporalModule]] = {
+    "CFFM": CFFM,
+    "CFFMRecall": CFFMRecall,
+    "TV3S": TV3S,
+}
 # The depth of CFFM on each encoder (CFFM, section 4.1).
 _DEPTHS = {"mit_b0": 1, "mit_b5": 4}
 _KINDS: dict[str, dict[str, Any]] = {
     "cffm": defaults.PAPER,
     "cffm_recall": {},
     "segformer": {"temporal": None},
+    "tv3s": defaults.PAPER | {"temporal": "TV3S", "output": "refined"},
 }
 # Name -> kind, encoder.
 MODELS = {f"{kind}_{encoder}": (kind, encoder) for kind in _KINDS for encoder in MIT_VARIANTS}
@@ -57,7 +63,7 @@ def create_segmentor(
         ignore_value=ignore_value,
     )
     options = {"dropout": dropout, **_KINDS[kind], **arguments}
-    if isinstance(options.get("temporal", defaults.TEMPORAL), str):
+    if options.get("temporal", defaults.TEMPORAL) in ("CFFM", "CFFMRecall"):
         options.setdefault("depth", _DEPTHS.get(encoder, defaults.DEPTH))
     return assemble_segmentor(kind_of, backbone, head, HeadEmbedding(head, backbone), **options)
 

@@ -93,7 +93,7 @@ class TV3S(TemporalModule, ABC):
         window_size: side of a window, in cells. Maps are stretched to whole windows.
         shift: how far the windows of odd blocks are shifted, in cells; less than a window.
         num_states: of the state space models, for each of their 2 C channels.
-        drop_path_rate: largest rate of stochastic depth, which grows linearly over the blocks. In
+        window_drop_rate: largest rate of stochastic depth, which grows linearly over the blocks. In
             training a block's result is left out for some rectangles, in all frames of a clip.
 
     Raises:
@@ -108,7 +108,7 @@ class TV3S(TemporalModule, ABC):
         window_size: int = defaults.TV3S_WINDOW_SIZE,
         shift: int = defaults.TV3S_SHIFT,
         num_states: int = defaults.TV3S_NUM_STATES,
-        drop_path_rate: float = defaults.TV3S_DROP_PATH_RATE,
+        window_drop_rate: float = defaults.TV3S_WINDOW_DROP_RATE,
     ):
         super().__init__()
         if depth < 1 or num_states < 1:
@@ -118,15 +118,15 @@ class TV3S(TemporalModule, ABC):
                 f"expected 0 < shift < window_size, got a shift of {shift} for windows of "
                 f"{window_size}"
             )
-        if not 0 <= drop_path_rate < 1:
-            raise ValueError(f"drop_path_rate is a share below 1, got {drop_path_rate}")
+        if not 0 <= window_drop_rate < 1:
+            raise ValueError(f"window_drop_rate is a share below 1, got {window_drop_rate}")
         self.dim = dim
         self.window_size = window_size
         self.shift = shift
         self.activation_checkpointing = False
         # Of the sums before the second block, the third, ... and before the last norm.
-        self.drop_rates = [drop_path_rate * i / (depth - 1) for i in range(depth - 1)]
-        self.drop_rates.append(drop_path_rate)
+        self.drop_rates = [window_drop_rate * i / (depth - 1) for i in range(depth - 1)]
+        self.drop_rates.append(window_drop_rate)
         self.blocks = nn.ModuleList(TV3SBlock(dim, num_states) for _ in range(depth))
         self.norm = nn.RMSNorm(dim, eps=NORM_EPS)
 

@@ -137,8 +137,8 @@ def test_a_state_has_one_size_and_is_not_written_to():
 
 
 def test_the_size_of_a_state_is_that_of_the_map():
-    """480x864 pixels are 60x120 cells: in windows of 20 18 plain rectangles, 28 shifted ones. Each
-    of two blocks keeps 3 + 16 values for each of 2 * 16 channels; 7.2 MB for 256 and eight blocks."""
+    """480x864 pixels are 60x120 cells: in windows of 20, 18 plain rectangles and 28 shifted ones.
+    Each of two blocks keeps 3 + 16 values for each of 2 * 16 channels; eight of 256: 7.2 MB."""
     module = small(depth=2, window_size=20, shift=10, num_states=16)
     size = module.cell_grid(60, 108)
     with torch.no_grad():
@@ -163,7 +163,7 @@ def test_videos_of_a_batch_are_those_alone():
 
 
 def test_rectangles_of_one_block_exchange_nothing():
-    """With one block, a change in a window reaches no cell outside of it, and in it only later ones."""
+    """With one block, a change in a window reaches no cell outside, and in it only later ones."""
     module = small(depth=1)
     (frame,) = frames(1, batch=1)
     changed = frame.cells.clone()
@@ -212,8 +212,8 @@ class TestStochasticDepth:
         assert rates == pytest.approx([0.1 * i / 7 for i in range(8)])
 
     def test_in_evaluation_nothing_is_dropped(self):
-        module, clip = small(drop_path_rate=0.9), frames(2)
-        plain = small(drop_path_rate=0.0)
+        module, clip = small(window_drop_rate=0.9), frames(2)
+        plain = small(window_drop_rate=0.0)
         with torch.no_grad():
             results, state = fold(module, clip)
             expected, _ = fold(plain, clip)
@@ -222,7 +222,7 @@ class TestStochasticDepth:
 
     def test_a_rectangle_is_dropped_in_all_frames_of_its_clip_or_in_none(self):
         """One block: where it is dropped, cells come out normalised and else as they were."""
-        module = small(depth=1, drop_path_rate=0.5).train()
+        module = small(depth=1, window_drop_rate=0.5).train()
         clip = frames(3, height=16, width=16, batch=4)
         results, state = fold(module, clip)
         (scales,) = state.branch_scales
@@ -236,7 +236,7 @@ class TestStochasticDepth:
 
     def test_what_is_kept_is_scaled_so_that_the_mean_is_as_without(self):
         """A fourth of 6000 rectangles is dropped, give or take four standard deviations, 0.022."""
-        module = small(depth=1, drop_path_rate=0.25, num_states=1).train()
+        module = small(depth=1, window_drop_rate=0.25, num_states=1).train()
         _, state = module.step(frames(1, 40, 40, batch=60)[0], None)
         scales = state.branch_scales[0]
         assert torch.equal(scales, torch.where(scales > 0, 1 / 0.75, 0.0))
@@ -273,7 +273,7 @@ def test_bfloat16_weights_leave_outputs_and_states_in_float32():
         ({"depth": 0}, "depth and num_states"),
         ({"shift": 4}, "0 < shift < window_size"),
         ({"shift": 0}, "0 < shift < window_size"),
-        ({"drop_path_rate": 1.0}, "drop_path_rate"),
+        ({"window_drop_rate": 1.0}, "window_drop_rate"),
         ({"mode": "both"}, r"MODEL\.TV3S\.MODE \(mode\) is one of stream, clip; got 'both'"),
     ],
 )

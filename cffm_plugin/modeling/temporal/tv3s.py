@@ -10,7 +10,9 @@ from .module import TEMPORAL_REGISTRY
 
 
 @TEMPORAL_REGISTRY.register()
-def TV3S(cfg: CfgNode, embedding_channels: int, output_shape: Mapping[str, Any]) -> core.TV3S:
+def TV3S(  # noqa: N802  (its name in configs)
+    cfg: CfgNode, embedding_channels: int, output_shape: Mapping[str, Any]
+) -> core.TV3S:
     """``cffm_plugin.core.TV3S``, with its arguments from MODEL.TV3S."""
     node = cfg.MODEL.TV3S
     arguments: dict[str, Any] = {}
@@ -24,6 +26,6 @@ def TV3S(cfg: CfgNode, embedding_channels: int, output_shape: Mapping[str, Any])
         window_size=node.WINDOW_SIZE,
         shift=node.SHIFT,
         num_states=node.NUM_STATES,
-        drop_path_rate=node.DROP_PATH_RATE,
+        window_drop_rate=node.WINDOW_DROP_RATE,
         **arguments,
     )
