@@ -6,6 +6,7 @@ Parameters carry the field's names, so that published weights load.
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -97,7 +98,7 @@ class MambaMixer(nn.Module):
         length = inputs.shape[1]
         inputs = torch.cat([before.to(inputs.dtype), inputs], dim=1)
         taps = self.conv1d.weight[:, 0].unbind(1)
-        result = self.conv1d.bias
+        result: Any = self.conv1d.bias
         for offset, tap in enumerate(taps):
             result = torch.addcmul(result, inputs[:, offset : offset + length], tap)
         return result, inputs[:, length:].contiguous()

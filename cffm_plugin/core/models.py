@@ -15,11 +15,10 @@ from .mit import MIT_VARIANTS, MiT
 from .recall import CFFMRecall
 from .segformer import SegFormerHead
 from .temporal_head import TemporalHead
-from .temporal_module import TemporalModule
 from .tv3s import TV3S
 from .wrapping import take_apart
 
-TEMPORAL_MODULES: dict[str, type[TemporalModule]] = {
+TEMPORAL_MODULES: dict[str, Any] = {
     "CFFM": CFFM,
     "CFFMRecall": CFFMRecall,
     "TV3S": TV3S,

@@ -3,6 +3,7 @@
 Hesham et al., "Exploiting Temporal State Space Sharing for Video Semantic Segmentation", CVPR 2025.
 """
 
+import itertools
 from abc import ABC
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -67,8 +68,9 @@ class TV3SBlock(nn.Module):
         mixed, states = [], []
         for group in cut.groups():
             sequences = tokens[:, group.cells].reshape(-1, group.length, C)
-            before = map_tensors(
-                state, lambda tensor, g=group: tensor[:, g.rectangles].flatten(0, 1)
+            before = MixerState(
+                state.convolution[:, group.rectangles].flatten(0, 1),
+                state.scan[:, group.rectangles].flatten(0, 1),
             )
             result, after = self.mixer(sequences, before)
             mixed.append(result.reshape(B, -1, C))
@@ -240,7 +242,7 @@ class TV3S(TemporalModule, ABC):
         return TV3SState(tuple(blocks), tuple(scales))
 
     def _check_state(self, state: TV3SState, B: int, cuts: Sequence[Partition]) -> None:
-        for block, cut in zip(state.blocks, cuts * len(self.blocks)):
+        for block, cut in zip(state.blocks, itertools.cycle(cuts)):
             if block.scan.shape[:2] != (B, len(cut.lengths)):
                 raise ValueError(
                     f"expected the state of {B} videos with {len(cut.lengths)} rectangles, got "

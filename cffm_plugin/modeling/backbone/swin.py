@@ -13,7 +13,7 @@ from detectron2.modeling.backbone.build import ShapeSpec
 from detectron2.modeling.backbone.swin import SwinTransformer
 from torch import Tensor
 
-from ...core.mit import FEATURES, StochasticDepth
+from ...core.mit import FEATURES, STRIDES, StochasticDepth
 
 
 @dataclass(frozen=True)
@@ -72,15 +72,12 @@ class Swin(SwinTransformer):
             block.drop_path = StochasticDepth(drop_path_rate * i / (len(blocks) - 1))
             index = block.attn.relative_position_index  # derived from sizes: no weight
             block.attn.register_buffer("relative_position_index", index, persistent=False)
-        names = {f"p{stage}": FEATURES[stage] for stage in stages}
-        self._names = names
+        self._names = {f"p{stage}": FEATURES[stage] for stage in stages}
         self._out_features = list(out_features)
         self._out_feature_channels = {
-            names[name]: channels for name, channels in self._out_feature_channels.items()
+            name: variant.dim << stage for stage, name in enumerate(FEATURES)
         }
-        self._out_feature_strides = {
-            names[name]: stride for name, stride in self._out_feature_strides.items()
-        }
+        self._out_feature_strides = dict(zip(FEATURES, STRIDES))
 
     def _blocks(self) -> list[Any]:
         layers: Any = self.layers
