@@ -149,7 +149,11 @@ def _write_onnx(program: ExportedProgram, graph: StreamGraph, file: Path, opset:
 
 
 def _check_spec(spec: StreamSpec, model: CFFMSegmentor) -> None:
-    model.first_past(spec.frame_offsets)  # checks the offsets
+    if model.clip_length not in (None, len(spec.frame_offsets) + 1):
+        raise ValueError(
+            f"the model takes {model.clip_length - 1} reference frames, got frame_offsets "
+            f"{spec.frame_offsets}"
+        )
     num_classes = model.head.num_classes
     if spec.class_names and len(spec.class_names) != num_classes:
         raise ValueError(
