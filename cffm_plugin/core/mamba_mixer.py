@@ -12,7 +12,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .mit import linear
 from .selective_scan import selective_scan
 
 EXPANSION = 2  # inner width over the sequences'
@@ -32,6 +31,11 @@ class MixerState:
 
     convolution: Tensor
     scan: Tensor
+
+
+def apply(linear: nn.Linear, tokens: Tensor) -> Tensor:
+    """``linear`` in its weight's dtype, which need not be that of the tokens."""
+    return linear(tokens.to(linear.weight.dtype)).to(tokens.dtype)
 
 
 class MambaMixer(nn.Module):
@@ -82,16 +86,16 @@ class MambaMixer(nn.Module):
         Returns:
             (S, L, C), and the state after the last token.
         """
-        inputs, gate = linear(tokens, self.in_proj.weight).chunk(2, dim=-1)
+        inputs, gate = apply(self.in_proj, tokens).chunk(2, dim=-1)
         inputs, convolution = self._convolve(inputs, state.convolution)
         inputs = F.silu(inputs)
-        steps, B, C = linear(inputs, self.x_proj.weight).split(
+        steps, B, C = apply(self.x_proj, inputs).split(
             (self.rank, self.num_states, self.num_states), dim=-1
         )
-        delta = F.softplus(linear(steps, self.dt_proj.weight, self.dt_proj.bias))
+        delta = F.softplus(apply(self.dt_proj, steps))
         mixed, scan = selective_scan(inputs, delta, -self.A_log.exp(), B, C, state.scan)
         mixed = torch.addcmul(mixed, inputs, self.D) * F.silu(gate)
-        return linear(mixed, self.out_proj.weight), MixerState(convolution, scan)
+        return apply(self.out_proj, mixed), MixerState(convolution, scan)
 
     def _convolve(self, inputs: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
         """Each channel with its own taps over the last tokens -> the same, and the last inputs."""
