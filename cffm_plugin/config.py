@@ -58,17 +58,19 @@ def _add_temporal_keys(cfg: CfgNode) -> None:
     cfg.MODEL.TEMPORAL.ENABLED = True
     # The temporal module, a name in cffm_plugin.modeling.TEMPORAL_REGISTRY. "CFFM": the paper's, as
     # the authors' weights need it. "CFFMRecall": looks at the past cell by cell as well. "TV3S": a
-    # state space model carries a state from frame to frame.
+    # state space model carries a state from frame to frame. Recurrent ones look at every frame of a
+    # stream, and train on clips of the frames below.
     cfg.MODEL.TEMPORAL.NAME = defaults.TEMPORAL
     # Reference frames relative to the target, oldest first, all negative.
     cfg.MODEL.TEMPORAL.FRAME_OFFSETS = defaults.FRAME_OFFSETS
     # Stride of the embedding that the temporal module works on.
     cfg.MODEL.TEMPORAL.STRIDE = defaults.STRIDE
     # How the refined embedding becomes logits. "classifier": the paper's, what the authors' weights
-    # need. "refine": what the module changed goes through the image head's own classifier, so that
-    # the video segmentor starts as the image segmentor.
+    # need. "refined": a classifier of the refined embedding alone. "refine": what the module
+    # changed goes through the image head's own classifier, so that the video segmentor starts as
+    # the image segmentor.
     cfg.MODEL.TEMPORAL.OUTPUT = defaults.OUTPUT
-    # Channel dropout before the video classifier of "classifier".
+    # Channel dropout before the video classifier of "classifier" and "refined".
     cfg.MODEL.TEMPORAL.DROPOUT = defaults.DROPOUT
     # Weights of the head's two losses: on all frames' image logits, on the target's video logits.
     # With these the image segmentor trains as it would alone; under Adam the temporal module, which
@@ -249,7 +251,8 @@ def _add_test_keys(cfg: CfgNode) -> None:
     cfg.TEST.AUG.SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
 
     # Evaluate videos as streams: every frame is read and encoded once. False: as clips, the same
-    # result at several times the cost.
+    # result at several times the cost; but of a recurrent module, which then starts every clip as a
+    # new video.
     cfg.TEST.STREAMING = True
 
     # Mixed precision of streams, evaluation and the demo: "bfloat16", "float16", or "" for none.

@@ -9,7 +9,7 @@ from typing import Any
 TEMPORAL = "CFFMRecall"  # MODEL.TEMPORAL.NAME, a name in TEMPORAL_MODULES
 OUTPUT = "refine"
 STRIDE = 8  # of the embedding that the temporal module works on
-DROPOUT = 0.1  # before the classifier of OUTPUT "classifier", and of CFFM++'s branch
+DROPOUT = 0.1  # before the classifier of OUTPUT "classifier" or "refined", and of CFFM++'s branch
 FRAME_OFFSETS = (-9, -6, -3)
 # With these the image segmentor trains as it would alone; under Adam the temporal module, which has
 # the second loss alone, learns as fast at any weight.

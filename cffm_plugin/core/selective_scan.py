@@ -81,7 +81,8 @@ def selective_scan(
             return u.to(dtype), state.to(dtype).clone()
         given = (u, delta, B, C, A.t().contiguous(), state)
         values = tuple(tensor.to(dtype) for tensor in given)
-        at_once = u.device.type != "cpu" if at_once is None else at_once
+        if at_once is None:  # an exported graph holds every call by itself
+            at_once = u.device.type != "cpu" or torch.compiler.is_exporting()
         if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in values):
             return _SelectiveScan.apply(*values, at_once)
         y, last, _ = _scan(_Sequences(*values[:4]), values[4], values[5], at_once)
