@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from detectron2.config import CfgNode
 from detectron2.modeling import BACKBONE_REGISTRY
 from detectron2.modeling.backbone.build import ShapeSpec
-from detectron2.modeling.backbone.swin import SwinTransformer
+from detectron2.modeling.backbone.swin import SwinTransformer, SwinTransformerBlock
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from ...core.mit import FEATURES, STRIDES, StochasticDepth
 
@@ -29,6 +31,17 @@ SWIN_VARIANTS = {
     "swin_t": SwinVariant(96, (2, 2, 6, 2), (3, 6, 12, 24)),
     "swin_s": SwinVariant(96, (2, 2, 18, 2), (3, 6, 12, 24)),
 }
+
+
+class _Block(SwinTransformerBlock):
+    """Detectron2's block, whose activations may be computed again instead of kept."""
+
+    activation_checkpointing = False
+
+    def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        if self.activation_checkpointing and torch.is_grad_enabled():
+            return checkpoint(super().forward, tokens, mask, use_reentrant=False)
+        return super().forward(tokens, mask)
 
 
 class Swin(SwinTransformer):
@@ -69,6 +82,7 @@ class Swin(SwinTransformer):
         self._size_divisibility = size_divisibility
         blocks = self._blocks()
         for i, block in enumerate(blocks):
+            block.__class__ = _Block  # Detectron2 makes the blocks by itself
             block.drop_path = StochasticDepth(drop_path_rate * i / (len(blocks) - 1))
             index = block.attn.relative_position_index  # derived from sizes: no weight
             block.attn.register_buffer("relative_position_index", index, persistent=False)
@@ -90,9 +104,8 @@ class Swin(SwinTransformer):
 
     def set_activation_checkpointing(self, enable: bool) -> None:
         """Whether training computes the blocks' activations again instead of keeping them."""
-        layers: Any = self.layers
-        for layer in layers:
-            layer.use_checkpoint = enable
+        for block in self._blocks():
+            block.activation_checkpointing = enable
 
     @property
     def size_divisibility(self) -> int:
