@@ -108,7 +108,11 @@ def model_card(
 
 def _what_it_is(cfg: CfgNode, parameters: int, half: bool) -> str:
     model = cfg.MODEL
-    backbone = {"build_mit_backbone": model.MIT.NAME, "build_timm_backbone": model.TIMM.NAME}
+    backbone = {
+        "build_mit_backbone": model.MIT.NAME,
+        "build_swin_backbone": model.D2_SWIN.NAME,
+        "build_timm_backbone": model.TIMM.NAME,
+    }
     image = backbone.get(model.BACKBONE.NAME, model.BACKBONE.NAME)
     if model.IMAGE_ARCHITECTURE == "build_hf_segmenter":
         image, head = model.HF.NAME, "its own head"
