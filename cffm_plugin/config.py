@@ -42,8 +42,10 @@ def add_cffm_config(cfg: CfgNode) -> None:
     # Heads of DeepLab, WarmupPolyLR and the class-area limit of crops.
     add_deeplab_config(additions)
     _add_temporal_keys(additions)
-    _add_temporal_module_keys(additions)
+    _add_cffm_keys(additions)
+    _add_tv3s_keys(additions)
     _add_segmentor_keys(additions)
+    _add_backbone_keys(additions)
     _add_hugging_face_keys(additions)
     _add_data_keys(additions)
     _add_test_keys(additions)
@@ -95,7 +97,7 @@ def _add_temporal_keys(cfg: CfgNode) -> None:
     cfg.MODEL.TEMPORAL.PROTOTYPES.ITERATIONS = 10
 
 
-def _add_temporal_module_keys(cfg: CfgNode) -> None:
+def _add_cffm_keys(cfg: CfgNode) -> None:
     # CFFM itself. See cffm_plugin.core.CFFM for what the values mean.
     cfg.MODEL.CFFM = CfgNode()
     # Number of temporal blocks: 1 for MiT-B0, 2 for B1 and B2, 4 for B5.
@@ -117,6 +119,8 @@ def _add_temporal_module_keys(cfg: CfgNode) -> None:
     cfg.MODEL.CFFM.RECALL_RADIUS = defaults.RECALL_RADIUS
     cfg.MODEL.CFFM.RECALL_KEY_DIM = defaults.RECALL_KEY_DIM
 
+
+def _add_tv3s_keys(cfg: CfgNode) -> None:
     # TV3S. See cffm_plugin.core.TV3S for what the values mean.
     cfg.MODEL.TV3S = CfgNode()
     # How it is used, with the same weights. "clip": every target's state begins anew with its first
@@ -153,9 +157,14 @@ def _add_segmentor_keys(cfg: CfgNode) -> None:
     # less memory, more time, the same gradients.
     cfg.MODEL.ACTIVATION_CHECKPOINTING = False
 
+    # Channel dropout before the classifier of SegFormerHead.
+    cfg.MODEL.SEM_SEG_HEAD.DROPOUT = 0.1
+
     # The weights of convolutions, and with them feature maps, in the memory format "channels last".
     cfg.MODEL.CHANNELS_LAST = False
 
+
+def _add_backbone_keys(cfg: CfgNode) -> None:
     # The Mix Transformer backbone, build_mit_backbone.
     cfg.MODEL.MIT = CfgNode()
     # mit_b0 .. mit_b5, or mit_tiny for tests and the quickstart.
@@ -201,9 +210,6 @@ def _add_segmentor_keys(cfg: CfgNode) -> None:
     cfg.MODEL.TIMM.FREEZE = False
     # Channels of each map of a plain ViT's pyramid.
     cfg.MODEL.TIMM.PYRAMID_CHANNELS = 256
-
-    # Channel dropout before the classifier of SegFormerHead.
-    cfg.MODEL.SEM_SEG_HEAD.DROPOUT = 0.1
 
 
 def _add_hugging_face_keys(cfg: CfgNode) -> None:

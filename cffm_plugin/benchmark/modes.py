@@ -190,7 +190,7 @@ class Benchmark:
             "backbone": _multiply_adds(lambda: model.backbone(image)),
             "image": encode + _multiply_adds(lambda: model.classify(encoded)),
         }
-        if model.temporal is not None:
+        if model.clip_length != 1:
             offsets = self.cfg.MODEL.TEMPORAL.FRAME_OFFSETS
             pasts = [model.first_past(offsets)]
             for _ in range(-min(offsets, default=0)):  # fill the past

@@ -144,6 +144,6 @@ def test_what_is_no_temporal_module_is_told_what_one_offers(cfg):
 
 
 def test_offsets_of_another_number_than_its_references_are_an_error(cfg):
-    cfg.MODEL.TEMPORAL.FRAME_OFFSETS = (-9, -6, -3)
+    cfg.MODEL.TEMPORAL.NAME, cfg.MODEL.TEMPORAL.FRAME_OFFSETS = "MeanOfPast", (-9, -6, -3)
     with pytest.raises(ValueError, match=r"MeanOfPast takes 2.*FRAME_OFFSETS"):
         build_model(cfg)
