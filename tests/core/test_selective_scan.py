@@ -5,6 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from cffm_plugin.core import selective_scan as selective_scan_module
 from cffm_plugin.core.selective_scan import CHUNK, selective_scan
 
 AT_ONCE = pytest.mark.parametrize("at_once", [False, True])
@@ -88,6 +89,19 @@ def test_it_is_the_recurrence_at_every_length_with_every_gradient(length, at_onc
         (y.sin().sum() + last.cos().sum()).backward()
     for tensor, other in zip(ours, plain):
         torch.testing.assert_close(tensor.grad, other.grad)
+
+
+def test_a_gradient_in_parts_is_the_whole(monkeypatch):
+    """Chunks that lie side by side are independent of one another: any number at a time."""
+    gradients = []
+    for largest in (selective_scan_module.LARGEST_PART, 1):
+        monkeypatch.setattr(selective_scan_module, "LARGEST_PART", largest)
+        inputs = [t.requires_grad_() for t in arguments(3, 20, 4, 2, torch.float64)]
+        y, last = selective_scan(*inputs, at_once=True)
+        (y.sin().sum() + last.cos().sum()).backward()
+        gradients.append([t.grad for t in inputs])
+    for whole, parts in zip(*gradients):
+        torch.testing.assert_close(whole, parts)
 
 
 @AT_ONCE
