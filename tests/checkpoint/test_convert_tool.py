@@ -59,6 +59,17 @@ def test_it_says_what_it_found_and_the_config_it_names_loads_the_result(run, off
     SegmentorCheckpointer(build_model(cfg), require_all=True).load(str(output))
 
 
+def test_tv3s_is_converted_and_the_config_it_names_loads_the_result(run, tmp_path):
+    official = golden_cases.state_dict(golden_cases.load_json("tv3s/official_state_dict_b0"))
+    torch.save({"state_dict": official, "meta": {}}, tmp_path / "theirs.pth")
+    printed = run(tmp_path / "theirs.pth", tmp_path / "ours.pth")
+    for words in ("official TV3S", "mit_b0", "124", "256", "TV3S, depth 8", "left out"):
+        assert words in printed, words
+    cfg = fitting_config(printed)
+    assert cfg.MODEL.TEMPORAL.NAME == "TV3S" and cfg.MODEL.TEMPORAL.OUTPUT == "refined"
+    SegmentorCheckpointer(build_model(cfg), require_all=True).load(str(tmp_path / "ours.pth"))
+
+
 def test_the_overrides_of_a_wide_segmentor_load_the_result(run, segmentor_weights, tmp_path):
     """The authors' names, B0 with 19 classes and, as B2 to B5 have it, another embedding width."""
     renamed = {

@@ -8,7 +8,7 @@ import torch
 from tiny_models import NUM_CLASSES, PIXELS, make_parts
 
 from cffm_plugin import CFFM
-from cffm_plugin.core import MRCFA, CFFMRecall, RecurrentModule
+from cffm_plugin.core import MRCFA, TV3S, CFFMRecall, RecurrentModule
 from cffm_plugin.export import StreamSpec, export_stream
 from cffm_plugin.export.onnx_runner import Stream, load_graphs, read_manifest
 from cffm_plugin.inference import StreamingSegmentor
@@ -30,6 +30,7 @@ SIZES = {  # of the graphs' frames
     "recall": (66, 98),  # refine, with CFFMRecall
     "mrcfa": (66, 98),
     "recurrent": (66, 98),
+    "tv3s": (66, 98),
     "image": (50, 70),  # without a temporal module; SemSegFPNHead: padded to 64x96
 }
 OUTPUTS = {"refine": "refine", "recall": "refine", "mrcfa": "refined"}
@@ -99,6 +100,8 @@ def make_model(kind):
         module = RunningMean()
     elif kind == "mrcfa":
         module = MRCFA.build(32, parts["backbone"].output_shape())
+    elif kind == "tv3s":
+        module = TV3S.build(32, {}, mode="stream", depth=2, window_size=6, shift=3, num_states=4)
     else:
         module = (CFFMRecall if kind == "recall" else CFFM)(32, DEPTHS[kind], num_heads=4)
     temporal = TemporalHead(module, num_classes=NUM_CLASSES, output=OUTPUTS.get(kind, "classifier"))

@@ -26,7 +26,7 @@ def read_manifest(folder):
     return json.loads((folder / "stream.json").read_text())
 
 
-KINDS = ["mit", "timm", "plus", "refine", "recall", "mrcfa", "recurrent", "image"]
+KINDS = ["mit", "timm", "plus", "refine", "recall", "mrcfa", "recurrent", "tv3s", "image"]
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from cffm_plugin.core import (
     CFFM,
     MRCFA,
+    TV3S,
     CFFMRecall,
     FrameMap,
     RecurrentModule,
@@ -69,11 +70,17 @@ class Averaging(RecurrentModule):
         return refined, Memory(0.7 * state.cells + 0.3 * refined, state.count + 1)
 
 
+def tv3s(mode):
+    return TV3S.build(32, {}, mode=mode, depth=2, window_size=4, shift=2, num_states=4)
+
+
 MODULES = {
     "cffm": lambda: CFFM(32, 1, num_heads=4),
     "recall": lambda: CFFMRecall(32, 1, num_heads=4),
     "mrcfa": lambda: MRCFA(32, (32, 64, 96)),  # of the tiny MiT's res3, res4, res5
     "recurrent": Averaging,
+    "tv3s_stream": lambda: tv3s("stream"),
+    "tv3s_clip": lambda: tv3s("clip"),
 }
 
 
@@ -85,6 +92,11 @@ def make_model(kind, output="classifier", **arguments):
         nn.init.normal_(parameter, std=0.2)
     if isinstance(module, CFFMRecall):
         module.recall.steps.fill_(FADE_IN_STEPS)
+    if isinstance(module, TV3S):  # short steps: a state outlives the cells of a window
+        for block in module.blocks:
+            nn.init.constant_(block.mixer.dt_proj.bias, -4.0)
+            nn.init.ones_(block.norm.weight)
+        nn.init.ones_(module.norm.weight)
     return CFFMSegmentor(**parts, temporal=temporal, frame_offsets=OFFSETS, **arguments).eval()
 
 

@@ -88,6 +88,7 @@ def print_sizes(sizes: Sizes, conversion: Conversion) -> None:
     temporal = {
         "": "none",
         "CFFM": f"CFFM, depth {sizes.temporal_depth}",
+        "TV3S": f"TV3S, depth {sizes.temporal_depth}",
         "MRCFA": f"MRCFA, {'deep' if sizes.deep_nets else 'shallow'} nets",
     }[sizes.temporal]
     described = {

@@ -3,12 +3,14 @@
 from .cffm import CFFM, CFFMRecall
 from .module import TEMPORAL_REGISTRY, build_temporal_head, build_temporal_module
 from .mrcfa import MRCFA
+from .tv3s import TV3S
 
 __all__ = [
     "CFFM",
     "CFFMRecall",
     "MRCFA",
     "TEMPORAL_REGISTRY",
+    "TV3S",
     "build_temporal_head",
     "build_temporal_module",
 ]
