@@ -120,21 +120,14 @@ def assemble_segmentor(
         module_arguments: of a temporal module that is named, such as CFFM's ``depth``.
 
     Raises:
-        TypeError: an argument is of nothing here, or of a temporal module where ``temporal`` is no
-            name.
-        ValueError: there is no such temporal module or output; or the module looks at maps that the
-            backbone does not have.
+        TypeError: nothing takes an argument, as CFFM's without its name.
+        ValueError: no such temporal module or output, or it looks at maps that ``backbone`` lacks.
     """
-    if module_arguments and not isinstance(temporal, str):
-        raise TypeError(
-            f"{', '.join(module_arguments)}: no arguments of a segmentor. If of a temporal "
-            f"module, they need temporal to be one of {', '.join(TEMPORAL_MODULES)}; it is "
-            + ("None" if temporal is None else f"a {type(temporal).__name__}, made already")
-        )
+    module = _module(temporal, head.channels, backbone, module_arguments)
     temporal_head = None
-    if temporal is not None:
+    if module is not None:
         temporal_head = TemporalHead(
-            _module(temporal, head.channels, backbone, module_arguments),
+            module,
             num_classes=head.num_classes,
             output=output,
             dropout=dropout,
@@ -158,9 +151,16 @@ def assemble_segmentor(
 
 
 def _module(
-    temporal: str | nn.Module, channels: int, backbone: nn.Module, arguments: dict[str, Any]
+    temporal: str | nn.Module | None, channels: int, backbone: nn.Module, arguments: dict[str, Any]
 ) -> Any:
-    if isinstance(temporal, nn.Module):
+    """The temporal module that is asked for; raises what ``assemble_segmentor`` says."""
+    if arguments and not isinstance(temporal, str):
+        raise TypeError(
+            f"{', '.join(arguments)}: no arguments of a segmentor. If of a temporal "
+            f"module, they need temporal to be one of {', '.join(TEMPORAL_MODULES)}; it is "
+            + ("None" if temporal is None else f"a {type(temporal).__name__}, made already")
+        )
+    if temporal is None or isinstance(temporal, nn.Module):
         return temporal
     if temporal not in TEMPORAL_MODULES:
         raise ValueError(

@@ -1,6 +1,5 @@
 """Tensors in containers: what belongs to a batch of frames, whatever holds it."""
 
-import operator
 from collections.abc import Callable, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any, TypeVar
@@ -44,7 +43,8 @@ def tensors_in(value: Any) -> list[Tensor]:
 
 
 def split_batch(value: T, size: int) -> list[T]:
-    """The entries of a batch, each a batch of one.
+    """The entries of a batch, each a batch of one, in memory of its own: one that is kept does not
+    keep the others.
 
     Args:
         value: tensors in any container of ``map_tensors``, all with the batch as first dimension.
@@ -59,7 +59,13 @@ def split_batch(value: T, size: int) -> list[T]:
                 f"{type(value).__name__}: expected the batch of {size} as first dimension of every "
                 f"tensor, got {tuple(tensor.shape)}"
             )
-    return [map_tensors(value, operator.itemgetter(slice(i, i + 1))) for i in range(size)]
+    if size == 1:
+        return [value]
+    return [map_tensors(value, _entry(i)) for i in range(size)]
+
+
+def _entry(index: int) -> Callable[[Tensor], Tensor]:
+    return lambda tensor: tensor[index : index + 1].clone()
 
 
 def cat_batches(values: Sequence[T]) -> T:

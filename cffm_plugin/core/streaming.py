@@ -205,45 +205,45 @@ class StreamingSegmentor:
         check_channel_order(channel_order, "channel_order")
         for key, frame in frames.items():
             check_frame(frame, key)
-        prototypes = prototypes or {}
+        items = {key: {"prototypes": given} for key, given in (prototypes or {}).items()}
         reverse = channel_order != self.model.image_format
-        images = {
-            key: frame_to_tensor(frame, reverse=reverse, resize=self.resize)
-            for key, frame in frames.items()
-        }
         sizes = {key: size_of_frame(frames[key]) for key in frames} | dict(output_sizes or {})
         for key, size in sizes.items():
             check_output_size(size, key)
-        results: dict[Hashable, Tensor] = {}
+        inputs = {}
+        for key, frame in frames.items():
+            image = frame_to_tensor(frame, reverse=reverse, resize=self.resize)
+            inputs[key] = StreamInput(key, image, sizes[key], items.get(key, {}))
         with self._lock:
-            self._check_number(frames)
+            own = [key for key in frames if key not in image_only]
+            self._check_number(own)
             streams = {
-                key: StreamState(size_of_frame(image), KeptTokens())
+                key: StreamState(size_of_frame(given.image), KeptTokens())
                 if key in image_only
-                else self._stream_of(key, size_of_frame(image))
-                for key, image in images.items()
+                else self._stream_of(key, size_of_frame(given.image))
+                for key, given in inputs.items()
             }
-            groups: dict[Hashable, list[Hashable]] = {}
-            for key, stream in streams.items():
-                groups.setdefault((stream.size, stream.past.group), []).append(key)
-            for keys in groups.values():
-                inputs = [
-                    StreamInput(
-                        key,
-                        images[key],
-                        sizes[key],
-                        {"prototypes": prototypes[key]} if key in prototypes else {},
-                    )
-                    for key in keys
-                ]
-                group = self._step_group(inputs, [streams[key] for key in keys])
-                for key, (coarse, after) in zip(keys, group):
-                    results[key] = _finish(coarse, output)
-                    streams[key] = after
-            self._streams.update(  # all at once, when nothing can fail any more
-                {key: stream for key, stream in streams.items() if key not in image_only}
-            )
+            results, after = self._step_streams(inputs, streams, output)
+            self._streams.update({key: after[key] for key in own})  # when nothing can fail any more
         return {key: results[key] for key in frames}
+
+    def _step_streams(
+        self,
+        inputs: Mapping[Hashable, StreamInput],
+        streams: Mapping[Hashable, StreamState],
+        output: Output,
+    ) -> tuple[dict[Hashable, Tensor], dict[Hashable, StreamState]]:
+        """The next frame of every stream: outputs, and the streams after it. What can go on in one
+        batch does."""
+        groups: dict[Hashable, list[Hashable]] = {}
+        for key, stream in streams.items():
+            groups.setdefault((stream.size, stream.past.group), []).append(key)
+        results, after = {}, {}
+        for keys in groups.values():
+            group = self._step_group([inputs[key] for key in keys], [streams[key] for key in keys])
+            for key, (coarse, stream) in zip(keys, group):
+                results[key], after[key] = _finish(coarse, output), stream
+        return results, after
 
     def _step_group(
         self, inputs: list[StreamInput], streams: list[StreamState]

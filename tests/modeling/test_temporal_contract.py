@@ -152,6 +152,18 @@ def test_what_a_stream_keeps_does_not_grow(model):
     assert len(set(sizes[-OFFSETS[0] :])) == 1 and sizes[-1] > 0
 
 
+def test_a_stream_that_stays_behind_does_not_keep_what_was_of_others(model):
+    def bytes_of_one(number):
+        encoded = model.encode(make_frames(number))
+        pasts = [model.first_past(OFFSETS)] * number
+        for _ in range(5):
+            _, pasts = model.advance(encoded, pasts)
+        return sum(tensor.untyped_storage().nbytes() for tensor in tensors_in(pasts[0]))
+
+    with torch.inference_mode():
+        assert bytes_of_one(3) == bytes_of_one(1)
+
+
 def test_streams_of_all_ages_in_one_batch_are_each_as_if_alone(model):
     videos = {key: make_frames(7, seed=key) for key in range(3)}
     starts = {0: 0, 1: 1, 2: 4}
