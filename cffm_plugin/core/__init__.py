@@ -7,6 +7,7 @@ from .clip_segmentor import ClipSegmentor
 from .frame_tokens import FrameTokens
 from .head_embedding import HeadEmbedding
 from .mask_prediction import MaskPrediction
+from .memory import CellMemory, CFFMMemory, MemoryState
 from .mining import CrossFrameMining
 from .mit import MIT_VARIANTS, MiT
 from .prototype_branch import PrototypeBranch
@@ -29,7 +30,9 @@ from .temporal_module import (
 __all__ = [
     "CFFM",
     "CFFMBlock",
+    "CFFMMemory",
     "CFFMRecall",
+    "CellMemory",
     "ClipSegmentor",
     "CoarseToFineAssembling",
     "CrossFrameMining",
@@ -45,6 +48,7 @@ __all__ = [
     "PrototypeBranch",
     "RecallTokens",
     "RecurrentModule",
+    "MemoryState",
     "Refined",
     "SegFormerHead",
     "SegmentorOutput",

@@ -11,6 +11,7 @@ from .cffm import CFFM
 from .clip_segmentor import ClipSegmentor
 from .head_embedding import HeadEmbedding
 from .levels import output_shape_of
+from .memory import CFFMMemory
 from .mit import MIT_VARIANTS, MiT
 from .recall import CFFMRecall
 from .segformer import SegFormerHead
@@ -18,12 +19,17 @@ from .temporal_head import TemporalHead
 from .temporal_module import TemporalModule
 from .wrapping import take_apart
 
-TEMPORAL_MODULES: dict[str, type[TemporalModule]] = {"CFFM": CFFM, "CFFMRecall": CFFMRecall}
+TEMPORAL_MODULES: dict[str, type[TemporalModule]] = {
+    "CFFM": CFFM,
+    "CFFMRecall": CFFMRecall,
+    "CFFMMemory": CFFMMemory,
+}
 # The depth of CFFM on each encoder (CFFM, section 4.1).
 _DEPTHS = {"mit_b0": 1, "mit_b5": 4}
 _KINDS: dict[str, dict[str, Any]] = {
     "cffm": defaults.PAPER,
     "cffm_recall": {},
+    "cffm_memory": defaults.MEMORY,
     "segformer": {"temporal": None},
 }
 # Name -> kind, encoder.
