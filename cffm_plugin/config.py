@@ -42,6 +42,7 @@ def add_cffm_config(cfg: CfgNode) -> None:
     # Heads of DeepLab, WarmupPolyLR and the class-area limit of crops.
     add_deeplab_config(additions)
     _add_temporal_keys(additions)
+    _add_cffm_keys(additions)
     _add_segmentor_keys(additions)
     _add_hugging_face_keys(additions)
     _add_data_keys(additions)
@@ -92,6 +93,8 @@ def _add_temporal_keys(cfg: CfgNode) -> None:
     cfg.MODEL.TEMPORAL.PROTOTYPES.NUM_PROTOTYPES = 100
     cfg.MODEL.TEMPORAL.PROTOTYPES.ITERATIONS = 10
 
+
+def _add_cffm_keys(cfg: CfgNode) -> None:
     # CFFM itself. See cffm_plugin.core.CFFM for what the values mean.
     cfg.MODEL.CFFM = CfgNode()
     # Number of temporal blocks: 1 for MiT-B0, 2 for B1 and B2, 4 for B5.

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from cffm_plugin.core import (
     CFFM,
+    CFFMMemory,
     CFFMRecall,
     FrameMap,
     RecurrentModule,
@@ -71,6 +72,7 @@ class Averaging(RecurrentModule):
 MODULES = {
     "cffm": lambda: CFFM(32, 1, num_heads=4),
     "recall": lambda: CFFMRecall(32, 1, num_heads=4),
+    "memory": lambda: CFFMMemory(32, 1, num_heads=4),
     "recurrent": Averaging,
 }
 
@@ -83,6 +85,8 @@ def make_model(kind, output="classifier", **arguments):
         nn.init.normal_(parameter, std=0.2)
     if isinstance(module, CFFMRecall):
         module.recall.steps.fill_(FADE_IN_STEPS)
+    if isinstance(module, CFFMMemory):
+        module.steps.fill_(FADE_IN_STEPS)
     return CFFMSegmentor(**parts, temporal=temporal, frame_offsets=OFFSETS, **arguments).eval()
 
 
