@@ -120,6 +120,11 @@ def _add_cffm_keys(cfg: CfgNode) -> None:
     # and the channels by which cells are compared.
     cfg.MODEL.CFFM.RECALL_RADIUS = defaults.RECALL_RADIUS
     cfg.MODEL.CFFM.RECALL_KEY_DIM = defaults.RECALL_KEY_DIM
+    # CFFMMemory, which recalls from a memory of all past frames, with the two keys above: how many
+    # frames a cell of the memory counts as, at most; and how many of its cells, to either side,
+    # CFFM sees as one. Its FRAME_OFFSETS are neighbouring frames, its STRIDE is the head's.
+    cfg.MODEL.CFFM.MEMORY_FRAMES = defaults.MEMORY_FRAMES
+    cfg.MODEL.CFFM.CONTEXT_POOL = defaults.CONTEXT_POOL
 
 
 def _add_mrcfa_keys(cfg: CfgNode) -> None:

@@ -7,6 +7,7 @@ from .clip_segmentor import ClipSegmentor
 from .frame_tokens import FrameTokens
 from .head_embedding import HeadEmbedding
 from .mask_prediction import MaskPrediction
+from .memory import CellMemory, CFFMMemory, MemoryState
 from .mining import CrossFrameMining
 from .mit import MIT_VARIANTS, MiT
 from .mrcfa import MRCFA
@@ -31,7 +32,9 @@ from .tv3s import TV3S, TV3SClip, TV3SState, TV3SStream
 __all__ = [
     "CFFM",
     "CFFMBlock",
+    "CFFMMemory",
     "CFFMRecall",
+    "CellMemory",
     "ClipSegmentor",
     "CoarseToFineAssembling",
     "CrossFrameMining",
@@ -48,6 +51,7 @@ __all__ = [
     "PrototypeBranch",
     "RecallTokens",
     "RecurrentModule",
+    "MemoryState",
     "Refined",
     "SegFormerHead",
     "SegmentorOutput",

@@ -23,6 +23,8 @@ PAPER: dict[str, Any] = {
     "image_loss_weight": 0.5,
     "video_loss_weight": 1.0,
 }
+# Of CFFMMemory, whose cells are to be as fine as a head's.
+MEMORY: dict[str, Any] = {"temporal": "CFFMMemory", "stride": 4}
 # ImageNet's, red, green, blue, of images with values 0..255.
 PIXEL_MEAN = (123.675, 116.28, 103.53)
 PIXEL_STD = (58.395, 57.12, 57.375)
@@ -36,6 +38,9 @@ TARGET_KERNEL = 5
 MLP_RATIO = 4.0
 RECALL_RADIUS = 1
 RECALL_KEY_DIM = 32
+MEMORY_FRAMES = 16.0  # of CFFMMemory: that a cell of it counts as, at most
+CONTEXT_POOL = 2  # cells of the memory to a cell of CFFM, to either side
+MEMORY_OFFSETS = (-3, -2, -1)  # of clips that it trains on
 # MRCFA's arguments, and keys of MODEL.MRCFA.
 MRCFA_LEVELS = ("res3", "res4", "res5")
 MRCFA_KEEP = 0.5

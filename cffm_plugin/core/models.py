@@ -11,6 +11,7 @@ from .cffm import CFFM
 from .clip_segmentor import ClipSegmentor
 from .head_embedding import HeadEmbedding
 from .levels import output_shape_of
+from .memory import CFFMMemory
 from .mit import MIT_VARIANTS, MiT
 from .mrcfa import MRCFA
 from .recall import CFFMRecall
@@ -22,6 +23,7 @@ from .wrapping import take_apart
 TEMPORAL_MODULES: dict[str, Any] = {
     "CFFM": CFFM,
     "CFFMRecall": CFFMRecall,
+    "CFFMMemory": CFFMMemory,
     "MRCFA": MRCFA,
     "TV3S": TV3S,
 }
@@ -30,11 +32,13 @@ _CFFM_ON: dict[str, dict[str, Any]] = {"mit_b0": {"depth": 1}, "mit_b5": {"depth
 _ON_ENCODER: dict[str, dict[str, dict[str, Any]]] = {
     "CFFM": _CFFM_ON,
     "CFFMRecall": _CFFM_ON,
+    "CFFMMemory": _CFFM_ON,
     "MRCFA": {"mit_b0": {"keep": 0.8}, "mit_b1": {"deep_nets": True}},
 }
 _KINDS: dict[str, dict[str, Any]] = {
     "cffm": defaults.PAPER,
     "cffm_recall": {},
+    "cffm_memory": defaults.MEMORY,
     "mrcfa": {**defaults.PAPER, "temporal": "MRCFA", "output": "refined"},
     "segformer": {"temporal": None},
     "tv3s": defaults.PAPER | {"temporal": "TV3S", "output": "refined"},

@@ -94,24 +94,26 @@ class FrameRecall(nn.Module):
         keys, temperature = self.keys(target), self.log_temperature.exp()
         scores = [temperature.expand(len(target), 1, *target.shape[2:])]
         past: list[Tensor] = []
-        inside = self._shifted(torch.ones_like(keys[:1, :1]))
+        inside = shifted(torch.ones_like(keys[:1, :1]), self.radius)
         for bias, tokens in zip(self.reference_bias, references, strict=True):
-            for near, here in zip(self._shifted(tokens.keys), inside):
+            for near, here in zip(shifted(tokens.keys, self.radius), inside):
                 score = temperature * (keys * near).sum(dim=1, keepdim=True) + bias
                 scores.append(score.where(here > 0, _OUTSIDE))
-            past += self._shifted(tokens.cells)
+            past += shifted(tokens.cells, self.radius)
         weights = torch.cat(scores, dim=1).softmax(dim=1).split(1, dim=1)
         mean = target * weights[0]
         for weight, cells in zip(weights[1:], past, strict=True):
             mean = torch.addcmul(mean, weight, cells)
         return mean
 
-    def _shifted(self, maps: Tensor) -> list[Tensor]:
-        """(B, C, H, W) -> the same, moved to bring every cell within the radius to its place."""
-        height, width = maps.shape[2:]
-        padded = F.pad(maps, (self.radius,) * 4)
-        offsets = range(2 * self.radius + 1)
-        return [padded[:, :, y : y + height, x : x + width] for y in offsets for x in offsets]
+
+def shifted(maps: Tensor, radius: int) -> list[Tensor]:
+    """(B, C, H, W) -> the same, moved to bring every cell within the radius to its place, row by
+    row; zero where it comes from outside."""
+    height, width = maps.shape[2:]
+    padded = F.pad(maps, (radius,) * 4)
+    offsets = range(2 * radius + 1)
+    return [padded[:, :, y : y + height, x : x + width] for y in offsets for x in offsets]
 
 
 class CFFMRecall(WindowedModule):
