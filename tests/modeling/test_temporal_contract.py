@@ -11,12 +11,9 @@ from torch import Tensor, nn
 
 from cffm_plugin.core import (
     CFFM,
-<<<<<<< HEAD
     MRCFA,
     TV3S,
-=======
     CFFMMemory,
->>>>>>> 7c9c0cb5da32cc5fc7746d734c2e0c58c3ba4cf6
     CFFMRecall,
     FrameMap,
     RecurrentModule,
@@ -81,11 +78,8 @@ def tv3s(mode):
 MODULES = {
     "cffm": lambda: CFFM(32, 1, num_heads=4),
     "recall": lambda: CFFMRecall(32, 1, num_heads=4),
-<<<<<<< HEAD
     "mrcfa": lambda: MRCFA(32, (32, 64, 96)),  # of the tiny MiT's res3, res4, res5
-=======
     "memory": lambda: CFFMMemory(32, 1, num_heads=4),
->>>>>>> 7c9c0cb5da32cc5fc7746d734c2e0c58c3ba4cf6
     "recurrent": Averaging,
     "tv3s_stream": lambda: tv3s("stream"),
     "tv3s_clip": lambda: tv3s("clip"),
@@ -100,16 +94,13 @@ def make_model(kind, output="classifier", **arguments):
         nn.init.normal_(parameter, std=0.2)
     if isinstance(module, CFFMRecall):
         module.recall.steps.fill_(FADE_IN_STEPS)
-<<<<<<< HEAD
     if isinstance(module, TV3S):  # short steps: a state outlives the cells of a window
         for block in module.blocks:
             nn.init.constant_(block.mixer.dt_proj.bias, -4.0)
             nn.init.ones_(block.norm.weight)
         nn.init.ones_(module.norm.weight)
-=======
     if isinstance(module, CFFMMemory):
         module.steps.fill_(FADE_IN_STEPS)
->>>>>>> 7c9c0cb5da32cc5fc7746d734c2e0c58c3ba4cf6
     return CFFMSegmentor(**parts, temporal=temporal, frame_offsets=OFFSETS, **arguments).eval()
 
 
