@@ -13,7 +13,7 @@ import importlib.util
 import logging
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -22,8 +22,6 @@ from . import needs_detectron2  # noqa: F401  (says how to get it)
 
 # isort: split
 from detectron2.config import CfgNode
-
-from .config_files import files_of_config
 
 IMPORTS, ADDERS = "MODEL.IMPORTS", "MODEL.CONFIG_ADDERS"
 _HOW_TO_WRITE = {
@@ -54,29 +52,30 @@ class _Named:
         return ValueError(f'{self.source}: {self.key}: "{self.entry}": {reason}. {advice}')
 
 
-def add_foreign_parts(cfg: CfgNode, config_file: str, overrides: Sequence[Any]) -> dict[str, Any]:
-    """Import what a config file and overrides name, and let the named functions add their keys.
+def add_foreign_parts(
+    cfg: CfgNode, files: Iterable[tuple[str, dict[str, Any]]], overrides: Sequence[Any]
+) -> dict[str, Any]:
+    """Import what config files and overrides name, and let the named functions add their keys.
 
     The lists of base files, of the file and of the overrides add up. A function that has added its
     keys to ``cfg`` before is not called again.
 
     Args:
         cfg: with the keys of this package. Changed in place by the functions.
-        config_file: a YAML file, or "".
+        files: a config file with its bases, by name, of ``files_of_config``; maybe none.
         overrides: a flat sequence ``["KEY", "VALUE", ...]``.
 
     Returns:
         MODEL.IMPORTS and MODEL.CONFIG_ADDERS -> all entries in order, files by absolute paths.
 
     Raises:
-        FileNotFoundError: a base file is missing.
-        ValueError: the file is not plain YAML, or a part can't be imported, or its function fails.
+        ValueError: a part can't be imported, or its function fails.
     """
-    named = list(_named_in_file(config_file)) if config_file else []
+    named = list(_named_in_files(files))
     for key, value in zip(overrides[::2], overrides[1::2]):
         if key in _HOW_TO_WRITE:
             named += _entries(key, value, "the command line", os.getcwd())
-    resolved = {key: list(_value(cfg, key)) for key in _HOW_TO_WRITE}
+    resolved = {key: list(cfg["MODEL"][key.removeprefix("MODEL.")]) for key in _HOW_TO_WRITE}
     for part in named:
         name, _, function = (
             part.entry.rpartition(":") if part.key == ADDERS else (part.entry, "", "")
@@ -101,9 +100,8 @@ def log_foreign_parts(cfg: CfgNode) -> None:
         logger.info("%s: keys were added by %s", ADDERS, entry)
 
 
-def _named_in_file(file: str) -> Iterator[_Named]:
-    """The entries of a config file's bases, then its own."""
-    for source, content in files_of_config(file):
+def _named_in_files(files: Iterable[tuple[str, dict[str, Any]]]) -> Iterator[_Named]:
+    for source, content in files:
         model = content.get("MODEL")
         if isinstance(model, dict):
             for key in _HOW_TO_WRITE:
@@ -129,10 +127,6 @@ def list_of_texts(value: Any) -> list[str] | None:
     if isinstance(value, (list, tuple)) and all(isinstance(entry, str) for entry in value):
         return list(value)
     return None
-
-
-def _value(cfg: CfgNode, key: str) -> Sequence[str]:
-    return cfg.MODEL[key.removeprefix("MODEL.")]
 
 
 def _absolute(part: _Named, name: str) -> str:
