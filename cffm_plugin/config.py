@@ -16,7 +16,7 @@ from detectron2.projects.deeplab import add_deeplab_config
 
 from .config_files import files_at_hand, files_of_config, read_safely
 from .core import defaults
-from .foreign_parts import add_foreign_parts, list_of_texts
+from .foreign_parts import ADDERS, IMPORTS, add_foreign_parts, list_of_texts
 from .shipped_configs import find_config_file
 
 # Keys that are lists of names, of which one may be written without brackets.
@@ -389,7 +389,8 @@ def merge_under_overrides(
         overrides: see ``load_config``, and for what it raises.
         files: what other projects' parts are named in, beside the overrides.
     """
-    foreign = add_foreign_parts(cfg, files, overrides)
+    known = {IMPORTS: cfg.MODEL.IMPORTS, ADDERS: cfg.MODEL.CONFIG_ADDERS}
+    foreign = add_foreign_parts(cfg, files, overrides, known)
     add_cffm_config(cfg)  # again: OneFormer's function makes WANDB anew, with its own keys alone
     merge(cfg)
     _merge_overrides(cfg, overrides)
@@ -459,11 +460,17 @@ def _node_of(cfg: CfgNode, key: str) -> tuple[CfgNode, str]:
 def with_values(cfg: CfgNode, values: Mapping[str, Any]) -> CfgNode:
     """A frozen copy with other values, by full keys such as "MODEL.DEVICE"."""
     changed = cfg.clone()
-    for key, value in values.items():
-        node, name = _node_of(changed, key)
-        node[name] = value
+    changed.defrost()
+    set_values(changed, values)
     changed.freeze()
     return changed
+
+
+def set_values(cfg: CfgNode, values: Mapping[str, Any]) -> None:
+    """Set values, in place, by full keys. Raises AttributeError: the config is frozen."""
+    for key, value in values.items():
+        node, name = _node_of(cfg, key)
+        setattr(node, name, value)
 
 
 # Paths that a run's saved config must hold in a form that every other folder understands.

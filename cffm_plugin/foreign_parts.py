@@ -13,7 +13,7 @@ import importlib.util
 import logging
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -53,8 +53,11 @@ class _Named:
 
 
 def add_foreign_parts(
-    cfg: CfgNode, files: Iterable[tuple[str, dict[str, Any]]], overrides: Sequence[Any]
-) -> dict[str, Any]:
+    cfg: CfgNode,
+    files: Iterable[tuple[str, dict[str, Any]]],
+    overrides: Sequence[Any],
+    known: Mapping[str, Sequence[str]],
+) -> dict[str, list[str]]:
     """Import what config files and overrides name, and let the named functions add their keys.
 
     The lists of base files, of the file and of the overrides add up. A function that has added its
@@ -64,6 +67,7 @@ def add_foreign_parts(
         cfg: with the keys of this package. Changed in place by the functions.
         files: a config file with its bases, by name, of ``files_of_config``; maybe none.
         overrides: a flat sequence ``["KEY", "VALUE", ...]``.
+        known: MODEL.IMPORTS and MODEL.CONFIG_ADDERS -> what ``cfg`` has there.
 
     Returns:
         MODEL.IMPORTS and MODEL.CONFIG_ADDERS -> all entries in order, files by absolute paths.
@@ -75,7 +79,7 @@ def add_foreign_parts(
     for key, value in zip(overrides[::2], overrides[1::2]):
         if key in _HOW_TO_WRITE:
             named += _entries(key, value, "the command line", os.getcwd())
-    resolved = {key: list(cfg["MODEL"][key.removeprefix("MODEL.")]) for key in _HOW_TO_WRITE}
+    resolved = {key: list(entries) for key, entries in known.items()}
     for part in named:
         name, _, function = (
             part.entry.rpartition(":") if part.key == ADDERS else (part.entry, "", "")
@@ -92,11 +96,11 @@ def add_foreign_parts(
     return resolved
 
 
-def log_foreign_parts(cfg: CfgNode) -> None:
-    """A line of the log for every module and function that the config has brought in."""
-    for entry in cfg.MODEL.IMPORTS:
+def log_foreign_parts(imports: Sequence[str], adders: Sequence[str]) -> None:
+    """A line of the log for every module and function that a config has brought in."""
+    for entry in imports:
         logger.info("%s: imported %s", IMPORTS, entry)
-    for entry in cfg.MODEL.CONFIG_ADDERS:
+    for entry in adders:
         logger.info("%s: keys were added by %s", ADDERS, entry)
 
 

@@ -11,7 +11,9 @@ from detectron2.config import CfgNode
 from detectron2.modeling import build_model
 from tabulate import tabulate
 
+from ..config import with_values
 from ..inference import StreamingSegmentor
+from ..job_spec import JobSpec
 from .modes import Benchmark, random_clip
 from .timing import measure
 
@@ -94,11 +96,12 @@ def run_suite(
         if time.monotonic() - start > budget:
             yield [entry.name, entry.precision, "left out: no time", "", "", ""]
             continue
-        cfg = configs[entry.name].clone()
-        cfg.MODEL.ACTIVATION_CHECKPOINTING = entry.checkpointing
-        cfg.COMPILE.MODE = entry.compile_mode or ""
+        values = {
+            "MODEL.ACTIVATION_CHECKPOINTING": entry.checkpointing,
+            "COMPILE.MODE": entry.compile_mode or "",
+        }
         benchmark = Benchmark(
-            cfg,
+            with_values(configs[entry.name], values),
             size,
             autocast=entry.autocast,
             compiled=entry.compile_mode is not None,
@@ -136,11 +139,10 @@ def check_device(cfg: CfgNode, size: tuple[int, int] = (96, 160)) -> dict[str, f
     """
     torch.manual_seed(0)
     model: Any = build_model(cfg).eval()
-    on_cpu_cfg = cfg.clone()
-    on_cpu_cfg.MODEL.DEVICE = "cpu"
-    on_cpu: Any = build_model(on_cpu_cfg).eval()
+    on_cpu: Any = build_model(with_values(cfg, {"MODEL.DEVICE": "cpu"})).eval()
     on_cpu.load_state_dict(model.state_dict())
-    offsets = cfg.MODEL.TEMPORAL.FRAME_OFFSETS
+    spec = JobSpec.from_config(cfg)
+    offsets = spec.frame_offsets
     generator = torch.Generator().manual_seed(0)
     length = 1 - min(offsets)
     frames = [torch.rand(3, *size, generator=generator) * 255 for _ in range(length)]
@@ -152,19 +154,19 @@ def check_device(cfg: CfgNode, size: tuple[int, int] = (96, 160)) -> dict[str, f
     return {
         "logits": float((ours - expected).abs().max() / expected.abs().max()),
         "stream is clip": bool(torch.equal(ours, clip_logits)),
-        "finite losses": _losses_are_finite(cfg, model),
+        "finite losses": _losses_are_finite(spec, model),
     }
 
 
 @torch.enable_grad()
-def _losses_are_finite(cfg: CfgNode, model: Any) -> bool:
-    dtypes = [torch.bfloat16]
-    if torch.device(cfg.MODEL.DEVICE).type == "cuda":
+def _losses_are_finite(spec: JobSpec, model: Any) -> bool:
+    dtypes, device = [torch.bfloat16], torch.device(spec.device).type
+    if device == "cuda":
         dtypes.append(torch.float16)
-    clip = random_clip(cfg)
+    clip = random_clip(spec)
     finite = True
     for dtype in dtypes:
-        with torch.autocast(torch.device(cfg.MODEL.DEVICE).type, dtype=dtype):
+        with torch.autocast(device, dtype=dtype):
             losses = model.train()([clip])
         sum(losses.values()).backward()
         finite = finite and all(math.isfinite(float(loss.detach())) for loss in losses.values())

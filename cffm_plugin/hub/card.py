@@ -34,6 +34,29 @@ class Scores:
     percent: Mapping[str, float]
 
 
+@dataclass(frozen=True)
+class _Parts:
+    """What a model is made of, in words; and its number of classes."""
+
+    image_segmentor: str
+    temporal_module: str
+    num_classes: int
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode) -> "_Parts":
+        model = cfg.MODEL
+        backbone = {"build_mit_backbone": model.MIT.NAME, "build_timm_backbone": model.TIMM.NAME}
+        image = backbone.get(model.BACKBONE.NAME, model.BACKBONE.NAME)
+        head = model.SEM_SEG_HEAD.NAME
+        if model.IMAGE_ARCHITECTURE == "build_hf_segmenter":
+            image, head = model.HF.NAME, "its own head"
+        temporal = "none: an image segmentor, frame by frame"
+        if model.TEMPORAL.ENABLED:
+            offsets = ", ".join(map(str, model.TEMPORAL.FRAME_OFFSETS))
+            temporal = f"{model.TEMPORAL.NAME}, reference frames {offsets}, relative to the target"
+        return cls(f"{image}, {head}", temporal, model.SEM_SEG_HEAD.NUM_CLASSES)
+
+
 def read_scores(file: str | PathLike) -> Scores:
     """The scores of an evaluation.
 
@@ -91,13 +114,14 @@ def model_card(
     }
     if licence:
         head["license"] = licence
+    model = _Parts.from_config(cfg)
     parts = [
         f"---\n{yaml.safe_dump(head, sort_keys=False)}---",
         f"# {name}",
-        _what_it_is(cfg, parameters, half),
+        _what_it_is(model, parameters, half),
         _how_to_load(name, code),
         f"## Scores\n\n{_scores_table(scores, half)}",
-        f"## Classes\n\n{_classes(cfg, info)}",
+        f"## Classes\n\n{_classes(model.num_classes, info)}",
         f"## Images\n\nNormalised by {info.normalization or _NOT_KNOWN}.",
         f"## Licence\n\n{_licence(licence)}",
         f"Written by cffm_plugin {cffm_plugin.__version__}. CFFM: Sun et al., Coarse-to-Fine "
@@ -106,21 +130,10 @@ def model_card(
     return "\n\n".join(parts) + "\n"
 
 
-def _what_it_is(cfg: CfgNode, parameters: int, half: bool) -> str:
-    model = cfg.MODEL
-    backbone = {"build_mit_backbone": model.MIT.NAME, "build_timm_backbone": model.TIMM.NAME}
-    image = backbone.get(model.BACKBONE.NAME, model.BACKBONE.NAME)
-    if model.IMAGE_ARCHITECTURE == "build_hf_segmenter":
-        image, head = model.HF.NAME, "its own head"
-    else:
-        head = model.SEM_SEG_HEAD.NAME
-    temporal = "none: an image segmentor, frame by frame"
-    if model.TEMPORAL.ENABLED:
-        offsets = ", ".join(map(str, model.TEMPORAL.FRAME_OFFSETS))
-        temporal = f"{model.TEMPORAL.NAME}, reference frames {offsets}, relative to the target"
+def _what_it_is(parts: _Parts, parameters: int, half: bool) -> str:
     rows = {
-        "image segmentor": f"{image}, {head}",
-        "temporal module": temporal,
+        "image segmentor": parts.image_segmentor,
+        "temporal module": parts.temporal_module,
         "parameters": f"{parameters / 1e6:.2f} M",
         "weights": f"safetensors, {'float16, cast when loaded' if half else 'float32'}",
     }
@@ -167,8 +180,7 @@ def _percent(value: float) -> str:
     return "undefined" if math.isnan(value) else f"{value:.2f}"
 
 
-def _classes(cfg: CfgNode, info: ModelInfo) -> str:
-    number = cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES
+def _classes(number: int, info: ModelInfo) -> str:
     if not info.class_names:
         return f"{number}, whose names are not known."
     return f"{number}: {', '.join(info.class_names)}."

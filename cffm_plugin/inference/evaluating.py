@@ -12,7 +12,7 @@ from ..core.finite import name_of_frame, not_finite
 from ..core.smoothing import check_smoothing, smooth
 from ..core.stream_state import needed_later
 from ..modeling import CFFMSegmentor, all_finite
-from .streaming import StreamingSegmentor, stream_options
+from .streaming import StreamingSegmentor, build_stream_options
 
 
 class LabelMapPredictor(nn.Module):
@@ -53,7 +53,7 @@ class LabelMapPredictor(nn.Module):
             "model": model,
             "frame_offsets": cfg.MODEL.TEMPORAL.FRAME_OFFSETS,
             "streaming": streaming,
-            **stream_options(cfg),
+            **build_stream_options(cfg),
         }
 
     @torch.inference_mode()

@@ -21,6 +21,7 @@ from ...benchmark import (
 )
 from ...benchmark.data_modes import generated_dataset, measure_dataloader, measure_evaluation
 from ...files import write_text
+from ...job_spec import JobSpec
 from ..benchmark import MIT, SUITES
 
 SUITE_SECONDS = 440.0  # after which entries are left out: a lent GPU is not there for long
@@ -32,7 +33,7 @@ def run_suite_of(args: argparse.Namespace) -> None:
     for name, (config, keys) in SUITES[args.suite].items():
         configs[name] = config_to_measure(config, [*keys, *args.opts])
     first = next(iter(configs.values()))
-    print(json.dumps(machine(torch.device(first.MODEL.DEVICE))))
+    print(json.dumps(machine(torch.device(JobSpec.from_config(first).device))))
     print(json.dumps(check_device(first)), flush=True)
     entries = gpu_entries(list(configs), MIT)
     rows = []
