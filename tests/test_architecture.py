@@ -182,7 +182,7 @@ READS_CONFIGS = {
 MAKES_OF_A_CONFIG = re.compile(r"_?build_\w+|\w*from_config")
 
 
-def reads_of_configs(file):
+def reads_of_configs(text):
     """Lines that take a key of a config, and the functions around them, outermost first."""
 
     def is_config(node):
@@ -216,7 +216,7 @@ def reads_of_configs(file):
         for child in ast.iter_child_nodes(node):
             yield from visit(child, functions, nodes_of_configs)
 
-    yield from visit(ast.parse(file.read_text()), (), frozenset())
+    yield from visit(ast.parse(text), (), frozenset())
 
 
 def test_a_config_is_read_where_a_thing_is_made_of_it_and_nowhere_else():
@@ -225,11 +225,29 @@ def test_a_config_is_read_where_a_thing_is_made_of_it_and_nowhere_else():
     found = [
         f"{file.relative_to(ROOT)}:{line}"
         for file in sorted(set(PACKAGE.rglob("*.py")) - exceptions)
-        for line, functions in reads_of_configs(file)
+        for line, functions in reads_of_configs(file.read_text())
         if not any(MAKES_OF_A_CONFIG.fullmatch(name) for name in functions)
     ]
     assert not found, "take values, or an object with from_config, at " + ", ".join(found)
 
 
 def test_every_exception_reads_a_config():
-    assert all(list(reads_of_configs(PACKAGE / name)) for name in READS_CONFIGS)
+    assert all(list(reads_of_configs((PACKAGE / name).read_text())) for name in READS_CONFIGS)
+
+
+@pytest.mark.parametrize(
+    "line, is_read",
+    [
+        ("cfg.MODEL.DEVICE", True),
+        ("self._cfg.TEST", True),
+        ("base_cfg.OUTPUT_DIR = ''", True),
+        ("node = cfg['MODEL']", True),
+        ("getattr(cfg, 'MODEL')", True),
+        ("node.NUM_HEADS", True),  # of a node of a config, by its annotation
+        ("cfg.clone()", False),
+        ("build(cfg, configs['name'])", False),
+        ("spec.device, T.NO_OP", False),
+    ],
+)
+def test_what_the_law_takes_for_reading_a_config(line, is_read):
+    assert bool(list(reads_of_configs(f"def f(cfg, node: CfgNode):\n    {line}"))) == is_read

@@ -16,7 +16,12 @@ from . import frame
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = frame.make_parser(__doc__)
-    parser.add_argument("--config-file", default="", metavar="FILE")
+    parser.add_argument(
+        "--config-file",
+        default="",
+        metavar="FILE",
+        help="by default the config that the checkpoint of MODEL.WEIGHTS carries",
+    )
     parser.add_argument("--output", type=Path, required=True, metavar="DIR")
     parser.add_argument(
         "--size",

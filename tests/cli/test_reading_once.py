@@ -11,7 +11,7 @@ from detectron2.config import CfgNode
 from detectron2.modeling import build_model
 
 from cffm_plugin.checkpoint import INFO_KEY, ModelInfo
-from cffm_plugin.cli import demo, evaluate
+from cffm_plugin.cli import demo, evaluate, export, segment_videos
 
 # Of the weights: their header, which may hold the config that the model is built by and has the
 # names of its classes; and all of it, once there is a model that takes them.
@@ -88,3 +88,21 @@ def test_evaluation_reads_each_file_once(count, files):
     )
     # The second is of detectron2's default_setup, which copies the file into the log.
     assert found == {"mine.yaml": 2, "weights.pth": 1, "overrides": 1}
+
+
+def test_export_takes_the_config_that_the_checkpoint_carries(count, files):
+    arguments = ("--output", files / "exported", "--size", 32, 32, "--format", "torch_export")
+    weights = ("--opts", "MODEL.WEIGHTS", files / "weights.pth")
+    assert count(export, *arguments, *weights) == {
+        "weights.pth": HEADER_AND_ALL,
+        "overrides": 1,
+    }
+
+
+def test_segmenting_many_videos_reads_the_config_once(count, files, frames):
+    arguments = ("--input", frames[0].parent, "--masks", files / "masks")
+    weights = ("--opts", "MODEL.WEIGHTS", files / "weights.pth")
+    assert count(segment_videos, *arguments, *weights) == {
+        "weights.pth": HEADER_AND_ALL + 1,  # its digest, which stands beside the label maps
+        "overrides": 1,
+    }
