@@ -90,7 +90,11 @@ def test_evaluation_reads_each_file_once(count, files):
     assert found == {"mine.yaml": 2, "weights.pth": 1, "overrides": 1}
 
 
-def test_export_takes_the_config_that_the_checkpoint_carries(count, files):
+def test_export_takes_the_config_that_the_checkpoint_carries(count, files, monkeypatch):
+    # The graphs, which take long, are of no matter here.
+    written = files / "exported" / "stream.json"
+    written.parent.mkdir()
+    monkeypatch.setattr("cffm_plugin.cli.work.export.export_stream", lambda *_, **__: written)
     arguments = ("--output", files / "exported", "--size", 32, 32, "--format", "torch_export")
     weights = ("--opts", "MODEL.WEIGHTS", files / "weights.pth")
     assert count(export, *arguments, *weights) == {
