@@ -4,7 +4,7 @@ import difflib
 import json
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,9 +14,9 @@ from . import needs_detectron2  # noqa: F401  (says how to get it)
 from detectron2.config import CfgNode, get_cfg
 from detectron2.projects.deeplab import add_deeplab_config
 
-from .config_files import read_safely
+from .config_files import files_at_hand, files_of_config, read_safely
 from .core import defaults
-from .foreign_parts import add_foreign_parts, list_of_texts
+from .foreign_parts import ADDERS, IMPORTS, add_foreign_parts, list_of_texts
 from .shipped_configs import find_config_file
 
 # Keys that are lists of names, of which one may be written without brackets.
@@ -412,17 +412,48 @@ def merge_config(cfg: CfgNode, config_file: str = "", overrides: Sequence[str] =
     """Merge a file and overrides into ``cfg``; see ``load_config`` for what it raises."""
     if config_file:
         config_file = find_config_file(config_file)
+    check_pairs(overrides)
+    files = list(files_of_config(config_file)) if config_file else []
+
+    def merge_file(cfg: CfgNode) -> None:
+        if files:
+            with _one_name_is_a_list(cfg, config_file), files_at_hand(cfg, files):
+                _merge_file(cfg, config_file)
+
+    merge_under_overrides(cfg, merge_file, overrides, files)
+
+
+def check_pairs(overrides: Sequence[str]) -> None:
+    """
+    Raises:
+        ValueError: overrides that are not pairs, KEY VALUE.
+    """
     if len(overrides) % 2:
         raise ValueError(
             f"Overrides come in pairs, KEY VALUE, but these are {len(overrides)} words: "
             f"{' '.join(overrides)}"
         )
-    foreign = add_foreign_parts(cfg, config_file, overrides)
+
+
+def merge_under_overrides(
+    cfg: CfgNode,
+    merge: Callable[[CfgNode], None],
+    overrides: Sequence[str],
+    files: Iterable[tuple[str, dict[str, Any]]] = (),
+) -> None:
+    """Add other projects' keys, merge what is given, and ``KEY VALUE`` pairs over it.
+
+    Args:
+        cfg: with the keys of this package; changed in place.
+        merge: merges into it what stands below the overrides.
+        overrides: see ``load_config``, and for what it raises.
+        files: what other projects' parts are named in, beside the overrides.
+    """
+    known = {IMPORTS: cfg.MODEL.IMPORTS, ADDERS: cfg.MODEL.CONFIG_ADDERS}
+    foreign = add_foreign_parts(cfg, files, overrides, known)
     add_cffm_config(cfg)  # again: OneFormer's function makes WANDB anew, with its own keys alone
-    if config_file:
-        with _one_name_is_a_list(cfg, config_file):
-            _merge_file(cfg, config_file)
-    merge_overrides(cfg, overrides)
+    merge(cfg)
+    _merge_overrides(cfg, overrides)
     for key, entries in foreign.items():
         node, name = _node_of(cfg, key)
         node[name] = entries
@@ -442,8 +473,7 @@ def _merge_file(cfg: CfgNode, config_file: str) -> None:
         raise ValueError(named) from error
 
 
-def merge_overrides(cfg: CfgNode, overrides: Sequence[str]) -> None:
-    """Merge ``KEY VALUE`` pairs into ``cfg``; see ``load_config`` for what it raises."""
+def _merge_overrides(cfg: CfgNode, overrides: Sequence[str]) -> None:
     try:
         with _one_name_is_a_list(cfg, "the command line"):
             cfg.merge_from_list(list(overrides))
@@ -485,6 +515,22 @@ def _node_of(cfg: CfgNode, key: str) -> tuple[CfgNode, str]:
     for node in nodes:
         cfg = cfg[node]
     return cfg, name
+
+
+def with_values(cfg: CfgNode, values: Mapping[str, Any]) -> CfgNode:
+    """A frozen copy with other values, by full keys such as "MODEL.DEVICE"."""
+    changed = cfg.clone()
+    changed.defrost()
+    set_values(changed, values)
+    changed.freeze()
+    return changed
+
+
+def set_values(cfg: CfgNode, values: Mapping[str, Any]) -> None:
+    """Set values, in place, by full keys. Raises AttributeError: the config is frozen."""
+    for key, value in values.items():
+        node, name = _node_of(cfg, key)
+        setattr(node, name, value)
 
 
 # Paths that a run's saved config must hold in a form that every other folder understands.

@@ -7,7 +7,8 @@ that MaskFormer's descendants write.
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import yaml
@@ -73,8 +74,22 @@ def load_yaml_with_base(filename: str, allow_unsafe: bool = False) -> dict[str, 
     Raises:
         FileNotFoundError, ValueError: see ``files_of_config``.
     """
+    return _merged(files_of_config(filename))
+
+
+@contextmanager
+def files_at_hand(cfg: CfgNode, files: Iterable[tuple[str, dict[str, Any]]]) -> Iterator[None]:
+    """Meanwhile ``cfg.merge_from_file`` merges these, of ``files_of_config``, and opens none."""
+    object.__setattr__(cfg, "load_yaml_with_base", lambda *_, **__: _merged(files))
+    try:
+        yield
+    finally:
+        read_safely(cfg)
+
+
+def _merged(files: Iterable[tuple[str, dict[str, Any]]]) -> dict[str, Any]:
     merged: dict[str, Any] = {}
-    for file, content in files_of_config(filename):
+    for file, content in files:
         _merge(content, merged, file)
     return merged
 

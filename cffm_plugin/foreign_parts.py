@@ -13,7 +13,7 @@ import importlib.util
 import logging
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -22,8 +22,6 @@ from . import needs_detectron2  # noqa: F401  (says how to get it)
 
 # isort: split
 from detectron2.config import CfgNode
-
-from .config_files import files_of_config
 
 IMPORTS, ADDERS = "MODEL.IMPORTS", "MODEL.CONFIG_ADDERS"
 _HOW_TO_WRITE = {
@@ -54,29 +52,34 @@ class _Named:
         return ValueError(f'{self.source}: {self.key}: "{self.entry}": {reason}. {advice}')
 
 
-def add_foreign_parts(cfg: CfgNode, config_file: str, overrides: Sequence[Any]) -> dict[str, Any]:
-    """Import what a config file and overrides name, and let the named functions add their keys.
+def add_foreign_parts(
+    cfg: CfgNode,
+    files: Iterable[tuple[str, dict[str, Any]]],
+    overrides: Sequence[Any],
+    known: Mapping[str, Sequence[str]],
+) -> dict[str, list[str]]:
+    """Import what config files and overrides name, and let the named functions add their keys.
 
     The lists of base files, of the file and of the overrides add up. A function that has added its
     keys to ``cfg`` before is not called again.
 
     Args:
         cfg: with the keys of this package. Changed in place by the functions.
-        config_file: a YAML file, or "".
+        files: a config file with its bases, by name, of ``files_of_config``; maybe none.
         overrides: a flat sequence ``["KEY", "VALUE", ...]``.
+        known: MODEL.IMPORTS and MODEL.CONFIG_ADDERS -> what ``cfg`` has there.
 
     Returns:
         MODEL.IMPORTS and MODEL.CONFIG_ADDERS -> all entries in order, files by absolute paths.
 
     Raises:
-        FileNotFoundError: a base file is missing.
-        ValueError: the file is not plain YAML, or a part can't be imported, or its function fails.
+        ValueError: a part can't be imported, or its function fails.
     """
-    named = list(_named_in_file(config_file)) if config_file else []
+    named = list(_named_in_files(files))
     for key, value in zip(overrides[::2], overrides[1::2]):
         if key in _HOW_TO_WRITE:
             named += _entries(key, value, "the command line", os.getcwd())
-    resolved = {key: list(cfg.MODEL[key.removeprefix("MODEL.")]) for key in _HOW_TO_WRITE}
+    resolved = {key: list(entries) for key, entries in known.items()}
     for part in named:
         name, _, function = (
             part.entry.rpartition(":") if part.key == ADDERS else (part.entry, "", "")
@@ -93,17 +96,16 @@ def add_foreign_parts(cfg: CfgNode, config_file: str, overrides: Sequence[Any]) 
     return resolved
 
 
-def log_foreign_parts(cfg: CfgNode) -> None:
-    """A line of the log for every module and function that the config has brought in."""
-    for entry in cfg.MODEL.IMPORTS:
+def log_foreign_parts(imports: Sequence[str], adders: Sequence[str]) -> None:
+    """A line of the log for every module and function that a config has brought in."""
+    for entry in imports:
         logger.info("%s: imported %s", IMPORTS, entry)
-    for entry in cfg.MODEL.CONFIG_ADDERS:
+    for entry in adders:
         logger.info("%s: keys were added by %s", ADDERS, entry)
 
 
-def _named_in_file(file: str) -> Iterator[_Named]:
-    """The entries of a config file's bases, then its own."""
-    for source, content in files_of_config(file):
+def _named_in_files(files: Iterable[tuple[str, dict[str, Any]]]) -> Iterator[_Named]:
+    for source, content in files:
         model = content.get("MODEL")
         if isinstance(model, dict):
             for key in _HOW_TO_WRITE:

@@ -40,6 +40,7 @@ def measure_scaling(
     points = []
     for value in values:
         cfg_of_value, streams, frame = cfg.clone(), 1, size
+        cfg_of_value.defrost()
         _set_references(cfg_of_value, value if axis == "references" else 3)
         if axis == "lines":
             frame = (value, round(value * size[1] / size[0] / 32) * 32)

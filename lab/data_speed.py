@@ -25,10 +25,12 @@ from torch import nn
 
 from cffm_plugin.benchmark import Benchmark, config_to_measure, measure
 from cffm_plugin.checkpoint import SegmentorCheckpointer
+from cffm_plugin.config import with_values
 from cffm_plugin.data import ClipMapper, read_image, read_mask, register_vspw
 from cffm_plugin.engine import CFFMTrainer
 from cffm_plugin.engine.preemption import LeaveWhenAsked, StopSignals
 from cffm_plugin.engine.train_loop import seed_step
+from cffm_plugin.job_spec import JobSpec
 from cffm_plugin.libraries import OptionalLibrary
 from cffm_plugin.modeling import all_finite
 from cffm_plugin.stopping import stops_raised
@@ -47,19 +49,20 @@ def generated_dataset(cfg: CfgNode, size: tuple[int, int], frames: int) -> Itera
         width=size[1],
         frames_per_video=frames,
         num_videos={"train": 2, "val": 3},
-        num_classes=cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES,
+        num_classes=JobSpec.from_config(cfg).num_classes,
     )
-    cfg = cfg.clone()
-    cfg.defrost()
-    cfg.DATASETS.TRAIN, cfg.DATASETS.TEST = ("benchmark_train",), ("benchmark_val",)
     with tempfile.TemporaryDirectory() as folder:
-        cfg.OUTPUT_DIR = f"{folder}/output"
+        values = {
+            "DATASETS.TRAIN": ("benchmark_train",),
+            "DATASETS.TEST": ("benchmark_val",),
+            "OUTPUT_DIR": f"{folder}/output",
+        }
         root = write_synthetic_vspw(f"{folder}/dataset", config)
         for split in config.num_videos:
             classes = SYNTHETIC_CLASSES[: config.num_classes]
             register_vspw(f"benchmark_{split}", root, split, classes=classes)
         try:
-            yield cfg
+            yield with_values(cfg, values)
         finally:
             for split in config.num_videos:
                 DatasetCatalog.remove(f"benchmark_{split}")
@@ -68,7 +71,7 @@ def generated_dataset(cfg: CfgNode, size: tuple[int, int], frames: int) -> Itera
 
 def measure_dataloader(cfg: CfgNode, clips: int) -> dict[str, Any]:
     """Clips per second of one worker, and what of a clip's time reading its files takes."""
-    records = DatasetCatalog.get(cfg.DATASETS.TRAIN[0])
+    records = DatasetCatalog.get(JobSpec.from_config(cfg).train[0])
     mapper = ClipMapper(cfg, is_train=True)
     threads = torch.get_num_threads(), cv2.getNumThreads()
     torch.set_num_threads(1)  # as in a worker
@@ -97,12 +100,11 @@ def measure_dataloader(cfg: CfgNode, clips: int) -> dict[str, Any]:
 
 def measure_evaluation(cfg: CfgNode, model: nn.Module, repeats: int) -> dict[str, Any]:
     """Frames per second of the evaluation as streams and as clips, in turn; same scores?"""
-    frames = len(DatasetCatalog.get(cfg.DATASETS.TEST[0]))
+    frames = len(DatasetCatalog.get(JobSpec.from_config(cfg).test[0]))
     seconds: dict[bool, list[float]] = {True: [], False: []}
     scores: dict[bool, Any] = {}
     for streaming in [True, False] * repeats:
-        cfg = cfg.clone()
-        cfg.TEST.STREAMING = streaming
+        cfg = with_values(cfg, {"TEST.STREAMING": streaming})
         start = time.perf_counter()
         scores[streaming] = CFFMTrainer.test(cfg, model)
         seconds[streaming].append(time.perf_counter() - start)

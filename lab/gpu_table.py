@@ -21,8 +21,10 @@ from detectron2.modeling import build_model
 from tabulate import tabulate
 
 from cffm_plugin.benchmark import Benchmark, config_to_measure, machine, measure, random_clip
+from cffm_plugin.config import with_values
 from cffm_plugin.files import write_json
 from cffm_plugin.inference import StreamingSegmentor
+from cffm_plugin.job_spec import JobSpec
 from cffm_plugin.stopping import stops_raised
 
 MIT = ("mit_b1", "mit_b0", "mit_b2", "mit_b5")
@@ -116,11 +118,12 @@ def measure_entries(
         if time.monotonic() - start > budget:
             yield [entry.name, entry.precision, "left out: no time", "", "", ""]
             continue
-        cfg = configs[entry.name].clone()
-        cfg.MODEL.ACTIVATION_CHECKPOINTING = entry.checkpointing
-        cfg.COMPILE.MODE = entry.compile_mode or ""
+        values = {
+            "MODEL.ACTIVATION_CHECKPOINTING": entry.checkpointing,
+            "COMPILE.MODE": entry.compile_mode or "",
+        }
         benchmark = Benchmark(
-            cfg,
+            with_values(configs[entry.name], values),
             size,
             autocast=entry.autocast,
             compiled=entry.compile_mode is not None,
@@ -152,11 +155,10 @@ def check_device(cfg: CfgNode, size: tuple[int, int] = (96, 160)) -> dict[str, f
     """
     torch.manual_seed(0)
     model: Any = build_model(cfg).eval()
-    on_cpu_cfg = cfg.clone()
-    on_cpu_cfg.MODEL.DEVICE = "cpu"
-    on_cpu: Any = build_model(on_cpu_cfg).eval()
+    on_cpu: Any = build_model(with_values(cfg, {"MODEL.DEVICE": "cpu"})).eval()
     on_cpu.load_state_dict(model.state_dict())
-    offsets = cfg.MODEL.TEMPORAL.FRAME_OFFSETS
+    spec = JobSpec.from_config(cfg)
+    offsets = spec.frame_offsets
     generator = torch.Generator().manual_seed(0)
     length = 1 - min(offsets)
     frames = [torch.rand(3, *size, generator=generator) * 255 for _ in range(length)]
@@ -168,19 +170,19 @@ def check_device(cfg: CfgNode, size: tuple[int, int] = (96, 160)) -> dict[str, f
     return {
         "logits": float((ours - expected).abs().max() / expected.abs().max()),
         "stream is clip": bool(torch.equal(ours, clip_logits)),
-        "finite losses": _losses_are_finite(cfg, model),
+        "finite losses": _losses_are_finite(spec, model),
     }
 
 
 @torch.enable_grad()
-def _losses_are_finite(cfg: CfgNode, model: Any) -> bool:
-    dtypes = [torch.bfloat16]
-    if torch.device(cfg.MODEL.DEVICE).type == "cuda":
+def _losses_are_finite(spec: JobSpec, model: Any) -> bool:
+    dtypes, device = [torch.bfloat16], torch.device(spec.device).type
+    if device == "cuda":
         dtypes.append(torch.float16)
-    clip = random_clip(cfg)
+    clip = random_clip(spec)
     finite = True
     for dtype in dtypes:
-        with torch.autocast(torch.device(cfg.MODEL.DEVICE).type, dtype=dtype):
+        with torch.autocast(device, dtype=dtype):
             losses = model.train()([clip])
         sum(losses.values()).backward()
         finite = finite and all(math.isfinite(float(loss.detach())) for loss in losses.values())

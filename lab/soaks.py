@@ -17,7 +17,7 @@ from detectron2.engine.hooks import CallbackHook
 from tabulate import tabulate
 from torch import Tensor
 
-from cffm_plugin.config import load_config
+from cffm_plugin.config import load_config, with_values
 from cffm_plugin.data import register_vspw
 from cffm_plugin.engine import CFFMTrainer
 from cffm_plugin.inference import StreamingSegmentor
@@ -189,9 +189,8 @@ def soak_streams(cfg: CfgNode, frames: int) -> list[Sample]:
 def soak_training(cfg: CfgNode, steps: int) -> list[Sample]:
     """Training with worker processes, checkpoints included."""
     record = _Recorder(steps)
-    cfg = cfg.clone()
-    cfg.SOLVER.MAX_ITER, cfg.SOLVER.CHECKPOINT_PERIOD = steps, max(1, steps // 4)
-    cfg.DATASETS.TEST = ()
+    often = {"SOLVER.MAX_ITER": steps, "SOLVER.CHECKPOINT_PERIOD": max(1, steps // 4)}
+    cfg = with_values(cfg, often | {"DATASETS.TEST": ()})
     Path(cfg.OUTPUT_DIR).mkdir(parents=True, exist_ok=True)
     trainer = CFFMTrainer(cfg)
     trainer.register_hooks([CallbackHook(after_step=lambda t: record(t.iter + 1))])
@@ -210,9 +209,7 @@ def soak_evaluation(cfg: CfgNode, frames: int) -> list[Sample]:
 
     model.backbone.register_forward_hook(count)
     with _long_video(cfg, frames):
-        cfg = cfg.clone()
-        cfg.DATASETS.TEST = (_LONG_VIDEO,)
-        CFFMTrainer.test(cfg, model)
+        CFFMTrainer.test(with_values(cfg, {"DATASETS.TEST": (_LONG_VIDEO,)}), model)
     return record.samples
 
 

@@ -1,6 +1,7 @@
 """Who may import whom, and what works without detectron2."""
 
 import ast
+import re
 import subprocess
 import sys
 
@@ -59,6 +60,7 @@ FILES_FOR_ALL = {
     "files",
     "foreign_parts",
     "hub_files",
+    "job_spec",
     "libraries",
     "needs_detectron2",
     "registration",
@@ -167,3 +169,85 @@ def test_importing_the_package_does_not_touch_the_datasets(tmp_path):
         cwd=ROOT,
     )
     assert result.returncode == 0, result.stderr
+
+
+# Where a config is read beside functions that make a thing of it, and why.
+READS_CONFIGS = {
+    "config.py": "the keys, their defaults and checks",
+    "engine/configs.py": "completes a config before it is frozen",
+    "engine/trainer.py": "DefaultTrainer's own interface takes a config and keeps it",
+    "engine/reporting.py": "to be taken out with the evaluation's results",
+    "report/of_config.py": "to be taken out with the evaluation's results",
+}
+MAKES_OF_A_CONFIG = re.compile(r"_?build_\w+|\w*from_config")
+
+
+def reads_of_configs(text):
+    """Lines that take a key of a config, and the functions around them, outermost first."""
+
+    def is_config(node):
+        match node:
+            case ast.Attribute(attr=name) | ast.Name(id=name):
+                return name.strip("_") == "cfg" or name.endswith("_cfg")
+        return False
+
+    def visit(node, functions, nodes_of_configs):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            functions = (*functions, node.name)
+            arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+            named = ("CfgNode", "CfgNode | None")
+            nodes_of_configs = nodes_of_configs | {
+                a.arg for a in arguments if a.annotation and ast.unparse(a.annotation) in named
+            }
+        taken = None
+        match node:
+            case ast.Attribute(value=value, attr=key):
+                taken = key.isupper() and value
+            case ast.Subscript(value=value):
+                taken = value
+            case ast.Call(func=ast.Attribute(value=value, attr="get")):
+                taken = value
+            case ast.Call(func=ast.Name(id="getattr"), args=[value, *_]):
+                taken = value
+        if taken and (
+            is_config(taken) or (isinstance(taken, ast.Name) and taken.id in nodes_of_configs)
+        ):
+            yield node.lineno, functions
+        for child in ast.iter_child_nodes(node):
+            yield from visit(child, functions, nodes_of_configs)
+
+    yield from visit(ast.parse(text), (), frozenset())
+
+
+def test_a_config_is_read_where_a_thing_is_made_of_it_and_nowhere_else():
+    """In functions named from_config, in builders with Detectron2's signature, and in config.py."""
+    exceptions = {PACKAGE / name for name in READS_CONFIGS}
+    found = [
+        f"{file.relative_to(ROOT)}:{line}"
+        for file in sorted(set(PACKAGE.rglob("*.py")) - exceptions)
+        for line, functions in reads_of_configs(file.read_text())
+        if not any(MAKES_OF_A_CONFIG.fullmatch(name) for name in functions)
+    ]
+    assert not found, "take values, or an object with from_config, at " + ", ".join(found)
+
+
+def test_every_exception_reads_a_config():
+    assert all(list(reads_of_configs((PACKAGE / name).read_text())) for name in READS_CONFIGS)
+
+
+@pytest.mark.parametrize(
+    "line, is_read",
+    [
+        ("cfg.MODEL.DEVICE", True),
+        ("self._cfg.TEST", True),
+        ("base_cfg.OUTPUT_DIR = ''", True),
+        ("node = cfg['MODEL']", True),
+        ("getattr(cfg, 'MODEL')", True),
+        ("node.NUM_HEADS", True),  # of a node of a config, by its annotation
+        ("cfg.clone()", False),
+        ("build(cfg, configs['name'])", False),
+        ("spec.device, T.NO_OP", False),
+    ],
+)
+def test_what_the_law_takes_for_reading_a_config(line, is_read):
+    assert bool(list(reads_of_configs(f"def f(cfg, node: CfgNode):\n    {line}"))) == is_read

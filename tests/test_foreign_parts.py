@@ -161,7 +161,7 @@ def test_each_import_is_a_line_of_the_log(adder, tmp_path, caplog):
     logger.addHandler(caplog.handler)
     try:
         with caplog.at_level(logging.INFO, logger="cffm_plugin.foreign_parts"):
-            log_foreign_parts(cfg)
+            log_foreign_parts(cfg.MODEL.IMPORTS, cfg.MODEL.CONFIG_ADDERS)
     finally:
         logger.removeHandler(caplog.handler)
     assert "MODEL.IMPORTS: imported json" in caplog.text

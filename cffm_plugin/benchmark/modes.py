@@ -17,8 +17,14 @@ from torch.utils.flop_counter import FlopCounterMode
 from ..config import load_config
 from ..core.nested import to_channels_last
 from ..data.images import image_to_tensor
-from ..engine import complete_config
-from ..inference import StreamingSegmentor, compile_options, compile_segmentor, half_precision_copy
+from ..engine import completed
+from ..inference import (
+    StreamingSegmentor,
+    build_compile_options,
+    compile_segmentor,
+    half_precision_copy,
+)
+from ..job_spec import JobSpec
 from ..modeling import build_segmentor
 from ..synthetic import SyntheticConfig, render_video
 from .peer import build_peer, peer_backbone_step, peer_step
@@ -32,20 +38,16 @@ logger = logging.getLogger(__name__)
 
 def config_to_measure(config_file: str, overrides: Sequence[str] = ()) -> CfgNode:
     """A config, complete, without weights; raises what ``load_config`` does."""
-    cfg = load_config(config_file, overrides)
-    cfg.MODEL.WEIGHTS = ""
-    complete_config(cfg)
-    return cfg
+    return completed(load_config(config_file, [*overrides, "MODEL.WEIGHTS", ""]))
 
 
-def random_clip(cfg: CfgNode) -> dict[str, Any]:
-    """A training clip of the config's length, crop size and classes; the same at every call."""
-    length = len(cfg.MODEL.TEMPORAL.FRAME_OFFSETS) + 1
-    size = tuple(cfg.INPUT.CROP.SIZE)
+def random_clip(spec: JobSpec) -> dict[str, Any]:
+    """A training clip of a config's length, crop size and classes; the same at every call."""
     draw = functools.partial(torch.randint, generator=torch.Generator().manual_seed(0))
+    size, length = spec.crop_size, len(spec.frame_offsets) + 1
     return {
         "image": [draw(0, 256, (3, *size)) for _ in range(length)],
-        "sem_seg": [draw(0, cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES, size) for _ in range(length)],
+        "sem_seg": [draw(0, spec.num_classes, size) for _ in range(length)],
     }
 
 
@@ -83,9 +85,11 @@ class Benchmark:
         streams: int = 1,
     ):
         torch.manual_seed(0)
-        self.cfg = cfg
+        self.cfg, self.spec = cfg, JobSpec.from_config(cfg)
+        self.compile_options = build_compile_options(cfg)
         self.autocast, self.compiled, self.num_streams = autocast, compiled, streams
-        self.device = torch.device(cfg.MODEL.DEVICE)
+        self.device = torch.device(self.spec.device)
+        self.clip_length = len(self.spec.frame_offsets) + 1
         self.model: Any = build_segmentor(cfg).eval()
         if channels_last:
             to_channels_last(self.model)
@@ -133,7 +137,7 @@ class Benchmark:
         else:
             return self.model
         if self.compiled:
-            compile_segmentor(fast, **compile_options(self.cfg))
+            compile_segmentor(fast, **self.compile_options)
         return fast
 
     def _peer_made_fast(self) -> Any:
@@ -142,8 +146,8 @@ class Benchmark:
         if self.autocast is not None or self.compiled:
             peer = copy.deepcopy(peer).to(self.autocast or torch.float32)
         if self.compiled:
-            peer.compile(dynamic=False, **compile_options(self.cfg))
-            peer.segformer.compile(dynamic=False, **compile_options(self.cfg))
+            peer.compile(dynamic=False, **self.compile_options)
+            peer.segformer.compile(dynamic=False, **self.compile_options)
         return peer
 
     def parameters(self) -> int:
@@ -158,10 +162,10 @@ class Benchmark:
         except (RuntimeError, NotImplementedError) as error:
             reason = str(error).splitlines()[0]
             logger.info("Arithmetic is counted with values, since the model reads some: %s", reason)
-            return self._count_flops_on(self.cfg.MODEL.DEVICE)
+            return self._count_flops_on(self.device)
 
     @torch.no_grad()
-    def _count_flops_on(self, device: str) -> dict[str, float]:
+    def _count_flops_on(self, device: str | torch.device) -> dict[str, float]:
         model = copy.deepcopy(self.model).to(device).requires_grad_(False)
         frame, image = [self.frames[0].to(device)], self.image[None].to(device)
         encoded = model.encode(frame)
@@ -171,7 +175,7 @@ class Benchmark:
             "image": encode + _multiply_adds(lambda: model.classify(encoded)),
         }
         if model.clip_length != 1:
-            offsets = self.cfg.MODEL.TEMPORAL.FRAME_OFFSETS
+            offsets = self.spec.frame_offsets
             pasts = [model.first_past(offsets)]
             for _ in range(-min(offsets, default=0)):  # fill the past
                 _, pasts = model.advance(encoded, pasts)
@@ -184,7 +188,7 @@ class Benchmark:
         return counts
 
     def _stream(self, model: Any) -> Step:
-        offsets = self.cfg.MODEL.TEMPORAL.FRAME_OFFSETS
+        offsets = self.spec.frame_offsets
         segmentor = StreamingSegmentor(model, frame_offsets=offsets, max_streams=self.num_streams)
         frames = itertools.cycle(self.frames)
 
@@ -196,8 +200,7 @@ class Benchmark:
         return step
 
     def _clip(self, model: Any) -> Step:
-        length = len(self.cfg.MODEL.TEMPORAL.FRAME_OFFSETS) + 1
-        item = {"image": self.frames[:length]}
+        item = {"image": self.frames[: self.clip_length]}
         return torch.inference_mode()(lambda: model([item])[0]["sem_seg"].argmax(dim=0))
 
     def _image(self, model: Any) -> Step:
@@ -209,11 +212,11 @@ class Benchmark:
         return torch.inference_mode()(lambda: model.backbone(image))
 
     def _train(self) -> Step:
-        item = random_clip(self.cfg)
+        item = random_clip(self.spec)
         model = self.model
         if self.compiled:
             model = copy.deepcopy(model)
-            compile_segmentor(model, **compile_options(self.cfg))
+            compile_segmentor(model, **self.compile_options)
 
         def step() -> None:
             model.train()
@@ -228,8 +231,7 @@ class Benchmark:
 
     def _plain_backbone(self) -> Step:
         """The backbone alone, forward, on the frames of a training clip, with plain softmax."""
-        length = len(self.cfg.MODEL.TEMPORAL.FRAME_OFFSETS) + 1
-        clip = torch.randn(length, 3, *self.cfg.INPUT.CROP.SIZE, device=self.device)
+        clip = torch.randn(self.clip_length, 3, *self.spec.crop_size, device=self.device)
 
         def step() -> None:
             with sdpa_kernel(SDPBackend.MATH):

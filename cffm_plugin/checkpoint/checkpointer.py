@@ -19,7 +19,7 @@ from .model_info import (
     INFO_KEY,
     ModelInfo,
     file_in_folder,
-    info_of_safetensors,
+    read_model_info,
     warn_of_differences,
 )
 from .reading import load_file
@@ -200,7 +200,7 @@ class SegmentorCheckpointer(DetectionCheckpointer):
     def _read(self, filename: str) -> dict[str, Any]:
         loaded = load_file(filename)
         if filename.endswith(".safetensors"):  # what it says of the model stands in its header
-            info = info_of_safetensors(filename)
+            info = read_model_info(filename)
             loaded = {"model": loaded} | ({} if info is None else {INFO_KEY: info.as_dict()})
         if not isinstance(loaded, dict) or not all(isinstance(key, str) for key in loaded):
             raise ValueError(f"{self.path} holds no weights by their names, but {type(loaded)}")

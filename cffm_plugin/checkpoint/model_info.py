@@ -8,9 +8,9 @@ Nothing that it names is ever imported or run.
 import json
 import logging
 import os
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
@@ -96,7 +96,8 @@ class ModelInfo:
 def read_model_info(path: str | Path) -> ModelInfo | None:
     """What a checkpoint says of its model; None for files that say nothing.
 
-    No weights are read.
+    No weights are read: a config may be in there, without which there is no model that could take
+    them. A file is opened once, for as long as it stays as it is.
 
     Args:
         path: as in MODEL.WEIGHTS.
@@ -108,11 +109,15 @@ def read_model_info(path: str | Path) -> ModelInfo | None:
     local = PathManager.get_local_path(urlparse(str(path))._replace(query="").geturl())
     if not Path(local).is_file():
         raise FileNotFoundError(f"There is no checkpoint {path}{file_in_folder(path)}")
+    state = os.stat(local)
+    return _read_info(local, state.st_ino, state.st_size, state.st_mtime_ns)
+
+
+@lru_cache(maxsize=32)
+def _read_info(local: str, *state_of_the_file: int) -> ModelInfo | None:
     if local.endswith(".safetensors"):
-        return info_of_safetensors(local)
-    if not zipfile.is_zipfile(local):  # torch's format; ours have always been in it
-        return None
-    try:
+        return _info_of_safetensors(local)
+    try:  # torch's format of zip archives, which alone can be mapped; ours have always been in it
         loaded = torch.load(local, map_location="cpu", weights_only=True, mmap=True)
     except Exception:  # of all sorts, for files that are no checkpoints: loading them says so
         return None
@@ -121,7 +126,7 @@ def read_model_info(path: str | Path) -> ModelInfo | None:
     return ModelInfo.from_dict(loaded[INFO_KEY])
 
 
-def info_of_safetensors(file: str | Path) -> ModelInfo | None:
+def _info_of_safetensors(file: str) -> ModelInfo | None:
     """What the header of a safetensors file says of its model, as JSON under ``INFO_KEY``; None for
     files that say nothing, or are none."""
     try:

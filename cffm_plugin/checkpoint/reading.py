@@ -3,7 +3,7 @@
 import re
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 from torch import Tensor
@@ -55,21 +55,25 @@ def load_file(path: str | Path) -> Any:
             return import_library("safetensors.torch", "A .safetensors file").load_file(path)
         if path.suffix == ".pkl":
             return load_pickle(path)
-        _compare_checksums(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
+        # Opened once, so that what was compared is what is loaded, whoever replaces the file. What
+        # is held in memory is the tensors alone: the file's bytes beside them would be as much.
+        with path.open("rb") as file:
+            _compare_checksums(file)
+            file.seek(0)
+            return torch.load(file, map_location="cpu", weights_only=True)
     except (ModuleNotFoundError, PermissionError):
         raise
     except Exception as error:  # torch raises many kinds for files that are not checkpoints
         raise ValueError(_unreadable(path, error)) from error
 
 
-def _compare_checksums(path: Path) -> None:
+def _compare_checksums(file: IO[bytes]) -> None:
     """torch's files are zip archives with a CRC-32 of every record, which torch does not look at.
 
     Files of torch 1.5 and before are none, and have no checksums.
     """
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
+    if zipfile.is_zipfile(file):
+        with zipfile.ZipFile(file) as archive:
             damaged = archive.testzip()
         if damaged is not None:
             raise ValueError(f"the checksum of its record {damaged} is wrong")

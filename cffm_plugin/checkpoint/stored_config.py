@@ -4,9 +4,9 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-from detectron2.config import CfgNode
+from detectron2.config import CfgNode, get_cfg
 
-from ..config import load_config, merge_overrides
+from ..config import add_cffm_config, check_pairs, load_config, merge_under_overrides
 from ..errors import text_of
 from ..libraries import import_library
 from .model_info import read_model_info
@@ -38,9 +38,11 @@ def load_stored_config(overrides: Sequence[str]) -> CfgNode:
         ValueError: MODEL.WEIGHTS is not among them; the checkpoint has no config, or one that can't
             be used here.
     """
-    cfg = load_config("", overrides)
-    path = cfg.MODEL.WEIGHTS
+    check_pairs(overrides)
+    named = [value for key, value in zip(overrides[::2], overrides[1::2]) if key == "MODEL.WEIGHTS"]
+    path = str(CfgNode._decode_cfg_value(named[-1])) if named else ""
     if not path:
+        load_config("", overrides)  # a key that is misspelt says more
         raise ValueError("Name a config file; or in MODEL.WEIGHTS a checkpoint that carries one.")
     info = read_model_info(path)
     if info is None or not info.config:
@@ -63,7 +65,14 @@ def config_of_text(text: str, path: str, overrides: Sequence[str]) -> CfgNode:
         KeyError: an override's key does not exist.
         ValueError: the config can't be used here.
     """
-    cfg = load_config("", overrides)
+    cfg = get_cfg()
+    add_cffm_config(cfg)
+    merge_under_overrides(cfg, lambda cfg: _merge_text(cfg, text, path), overrides)
+    logger.info("The config is that which %s carries", path)
+    return cfg
+
+
+def _merge_text(cfg: CfgNode, text: str, path: str) -> None:
     yaml = import_library("yaml", "The config in a checkpoint")
     try:
         stored = yaml.safe_load(text)
@@ -78,9 +87,6 @@ def config_of_text(text: str, path: str, overrides: Sequence[str]) -> CfgNode:
             f"The config that {path} carries can't be used here ({text_of(error)}). Name the "
             "config file that it was trained with, and in MODEL.IMPORTS what it needs."
         ) from error
-    merge_overrides(cfg, overrides)
-    logger.info("The config is that which %s carries", path)
-    return cfg
 
 
 def _leave_out_code(stored: dict[str, Any], path: str) -> None:

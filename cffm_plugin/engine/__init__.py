@@ -1,7 +1,14 @@
 """Training and evaluation through detectron2's engine."""
 
 from .. import needs_detectron2  # noqa: F401  (says how to get it)
-from .launch import complete_config, main, setup
+from .configs import (
+    complete_config,
+    completed,
+    config_of_arguments,
+    read_config,
+    with_config,
+)
+from .launch import main, setup
 from .lost_processes import LostProcessError
 from .optimizer import build_optimizer
 from .preemption import STOPPED
@@ -14,7 +21,11 @@ __all__ = [
     "LostProcessError",
     "build_optimizer",
     "complete_config",
+    "completed",
+    "config_of_arguments",
     "launch_job",
     "main",
+    "read_config",
     "setup",
+    "with_config",
 ]

@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -49,9 +49,9 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
             ``SOLVER.BIAS_LR_FACTOR``.
     """
     solver = cfg.SOLVER
-    name = _chosen_optimizer(cfg)
-    _warn_of_unused_keys(cfg, name)
-    groups = _parameter_groups(cfg, model, _learning_rates(cfg, name))
+    name = _name_from_config(cfg)
+    _warn_of_unused_keys(solver, name)
+    groups = _build_groups(cfg, model, _rates_from_config(cfg, name))
     if name == "sgd":
         arguments: dict[str, Any] = {"momentum": solver.MOMENTUM, "nesterov": solver.NESTEROV}
         kind: Any = torch.optim.SGD
@@ -59,14 +59,16 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
         arguments = {"betas": tuple(solver.BETAS)}
         kind = torch.optim.AdamW if name == "adamw" else torch.optim.Adam
     arguments["fused"] = solver.FUSED or None  # None: torch's own choice
-    if solver.CLIP_GRADIENTS.ENABLED and solver.CLIP_GRADIENTS.CLIP_TYPE == "full_model":
-        return _clip_whole_gradient(kind(groups, lr=solver.BASE_LR, **arguments), cfg)
+    clip = solver.CLIP_GRADIENTS
+    if clip.ENABLED and clip.CLIP_TYPE == "full_model":
+        optimizer = kind(groups, lr=solver.BASE_LR, **arguments)
+        return _clip_whole_gradient(optimizer, clip.CLIP_VALUE, clip.NORM_TYPE)
     return maybe_add_gradient_clipping(cfg, kind)(groups, lr=solver.BASE_LR, **arguments)
 
 
-def _parameter_groups(cfg: CfgNode, model: Any, rates: tuple[float, float]) -> Groups:
+def _build_groups(cfg: CfgNode, model: Any, rates: tuple[float, float]) -> Groups:
     """With their learning rates, those of the backbone and of all else, and weight decays."""
-    solver, norm_decays = cfg.SOLVER, _weight_decays_of_norms(cfg)
+    solver, norm_decays = cfg.SOLVER, _norm_decays_from_config(cfg)
     common = {
         "weight_decay": solver.WEIGHT_DECAY,
         "bias_lr_factor": solver.BIAS_LR_FACTOR,
@@ -77,7 +79,7 @@ def _parameter_groups(cfg: CfgNode, model: Any, rates: tuple[float, float]) -> G
         encoder,
         base_lr=rates[0],
         weight_decay_norm=norm_decays[0],
-        lr_factor_func=_factor_of_layers(solver, model.backbone),
+        lr_factor_func=_factor_of_layers(solver.LAYER_DECAY, solver.BIAS_LR_FACTOR, model.backbone),
         overrides={"pos_embed": {"weight_decay": 0.0}},
         **common,
     )
@@ -110,7 +112,7 @@ def _with_decay(groups: Groups, decay: dict[nn.Parameter, float]) -> Groups:
     return reduce_param_groups(one_by_one)
 
 
-def _weight_decays_of_norms(cfg: CfgNode) -> tuple[float, float | None]:
+def _norm_decays_from_config(cfg: CfgNode) -> tuple[float, float | None]:
     """Of normalisation layers in the backbone, and of all others; None: as of other weights."""
     solver = cfg.SOLVER
     if _EMBEDDINGS_DECAY in solver:
@@ -140,25 +142,26 @@ def _encoder_and_others(model: Any) -> tuple[nn.Module, nn.ModuleDict]:
     return model.backbone.net, nn.ModuleDict(others)
 
 
-def _clip_whole_gradient(optimizer: torch.optim.Optimizer, cfg: CfgNode) -> torch.optim.Optimizer:
+def _clip_whole_gradient(
+    optimizer: torch.optim.Optimizer, bound: float, norm_type: float
+) -> torch.optim.Optimizer:
     """Mask2Former's kind of clipping: the norm of all gradients together is bounded.
 
     There a bound of 0 means none.
     """
-    node = cfg.SOLVER.CLIP_GRADIENTS
-    if node.CLIP_VALUE <= 0:
-        logger.warning("SOLVER.CLIP_GRADIENTS.CLIP_VALUE %g: nothing is clipped", node.CLIP_VALUE)
+    if bound <= 0:
+        logger.warning("SOLVER.CLIP_GRADIENTS.CLIP_VALUE %g: nothing is clipped", bound)
         return optimizer
 
     def clip(optimizer: torch.optim.Optimizer, *_: Any) -> None:
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
-        torch.nn.utils.clip_grad_norm_(parameters, node.CLIP_VALUE, node.NORM_TYPE)
+        torch.nn.utils.clip_grad_norm_(parameters, bound, norm_type)
 
     optimizer.register_step_pre_hook(clip)
     return optimizer
 
 
-def _chosen_optimizer(cfg: CfgNode) -> str:
+def _name_from_config(cfg: CfgNode) -> str:
     """ "adamw", "adam" or "sgd"."""
     name, rate = cfg.SOLVER.OPTIMIZER, cfg.SOLVER.BASE_LR
     if not name:
@@ -176,9 +179,10 @@ def _chosen_optimizer(cfg: CfgNode) -> str:
     return name.lower()
 
 
-def _factor_of_layers(solver: CfgNode, backbone: Any) -> Callable[[str], float] | None:
+def _factor_of_layers(
+    decay: float, bias_lr_factor: float | None, backbone: Any
+) -> Callable[[str], float] | None:
     """Name of one of the backbone's parameters -> factor of its learning rate; None: 1 for all."""
-    decay = solver.LAYER_DECAY
     if decay == 1:
         return None
     if not 0 < decay < 1:
@@ -190,7 +194,7 @@ def _factor_of_layers(solver: CfgNode, backbone: Any) -> Callable[[str], float] 
             f"SOLVER.LAYER_DECAY {decay:g} is for plain ViTs that train, but the backbone, "
             f"{type(backbone).__name__}, is none or is frozen. Set it to 1.0."
         )
-    if solver.BIAS_LR_FACTOR not in (None, 1):  # detectron2 would give all biases one rate
+    if bias_lr_factor not in (None, 1):  # detectron2 would give all biases one rate
         raise ValueError("SOLVER.BIAS_LR_FACTOR can't go with SOLVER.LAYER_DECAY: set it to 1.0")
     depth = max(blocks) + 1
     logger.info(
@@ -209,7 +213,7 @@ def _factor_of_layers(solver: CfgNode, backbone: Any) -> Callable[[str], float] 
     return factor
 
 
-def _learning_rates(cfg: CfgNode, optimizer: str) -> tuple[float, float]:
+def _rates_from_config(cfg: CfgNode, optimizer: str) -> tuple[float, float]:
     """Of the backbone, and of everything else."""
     solver = cfg.SOLVER
     rates, key = (solver.BASE_LR, solver.BASE_LR * solver.HEAD_LR_MULTIPLIER), "HEAD_LR_MULTIPLIER"
@@ -229,14 +233,14 @@ def _learning_rates(cfg: CfgNode, optimizer: str) -> tuple[float, float]:
     return rates
 
 
-def _warn_of_unused_keys(cfg: CfgNode, optimizer: str) -> None:
-    """Name what a config sets and this optimiser does not use, and other projects' keys."""
-    solver, known = cfg.SOLVER, get_cfg()
+def _warn_of_unused_keys(solver: Mapping[str, Any], optimizer: str) -> None:
+    """Name what SOLVER sets and this optimiser does not use, and other projects' keys in it."""
+    known = get_cfg()
     add_cffm_config(known)
     unused = ["BETAS"] if optimizer == "sgd" else ["MOMENTUM", "NESTEROV"]
     if _EMBEDDINGS_DECAY not in solver:
         unused.append("WEIGHT_DECAY_NORM")
-    elif solver.BACKBONE_WEIGHT_DECAY_NORM != solver.WEIGHT_DECAY_NORM:
+    elif solver["BACKBONE_WEIGHT_DECAY_NORM"] != solver["WEIGHT_DECAY_NORM"]:
         unused.append("BACKBONE_WEIGHT_DECAY_NORM")
     named = [key for key in unused if solver[key] != known.SOLVER[key]]
     foreign = set(solver) - set(known.SOLVER) - {_BACKBONE_RATE, _EMBEDDINGS_DECAY}

@@ -14,15 +14,18 @@ from typing import Any
 from urllib.parse import urlparse
 
 import torch
+from detectron2.config import CfgNode
 from detectron2.utils import comm
 from torch import distributed
 
-from ..config import load_config
 from ..errors import ProcessFailedError, message_of
 from ..stopping import Stopped
+from .configs import config_of_arguments, with_config
 from .lost_processes import LostProcessError, ProcessWatch
 from .placement import Placement, placement_by_launcher, time_limits, url_of
 from .preemption import SIGNALS, STOPPED
+
+Limits = tuple[timedelta, timedelta]  # of time_limits
 
 _SECONDS_TO_LEAVE = 10.0
 _LONGEST_MESSAGE = 10_000  # characters, which a pipe holds until somebody reads them
@@ -47,7 +50,8 @@ def launch_job(job: Callable[..., Any], args: argparse.Namespace, *more: Any) ->
     """
     placement = placement_by_launcher(args)
     if placement is not None:
-        return _run_as(placement, _timeout(args), job, args, *more)
+        cfg = config_of_arguments(args)
+        return _run_as(placement, _limits_from_config(cfg), job, with_config(args, cfg), *more)
     if args.num_gpus * args.num_machines == 1:
         return job(args, *more)
     return _launch_here(job, args, *more)
@@ -58,10 +62,11 @@ def _launch_here(job: Callable[..., Any], args: argparse.Namespace, *more: Any) 
     if not torch.cuda.is_available():
         # More threads than cores: they must not spin while they wait. Read when a process starts.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    timeout, url = _timeout(args), url_of(args)
+    # A config that can't be read is an error before any process starts.
+    limits, url = _limits_from_config(config_of_arguments(args)), url_of(args)
+    args = with_config(args, None)
     if args.num_machines > 1:  # a warning, since nothing else is shown before they have come
-        limit, _ = time_limits(timeout, torch.cuda.is_available())
-        logger.warning("Waiting up to %s for all machines at %s", limit, url)
+        logger.warning("Waiting up to %s for all machines at %s", limits[0], url)
     held = None
     if url is None:  # held here, so that nobody can take the port between finding and using it
         held = distributed.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
@@ -69,7 +74,7 @@ def _launch_here(job: Callable[..., Any], args: argparse.Namespace, *more: Any) 
     messages = torch.multiprocessing.get_context("spawn").SimpleQueue()
     context = torch.multiprocessing.start_processes(
         _run_started,
-        args=(timeout, url, held is not None, messages, job, args, *more),
+        args=(limits, url, held is not None, messages, job, args, *more),
         nprocs=args.num_gpus,
         join=False,
     )
@@ -112,9 +117,8 @@ def _time_to_leave(context: torch.multiprocessing.ProcessContext) -> dict[str, f
     return {"grace_period": _SECONDS_TO_LEAVE} if "grace_period" in known else {}
 
 
-def _timeout(args: argparse.Namespace) -> float:
-    """A config that can't be read is an error before any process starts."""
-    return load_config(args.config_file, args.opts).DISTRIBUTED.TIMEOUT
+def _limits_from_config(cfg: CfgNode) -> Limits:
+    return time_limits(cfg.DISTRIBUTED.TIMEOUT, torch.cuda.is_available())
 
 
 @contextmanager
@@ -139,7 +143,7 @@ def _signals_passed_on() -> Iterator[list[int]]:
 
 def _run_started(
     local_rank: int,
-    timeout: float,
+    limits: Limits,
     url: str,
     is_held: bool,
     messages: Any,
@@ -150,7 +154,7 @@ def _run_started(
     rank = args.machine_rank * args.num_gpus + local_rank
     placement = Placement(rank, args.num_machines * args.num_gpus, local_rank, url, is_held)
     try:
-        _run_as(placement, timeout, job, args, *more)
+        _run_as(placement, limits, job, args, *more)
     except Exception as error:  # of which torch passes on the traceback's text alone
         message = message_of(error)
         if message is not None:
@@ -158,9 +162,9 @@ def _run_started(
         raise
 
 
-def _run_as(placement: Placement, timeout: float, job: Callable[..., Any], *args: Any) -> Any:
+def _run_as(placement: Placement, limits: Limits, job: Callable[..., Any], *args: Any) -> Any:
     """Meet the other processes, run the job, and leave them together."""
-    watch = _meet(placement, *time_limits(timeout, torch.cuda.is_available()))
+    watch = _meet(placement, *limits)
     try:
         result = job(*args)
         comm.synchronize()

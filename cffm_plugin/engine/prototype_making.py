@@ -14,10 +14,12 @@ from detectron2.utils import comm
 from tqdm import tqdm
 
 from ..checkpoint import build_and_load
+from ..config import with_values
 from ..core import prototype_frames
 from ..data import ClipMapper, PrototypeFolder, check_registered
 from ..files import remove_leftovers, whole_file
 from ..inference import name_of_frame, not_finite
+from ..job_spec import JobSpec
 from ..libraries import import_library
 from ..modeling import CFFMSegmentor, all_finite
 from .restartable import claim_folder, weights_digest
@@ -50,14 +52,14 @@ def make_prototypes(cfg: CfgNode, dataset_names: Sequence[str], output: str | os
     _import_kmeans()  # before the number of its threads is limited below
     threadpoolctl = import_library("threadpoolctl", "Making prototypes")
     check_registered(dataset_names, "--datasets")
-    cfg = cfg.clone()
-    cfg.defrost()
-    cfg.MODEL.TEMPORAL.PROTOTYPES.ENABLED = False  # the image part is all that is needed
-    cfg.MODEL.TEMPORAL.ENABLED = True
+    # The image part is all that is needed.
+    image_part = {"MODEL.TEMPORAL.PROTOTYPES.ENABLED": False, "MODEL.TEMPORAL.ENABLED": True}
+    cfg = with_values(cfg, image_part)
+    settings = _settings_from_config(cfg)
     model = build_and_load(cfg).eval()
     folder = Path(output).expanduser()
     if comm.is_main_process():
-        claim_folder(folder, _settings(cfg), file_name=SETTINGS_FILE, results="*.pt")
+        claim_folder(folder, settings, file_name=SETTINGS_FILE, results="*.pt")
         remove_leftovers(folder)
     comm.synchronize()
 
@@ -69,16 +71,12 @@ def make_prototypes(cfg: CfgNode, dataset_names: Sequence[str], output: str | os
         logger.info("%d of %d videos are there already", len(mine) - len(missing), len(mine))
     mapper = ClipMapper(cfg, is_train=False)
     # One thread, so that sums are made in the same order whatever shares the machine.
-    if cfg.MODEL.DEVICE == "cpu":
+    if JobSpec.from_config(cfg).device == "cpu":
         torch.set_num_threads(1)
     with threadpoolctl.threadpool_limits(1):
         for video_id in tqdm(missing, unit="video", disable=not comm.is_main_process()):
-            vectors = _embeddings(model, mapper, videos[video_id], cfg)
-            centers = cluster(
-                vectors,
-                cfg.MODEL.TEMPORAL.PROTOTYPES.NUM_PROTOTYPES,
-                cfg.MODEL.TEMPORAL.PROTOTYPES.ITERATIONS,
-            )
+            vectors = _embeddings(model, mapper, videos[video_id], settings["num_frames"])
+            centers = cluster(vectors, settings["num_prototypes"], settings["iterations"])
             write_prototypes(prototypes.path(video_id), centers)
     comm.synchronize()
     logger.info("Prototypes of %d videos are in %s", len(videos), folder)
@@ -114,11 +112,11 @@ def _import_kmeans() -> Any:
 
 @torch.no_grad()
 def _embeddings(
-    model: CFFMSegmentor, mapper: ClipMapper, frames: Sequence[dict[str, Any]], cfg: CfgNode
+    model: CFFMSegmentor, mapper: ClipMapper, frames: Sequence[dict[str, Any]], num_frames: int
 ) -> np.ndarray:
     """The vectors of a video's sampled frames, (N, C) float32."""
     vectors = []
-    for index in prototype_frames(len(frames), cfg.MODEL.TEMPORAL.PROTOTYPES.NUM_FRAMES):
+    for index in prototype_frames(len(frames), num_frames):
         record = frames[index] | {"reference_file_names": []}
         image = mapper(record)["image"]
         embedding = model.encode(image).cells  # (1, C, h, w)
@@ -143,7 +141,7 @@ def _videos_of(dataset_names: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
     return videos
 
 
-def _settings(cfg: CfgNode) -> dict[str, Any]:
+def _settings_from_config(cfg: CfgNode) -> dict[str, Any]:
     """What decides the prototypes besides the videos."""
     node = cfg.MODEL.TEMPORAL.PROTOTYPES
     return {

@@ -2,6 +2,7 @@
 
 import logging
 import shlex
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,20 +15,17 @@ from torch import nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from ..checkpoint import ModelInfo, SegmentorCheckpointer
-from ..config import flat_values
+from ..checkpoint import build_and_load
 from ..data import ClipMapper
 from ..data.loaders import start_worker
 from ..files import remove_leftovers
+from ..job_spec import JobSpec
 from .pseudo_label_folder import PseudoLabelFolder, count_values
-from .restartable import claim_folder, weights_digest
+from .restartable import claim_folder, model_settings_from_config
 from .trainer import CFFMTrainer
 from .tta import ClipSegmentorWithTTA
 
 SETTINGS_FILE = "settings.json"
-
-# What of a model's config has no part in its predictions.
-_NOT_OF_THE_LABELS = ("MODEL.WEIGHTS", "MODEL.DEVICE")
 
 logger = logging.getLogger(__name__)
 
@@ -62,24 +60,14 @@ def prepare_pseudo_labels(
     """
     if not 0 <= min_confidence < 1:
         raise ValueError(f"min_confidence is a probability, 0 <= p < 1; got {min_confidence}")
-    if not cfg.MODEL.WEIGHTS and cfg.MODEL.IMAGE_ARCHITECTURE == "SemanticSegmentor":
+    spec = JobSpec.from_config(cfg)
+    if not spec.weights and spec.needs_weights:
         raise ValueError(
             "MODEL.WEIGHTS is empty. Name the weights of the model: MODEL.WEIGHTS FILE."
         )
     ClipSegmentorWithTTA.from_config(cfg, nn.Identity())  # complains of scales
-    _find_frames(cfg, folder)  # complains of videos
-    settings = {
-        "weights_sha256": weights_digest(cfg.MODEL.WEIGHTS) if cfg.MODEL.WEIGHTS else "",
-        "scales": list(cfg.TEST.AUG.SCALES),
-        "flip": cfg.TEST.AUG.FLIP,
-        "min_confidence": min_confidence,
-        **folder.settings,
-        **{f"MODEL.{key}": value for key, value in flat_values(cfg.MODEL).items()},
-        "INPUT.FORMAT": cfg.INPUT.FORMAT,
-        **{f"INPUT.CLIP.{key}": value for key, value in flat_values(cfg.INPUT.CLIP).items()},
-    }
-    for key in _NOT_OF_THE_LABELS:
-        del settings[key]
+    folder.find_frames(*_references_from_config(cfg))  # complains of videos
+    settings = _settings_from_config(cfg) | {"min_confidence": min_confidence} | folder.settings
     claim_folder(folder.output, settings, file_name=SETTINGS_FILE, results="masks/*")
     remove_leftovers(folder.output)
 
@@ -103,21 +91,29 @@ def make_pseudo_labels(
     Raises:
         FileNotFoundError, ValueError: a frame can't be read, or the weights do not fit.
     """
-    model = ClipSegmentorWithTTA(cfg, _load_model(cfg)).eval()
-    if cfg.MODEL.DEVICE == "cpu":
+    model = ClipSegmentorWithTTA(cfg, build_and_load(cfg, CFFMTrainer.build_model)).eval()
+    spec = JobSpec.from_config(cfg)
+    if spec.device == "cpu":
         torch.set_num_threads(1)
-    frames = _find_frames(cfg, folder)
+    frames = folder.find_frames(*_references_from_config(cfg))
     mine = frames[comm.get_rank() :: comm.get_world_size()]
     counts, missing = np.zeros(256, dtype=np.int64), []
     for frame in mine:
-        found = count_values(frame["mask_file"], cfg.INPUT.MAX_MEGAPIXELS)
+        found = count_values(frame["mask_file"], spec.max_megapixels)
         if found is None:
             missing.append(frame)
         else:
             counts += found
     if len(missing) < len(mine):
         logger.info("%d of %d frames are there already", len(mine) - len(missing), len(mine))
-    loader = _loader_of(missing, cfg)
+    # Frames in their own size: the model resizes them.
+    mapper = ClipMapper(**ClipMapper.from_config(cfg, is_train=False) | {"augmentations": []})
+    loader = DataLoader(
+        MapDataset(missing, mapper),
+        batch_size=None,
+        num_workers=spec.num_workers,
+        worker_init_fn=start_worker,
+    )
     for item in tqdm(loader, unit="frame", disable=not comm.is_main_process()):
         values = _label(model, item, folder, min_confidence)
         folder.write(item["mask_file"], values)
@@ -152,16 +148,17 @@ def training_command(cfg: CfgNode, folder: PseudoLabelFolder, config_file: str) 
         folder: the labels.
         config_file: of that model; "" where it came from the checkpoint.
     """
+    spec = JobSpec.from_config(cfg)
     real = [
         name
-        for name in cfg.DATASETS.TRAIN
+        for name in spec.train
         if name in MetadataCatalog
         and MetadataCatalog.get(name).get("label_mapping") == folder.label_mapping
     ]
-    names, files = (*real, folder.name), (*cfg.DATASETS.VIDEO_FOLDERS, str(folder.yaml_file))
+    names, files = (*real, folder.name), (*spec.video_folders, str(folder.yaml_file))
     keys = {
         "MODEL.TEMPORAL.ENABLED": "True",
-        "MODEL.WEIGHTS": cfg.MODEL.WEIGHTS,
+        "MODEL.WEIGHTS": spec.weights,
         "DATASETS.VIDEO_FOLDERS": str(files),
         "DATASETS.TRAIN": str(names),
         "OUTPUT_DIR": f"output/{folder.name}",
@@ -171,29 +168,15 @@ def training_command(cfg: CfgNode, folder: PseudoLabelFolder, config_file: str) 
     return " \\\n    ".join((command, *pairs))
 
 
-def _find_frames(cfg: CfgNode, folder: PseudoLabelFolder) -> list[dict[str, Any]]:
-    offsets = cfg.MODEL.TEMPORAL.FRAME_OFFSETS if cfg.MODEL.TEMPORAL.ENABLED else ()
-    return folder.find_frames(offsets, cfg.INPUT.CLIP.REVERSE_PROB)
+def _references_from_config(cfg: CfgNode) -> tuple[Sequence[int], float]:
+    """Offsets of references, and how likely a clip is drawn from the video reversed."""
+    node = cfg.MODEL.TEMPORAL
+    return node.FRAME_OFFSETS if node.ENABLED else (), cfg.INPUT.CLIP.REVERSE_PROB
 
 
-def _load_model(cfg: CfgNode) -> nn.Module:
-    model = CFFMTrainer.build_model(cfg)
-    info = ModelInfo.from_config(cfg)
-    SegmentorCheckpointer(model, require_all=True, info=info).load(cfg.MODEL.WEIGHTS)
-    return model
-
-
-def _loader_of(frames: list[dict[str, Any]], cfg: CfgNode) -> DataLoader:
-    """Maps frames one by one."""
-    cfg = cfg.clone()
-    cfg.defrost()
-    cfg.TEST.AUG.ENABLED = True  # frames in their own size
-    return DataLoader(
-        MapDataset(frames, ClipMapper(cfg, is_train=False)),
-        batch_size=None,
-        num_workers=cfg.DATALOADER.NUM_WORKERS,
-        worker_init_fn=start_worker,
-    )
+def _settings_from_config(cfg: CfgNode) -> dict[str, Any]:
+    node = cfg.TEST.AUG
+    return model_settings_from_config(cfg) | {"scales": list(node.SCALES), "flip": node.FLIP}
 
 
 def _quoted(text: str) -> str:

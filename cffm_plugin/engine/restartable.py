@@ -6,11 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from detectron2.config import CfgNode
 from detectron2.utils.file_io import PathManager
 
+from ..config import flat_values
 from ..files import sha256_of, write_text
 
 _MOST_CHARACTERS = 80
+_NOT_OF_PREDICTIONS = ("MODEL.WEIGHTS", "MODEL.DEVICE")
 
 
 def claim_folder(
@@ -49,6 +52,17 @@ def claim_folder(
             "\n".join([f"{folder} was made with other {', '.join(differing)}:", *lines])
             + f"\nName another --output, or delete the folder. (What it was made with: {file}.)"
         )
+
+
+def model_settings_from_config(cfg: CfgNode) -> dict[str, Any]:
+    """What of a config decides a model's predictions on a file, for ``claim_folder``."""
+    weights = cfg.MODEL.WEIGHTS
+    settings = {f"MODEL.{key}": value for key, value in flat_values(cfg.MODEL).items()}
+    settings |= {f"INPUT.CLIP.{key}": value for key, value in flat_values(cfg.INPUT.CLIP).items()}
+    settings["INPUT.FORMAT"] = cfg.INPUT.FORMAT
+    for key in _NOT_OF_PREDICTIONS:
+        del settings[key]
+    return {"weights_sha256": weights_digest(weights) if weights else "", **settings}
 
 
 def weights_digest(path: str) -> str:

@@ -27,7 +27,7 @@ def seed_step(seed: int, iteration: int) -> None:
     torch.manual_seed(int(np.random.SeedSequence(entropy).generate_state(1)[0]))
 
 
-def training_precision(cfg: CfgNode) -> torch.dtype | None:
+def precision_from_config(cfg: CfgNode) -> torch.dtype | None:
     """What SOLVER.AMP asks for; None for float32.
 
     Raises:

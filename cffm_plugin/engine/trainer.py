@@ -27,8 +27,8 @@ from ..evaluation import VSPWEvaluator
 from ..inference import (
     ClipsOfFrames,
     LabelMapPredictor,
+    build_compile_options,
     check_smoothing,
-    compile_options,
     compile_segmentor,
 )
 from ..modeling import CFFMSegmentor
@@ -40,7 +40,7 @@ from .preemption import LeaveWhenAsked, StopSignals
 from .reporting import inference_folder
 from .resuming import log_changed_settings
 from .schedule import build_schedule, continue_schedule
-from .train_loop import AccumulatingTrainer, seed_step, training_precision
+from .train_loop import AccumulatingTrainer, precision_from_config, seed_step
 from .tta import ClipSegmentorWithTTA
 from .wandb_writer import WandbWriter
 
@@ -67,7 +67,7 @@ class CFFMTrainer(DefaultTrainer):
         optimizer = self.build_optimizer(cfg, model)
         data_loader = self.build_train_loader(cfg)
         if cfg.SOLVER.COMPILE:
-            compile_segmentor(model, **compile_options(cfg))
+            compile_segmentor(model, **build_compile_options(cfg))
         stop_at_bad_loss(model, self, cfg.SOLVER.MAX_LOSS_GROWTH)
         model = create_ddp_model(
             model,
@@ -79,7 +79,7 @@ class CFFMTrainer(DefaultTrainer):
             data_loader,
             optimizer,
             accumulation_steps=cfg.SOLVER.ACCUMULATION_STEPS,
-            precision=training_precision(cfg),
+            precision=precision_from_config(cfg),
         )
         self.scheduler = self.build_lr_scheduler(cfg, optimizer)
         self._classes = names_and_colors((*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST), num_classes)

@@ -1,10 +1,10 @@
 """Curves and pictures of a training at Weights & Biases."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from detectron2.config import CfgNode
+from detectron2.config import CfgNode, configurable
 from detectron2.utils.events import EventWriter, get_event_storage
 
 from ..config import flat_values
@@ -25,21 +25,45 @@ class WandbWriter(EventWriter):
     storage. Who may write where is W&B's own to know (``wandb login``, WANDB_API_KEY).
 
     Args:
-        cfg: its ``WANDB`` and OUTPUT_DIR; all of it is shown as the run's config.
+        folder: OUTPUT_DIR.
         is_resumed: whether the training goes on from a checkpoint, asked at the first write.
+        config: what is shown as the run's.
         window_size: of the median that smooths losses and times, as of detectron2's writers.
+        **where: ``project``, ``entity``, ``name`` and ``tags`` of the run, as of ``wandb.init``.
 
     Raises:
         ModuleNotFoundError: wandb is not installed.
     """
 
-    def __init__(self, cfg: CfgNode, is_resumed: Callable[[], bool], window_size: int = 20):
+    @configurable
+    def __init__(
+        self,
+        *,
+        folder: Path,
+        is_resumed: Callable[[], bool],
+        config: Mapping[str, Any],
+        window_size: int = 20,
+        **where: Any,
+    ):
         self._wandb = import_library("wandb", "WANDB.ENABLED True")
-        self._cfg = cfg
+        self._folder, self._config, self._where = folder, config, where
         self._is_resumed = is_resumed
         self._window_size = window_size
         self._run: Any = None
         self._last_write = -1
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, is_resumed: Callable[[], bool]) -> dict[str, Any]:
+        node = cfg.WANDB
+        return {
+            "folder": Path(cfg.OUTPUT_DIR),
+            "is_resumed": is_resumed,
+            "config": flat_values(cfg),
+            "project": node.PROJECT,
+            "entity": node.ENTITY or None,
+            "name": node.NAME or None,
+            "tags": list(node.TAGS),
+        }
 
     def write(self) -> None:
         storage = get_event_storage()
@@ -63,18 +87,14 @@ class WandbWriter(EventWriter):
             self._run = None
 
     def _begin(self) -> Any:
-        node, folder = self._cfg.WANDB, Path(self._cfg.OUTPUT_DIR)
-        file = folder / RUN_ID
+        file = self._folder / RUN_ID
         known = file.read_text().strip() if self._is_resumed() and file.is_file() else None
         run = self._wandb.init(
-            project=node.PROJECT,
-            entity=node.ENTITY or None,
-            name=node.NAME or None,
-            tags=list(node.TAGS),
-            dir=str(folder),
+            **self._where,
+            dir=str(self._folder),
             id=known,
             resume="allow" if known else None,
-            config=flat_values(self._cfg),
+            config=self._config,
         )
         write_text(file, f"{run.id}\n")
         run.define_metric("iteration")

@@ -111,7 +111,7 @@ class Run:
         """Of training, 0 of an evaluation."""
         if self.eval_only:
             return 0
-        return int(load_config(self.config_file, self.overrides).SOLVER.MAX_ITER)
+        return int(self.config()["SOLVER.MAX_ITER"])
 
     def steps_done(self) -> int:
         """Steps that a training has written of."""

@@ -50,7 +50,13 @@ class StreamSpec:
 
         Raises:
             FileNotFoundError: MODEL.WEIGHTS names no file.
+            ValueError: its streams are smoothed.
         """
+        if cfg.TEST.SMOOTHING:
+            raise ValueError(
+                f"TEST.SMOOTHING {cfg.TEST.SMOOTHING} can't be exported: the graphs give each "
+                "frame's logits. Export with TEST.SMOOTHING 0 and average where they run."
+            )
         return cls(
             frame_offsets=tuple(cfg.MODEL.TEMPORAL.FRAME_OFFSETS)
             if cfg.MODEL.TEMPORAL.ENABLED

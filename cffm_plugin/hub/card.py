@@ -35,6 +35,33 @@ class Scores:
     percent: Mapping[str, float]
 
 
+@dataclass(frozen=True)
+class _Parts:
+    """What a model is made of, in words; and its number of classes."""
+
+    image_segmentor: str
+    temporal_module: str
+    num_classes: int
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode) -> "_Parts":
+        model = cfg.MODEL
+        backbone = {
+            "build_mit_backbone": model.MIT.NAME,
+            "build_swin_backbone": model.D2_SWIN.NAME,
+            "build_timm_backbone": model.TIMM.NAME,
+        }
+        image = backbone.get(model.BACKBONE.NAME, model.BACKBONE.NAME)
+        head = model.SEM_SEG_HEAD.NAME
+        if model.IMAGE_ARCHITECTURE == "build_hf_segmenter":
+            image, head = model.HF.NAME, "its own head"
+        temporal = "none: an image segmentor, frame by frame"
+        if model.TEMPORAL.ENABLED:
+            offsets = ", ".join(map(str, model.TEMPORAL.FRAME_OFFSETS))
+            temporal = f"{model.TEMPORAL.NAME}, reference frames {offsets}, relative to the target"
+        return cls(f"{image}, {head}", temporal, model.SEM_SEG_HEAD.NUM_CLASSES)
+
+
 def read_scores(file: str | PathLike) -> Scores:
     """The scores of an evaluation.
 
@@ -90,18 +117,19 @@ def model_card(
     """
     hub = import_library("huggingface_hub", "Writing a model card")
     import_library("jinja2", "Writing a model card")
+    parts = _Parts.from_config(cfg)
     metrics = [m for m in _METRICS if any(m in each.percent for each in scores)]
     card = hub.ModelCard.from_template(
         _head(hub, name, scores, licence),
         template_path=_TEMPLATE,
         name=name,
-        facts=_facts(cfg, parameters, half),
+        facts=_facts(parts, parameters, half),
         source=name if "/" in name else "owner/repository",
         code=code,
         metrics=metrics,
         rows=[_row(each, metrics) for each in scores],
         half=half,
-        num_classes=cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES,
+        num_classes=parts.num_classes,
         class_names=info.class_names,
         normalization=info.normalization,
         licence=licence,
@@ -129,24 +157,11 @@ def _head(hub: Any, name: str, scores: Sequence[Scores], licence: str) -> Any:
     )
 
 
-def _facts(cfg: CfgNode, parameters: int, half: bool) -> dict[str, str]:
+def _facts(parts: _Parts, parameters: int, half: bool) -> dict[str, str]:
     """What the model is made of."""
-    model = cfg.MODEL
-    backbone = {
-        "build_mit_backbone": model.MIT.NAME,
-        "build_swin_backbone": model.D2_SWIN.NAME,
-        "build_timm_backbone": model.TIMM.NAME,
-    }
-    image = backbone.get(model.BACKBONE.NAME, model.BACKBONE.NAME)
-    if model.IMAGE_ARCHITECTURE == "build_hf_segmenter":
-        image, head = model.HF.NAME, "its own head"
-    temporal = "none: an image segmentor, frame by frame"
-    if model.TEMPORAL.ENABLED:
-        offsets = ", ".join(map(str, model.TEMPORAL.FRAME_OFFSETS))
-        temporal = f"{model.TEMPORAL.NAME}, reference frames {offsets}, relative to the target"
     return {
-        "image segmentor": f"{image}, {head}",
-        "temporal module": temporal,
+        "image segmentor": parts.image_segmentor,
+        "temporal module": parts.temporal_module,
         "parameters": f"{parameters / 1e6:.2f} M",
         "weights": f"safetensors, {'float16, cast when loaded' if half else 'float32'}",
     }

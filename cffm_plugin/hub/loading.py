@@ -6,8 +6,8 @@ from pathlib import Path
 
 from detectron2.config import CfgNode
 
-from ..checkpoint import config_of_text, load_stored_config
-from ..engine import complete_config
+from ..checkpoint import config_of_text
+from ..engine import completed, read_config
 from ..hub_files import PREFIX, WEIGHTS, HubFile, HubFileError
 from ..inference import StreamingSegmentor
 from ..video_segmentor import VideoSegmentor
@@ -48,11 +48,8 @@ def pretrained_config(source: str | Path, overrides: Sequence[str] = ()) -> CfgN
     weights, config = _files_of(str(source))
     words = ["MODEL.WEIGHTS", weights, *overrides]
     if config is None:
-        cfg = load_stored_config(words)
-    else:
-        cfg = config_of_text(config.read_text(encoding="utf-8"), str(config), words)
-    complete_config(cfg)
-    return cfg
+        return read_config(overrides=words)
+    return completed(config_of_text(config.read_text(encoding="utf-8"), str(config), words))
 
 
 def _files_of(source: str) -> tuple[str, Path | None]:

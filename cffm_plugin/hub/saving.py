@@ -3,7 +3,9 @@
 import logging
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from detectron2.config import CfgNode
 from torch import nn
@@ -15,7 +17,8 @@ from ..checkpoint import (
     write_half_precision,
     write_safetensors,
 )
-from ..engine import complete_config
+from ..config import with_values
+from ..engine import completed
 from ..files import write_text
 from ..hub_files import WEIGHTS
 from ..inference import known_classes
@@ -24,6 +27,16 @@ from .loading import CONFIG, load_model
 
 CARD = "README.md"
 _NAMES_OF_CODE = ("IMPORTS", "CONFIG_ADDERS")
+_OF_NO_MACHINE: dict[str, Any] = {
+    "MODEL.WEIGHTS": "",
+    "MODEL.TIMM.CHECKPOINT": "",
+    "MODEL.TEMPORAL.PROTOTYPES.FOLDER": "",
+    "MODEL.TIMM.PRETRAINED": False,
+    "MODEL.HF.PRETRAINED": False,
+    "MODEL.DEVICE": "cuda",  # detectron2's default: the CPU where there is none
+    "DATASETS.VIDEO_FOLDERS": (),
+    "OUTPUT_DIR": "./output",
+}
 
 logger = logging.getLogger(__name__)
 
@@ -67,24 +80,24 @@ def save_pretrained(
     _check_folder(folder, overwrite)
     scores = [read_scores(file) for file in results]
     cfg, module = _loaded(model, cfg)
-    published = _published(cfg)
+    published = _Published.from_config(cfg)
     classes = known_classes(cfg)
     names, colors = [name for name, _ in classes], [color for _, color in classes]
-    info = ModelInfo.from_config(published, names, colors)
+    info = ModelInfo.from_config(published.cfg, names, colors)
     card = model_card(
-        published,
+        published.cfg,
         info,
         name=name or folder.resolve().name,
         parameters=sum(parameter.numel() for parameter in module.parameters()),
         scores=scores,
         licence=licence,
         half=half,
-        code=[os.path.basename(entry) for key in _NAMES_OF_CODE for entry in cfg.MODEL[key]],
+        code=published.names_of_code,
     )
     write = write_half_precision if half else write_safetensors
     write(module.state_dict(), folder / WEIGHTS, info.as_metadata())
     write_text(folder / CONFIG, info.config)
-    load_model(folder, ["MODEL.DEVICE", "cpu", *_overrides_of_code(cfg)])  # as others will
+    load_model(folder, ["MODEL.DEVICE", "cpu", *published.overrides])  # as others will
     write_text(folder / CARD, card)
     return folder
 
@@ -103,41 +116,44 @@ def _loaded(model: nn.Module | str | Path, cfg: CfgNode | None) -> tuple[CfgNode
     if isinstance(model, nn.Module):
         if cfg is None:
             raise ValueError("Give the config with the model: save_pretrained(model, cfg, folder).")
-        cfg = cfg.clone()
-        cfg.defrost()
-        cfg.MODEL.WEIGHTS = ""  # what training started from
-        complete_config(cfg)
-        return cfg, model
+        return completed(cfg, {"MODEL.WEIGHTS": ""}), model  # not what training started from
     weights = str(model)
-    cfg = load_stored_config(["MODEL.WEIGHTS", weights]) if cfg is None else cfg.clone()
-    cfg.defrost()
-    cfg.MODEL.WEIGHTS = weights
-    complete_config(cfg)
+    if cfg is None:
+        cfg = load_stored_config(["MODEL.WEIGHTS", weights])
+    cfg = completed(cfg, {"MODEL.WEIGHTS": weights})
     return cfg, build_and_load(cfg)
 
 
-def _published(cfg: CfgNode) -> CfgNode:
-    """The config without what is of this machine."""
-    if os.path.isabs(cfg.MODEL.HF.NAME):
-        raise ValueError(
-            f"MODEL.HF.NAME is {cfg.MODEL.HF.NAME}, a folder of this machine, from whose "
-            "config.json the model is built: others don't have it. Name it as on the hub."
-        )
-    published = cfg.clone()
-    model = published.MODEL
-    model.WEIGHTS, model.TIMM.CHECKPOINT, model.TEMPORAL.PROTOTYPES.FOLDER = "", "", ""
-    model.TIMM.PRETRAINED = model.HF.PRETRAINED = False
-    model.DEVICE = "cuda"  # detectron2's default: the CPU where there is none
-    for key in _NAMES_OF_CODE:
-        if model[key]:
-            logger.warning("A published config names no code, and this one does: %s", model[key])
-        model[key] = []
-    published.DATASETS.VIDEO_FOLDERS = ()
-    published.OUTPUT_DIR = "./output"
-    return published
+@dataclass(frozen=True)
+class _Published:
+    """A config as it is published.
 
+    Attributes:
+        cfg: without what is of this machine, or names code.
+        code: the modules and functions that are left out, by MODEL.IMPORTS and its like.
+    """
 
-def _overrides_of_code(cfg: CfgNode) -> list[str]:
-    """What a published config leaves out, as overrides."""
-    lists = {key: list(cfg.MODEL[key]) for key in _NAMES_OF_CODE}
-    return [word for key, names in lists.items() if names for word in (f"MODEL.{key}", repr(names))]
+    cfg: CfgNode
+    code: dict[str, list[str]]
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode) -> "_Published":
+        name = cfg.MODEL.HF.NAME
+        if os.path.isabs(name):
+            raise ValueError(
+                f"MODEL.HF.NAME is {name}, a folder of this machine, from whose config.json the "
+                "model is built: others don't have it. Name it as on the hub."
+            )
+        code = {f"MODEL.{key}": list(cfg.MODEL[key]) for key in _NAMES_OF_CODE}
+        for names in filter(None, code.values()):
+            logger.warning("A published config names no code, and this one does: %s", names)
+        return cls(with_values(cfg, _OF_NO_MACHINE | {key: [] for key in code}), code)
+
+    @property
+    def names_of_code(self) -> list[str]:
+        return [os.path.basename(entry) for names in self.code.values() for entry in names]
+
+    @property
+    def overrides(self) -> list[str]:
+        """What is left out, to be said where it is loaded."""
+        return [word for key, names in self.code.items() if names for word in (key, repr(names))]

@@ -7,14 +7,14 @@ from ..core.half_precision import half_precision_copy
 from ..core.smoothing import check_smoothing
 from .classes import dataset_classes, known_classes
 from .evaluating import ClipsOfFrames, LabelMapPredictor
-from .streaming import StreamingSegmentor, compile_options
+from .streaming import StreamingSegmentor, build_compile_options
 
 __all__ = [
     "ClipsOfFrames",
     "LabelMapPredictor",
     "StreamingSegmentor",
+    "build_compile_options",
     "check_smoothing",
-    "compile_options",
     "compile_segmentor",
     "dataset_classes",
     "half_precision_copy",

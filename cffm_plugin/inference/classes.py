@@ -8,6 +8,7 @@ from detectron2.data import MetadataCatalog
 from ..checkpoint import read_model_info
 from ..data import names_and_colors, numbered_classes
 from ..data.datasets.vspw_classes import voc_colors
+from ..job_spec import JobSpec
 from ..modeling.huggingface import class_names, read_model_config
 
 Color = tuple[int, int, int]
@@ -26,8 +27,11 @@ def known_classes(cfg: CfgNode) -> list[tuple[str, Color]]:
     Raises:
         FileNotFoundError: MODEL.WEIGHTS names no file, or MODEL.HF.NAME no model.
     """
-    num_classes = cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES
-    datasets = [*cfg.DATASETS.TEST[:1], *cfg.DATASETS.TRAIN[:1]]
+    return _known_classes(JobSpec.from_config(cfg))
+
+
+def _known_classes(spec: JobSpec) -> list[tuple[str, Color]]:
+    num_classes, datasets = spec.num_classes, _datasets_of(spec)
     names, colors = names_and_colors(datasets, num_classes)
     others = {
         f"dataset {dataset}": len(classes)
@@ -35,16 +39,19 @@ def known_classes(cfg: CfgNode) -> list[tuple[str, Color]]:
         if dataset in MetadataCatalog
         and (classes := MetadataCatalog.get(dataset).get("stuff_classes"))
     }
-    info = read_model_info(cfg.MODEL.WEIGHTS) if cfg.MODEL.WEIGHTS else None
+    info = read_model_info(spec.weights) if spec.weights else None
     if info is not None and info.class_names:
-        others = {cfg.MODEL.WEIGHTS: len(info.class_names)} | others
+        others = {spec.weights: len(info.class_names)} | others
         if len(info.class_names) == num_classes:
             if len(info.class_colors) == num_classes:
                 colors = [(red, green, blue) for red, green, blue in info.class_colors]
             elif list(info.class_names) != names:
                 colors = voc_colors(num_classes)
             return list(zip(info.class_names, colors))
-    if hub_names := _names_of_hub(cfg):
+    hub_names: tuple[str, ...] = ()
+    if spec.hub_model:
+        hub_names = class_names(read_model_config(spec.hub_model).id2label, num_classes)
+    if hub_names:
         return list(zip(hub_names, colors if list(hub_names) == names else voc_colors(num_classes)))
     if not names and others:
         logger.warning(
@@ -65,19 +72,17 @@ def dataset_classes(cfg: CfgNode) -> list[tuple[str, Color]]:
     Raises:
         FileNotFoundError: MODEL.WEIGHTS names no file.
     """
-    if classes := known_classes(cfg):
+    spec = JobSpec.from_config(cfg)
+    if classes := _known_classes(spec):
         return classes
     logger.warning(
         "No class names: neither the checkpoint nor the datasets of DATASETS.TEST and "
         "DATASETS.TRAIN (%s) tell those of this model. Classes are called by their numbers.",
-        ", ".join([*cfg.DATASETS.TEST[:1], *cfg.DATASETS.TRAIN[:1]]) or "both are empty",
+        ", ".join(_datasets_of(spec)) or "both are empty",
     )
-    return numbered_classes(cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES)
+    return numbered_classes(spec.num_classes)
 
 
-def _names_of_hub(cfg: CfgNode) -> tuple[str, ...]:
-    """The names in the config of a Hugging Face model; () where it is none, or starts anew."""
-    if cfg.MODEL.IMAGE_ARCHITECTURE != "build_hf_segmenter" or cfg.MODEL.HF.NEW_CLASSIFIER:
-        return ()
-    labels = read_model_config(cfg.MODEL.HF.NAME).id2label
-    return class_names(labels, cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES)
+def _datasets_of(spec: JobSpec) -> tuple[str, ...]:
+    """The first that the model is tested on, and trained on."""
+    return (*spec.test[:1], *spec.train[:1])

@@ -11,7 +11,7 @@ from ..core.clips import inference_clip, needed_later
 from ..core.finite import name_of_frame, not_finite
 from ..core.smoothing import check_smoothing, smooth
 from ..modeling import CFFMSegmentor, all_finite
-from .streaming import StreamingSegmentor, stream_options
+from .streaming import StreamingSegmentor, build_stream_options
 
 
 class LabelMapPredictor(nn.Module):
@@ -52,7 +52,7 @@ class LabelMapPredictor(nn.Module):
             "model": model,
             "frame_offsets": cfg.MODEL.TEMPORAL.FRAME_OFFSETS,
             "streaming": streaming,
-            **stream_options(cfg),
+            **build_stream_options(cfg),
         }
 
     @torch.inference_mode()

@@ -42,7 +42,7 @@ class StreamingSegmentor(core.StreamingSegmentor):
             "frame_offsets": cfg.MODEL.TEMPORAL.FRAME_OFFSETS,
             "resize": resize_of(build_test_augmentations(cfg)),
             "max_streams": cfg.TEST.MAX_STREAMS,
-            **stream_options(cfg),
+            **build_stream_options(cfg),
         }
 
 
@@ -58,7 +58,7 @@ def resize_of(augmentations: Sequence[T.Augmentation]) -> Resize:
     return resize
 
 
-def stream_options(cfg: CfgNode) -> dict[str, Any]:
+def build_stream_options(cfg: CfgNode) -> dict[str, Any]:
     """``autocast``, ``compiled``, ``smoothing`` and what goes with them, of ``TEST``.
 
     Raises:
@@ -73,11 +73,11 @@ def stream_options(cfg: CfgNode) -> dict[str, Any]:
         "least_agreement": cfg.TEST.AUTOCAST_AGREEMENT,
         "fall_back": cfg.TEST.AUTOCAST_FALLBACK,
         "compiled": cfg.TEST.COMPILE,
-        "compile_options": compile_options(cfg),
+        "compile_options": build_compile_options(cfg),
         "smoothing": cfg.TEST.SMOOTHING,
     }
 
 
-def compile_options(cfg: CfgNode) -> dict[str, Any]:
+def build_compile_options(cfg: CfgNode) -> dict[str, Any]:
     """The arguments of ``compile_segmentor`` that a config says."""
     return {"backend": cfg.COMPILE.BACKEND, "mode": cfg.COMPILE.MODE or None}

@@ -15,7 +15,7 @@ from torch import nn
 
 from ..checkpoint import build_and_load
 from ..config import load_config
-from ..engine import complete_config
+from ..engine import completed
 from ..modeling import build_segmentor
 from ..shipped_configs import configs_folder, get_config_file, list_configs
 
@@ -62,10 +62,8 @@ def get_config(name: str, trained: bool = False) -> CfgNode:
         FileNotFoundError: there is no config of that name; the error has the nearest.
         RuntimeError: ``trained``, and no weights are published for it.
     """
-    cfg = load_config(get_config_file(name))
-    if trained:
-        cfg.MODEL.WEIGHTS = get_checkpoint_url(name)
-    return cfg
+    weights = ["MODEL.WEIGHTS", get_checkpoint_url(name)] if trained else []
+    return load_config(get_config_file(name), weights)
 
 
 def get(name: str, trained: bool = False, device: str | None = None) -> nn.Module:
@@ -79,8 +77,6 @@ def get(name: str, trained: bool = False, device: str | None = None) -> nn.Modul
     Raises:
         ValueError: the weights don't fit. Besides, what ``get_config`` raises.
     """
-    cfg = get_config(name, trained)
-    if device is not None:
-        cfg.MODEL.DEVICE = device
-    complete_config(cfg)
+    values = {} if device is None else {"MODEL.DEVICE": device}
+    cfg = completed(get_config(name, trained), values)
     return build_and_load(cfg) if trained else build_segmentor(cfg)

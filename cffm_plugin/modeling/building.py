@@ -28,17 +28,17 @@ _ANY_SIZE = (
 logger = logging.getLogger(__name__)
 
 
-def segmentor_arguments(cfg: CfgNode) -> dict[str, Any]:
-    """The arguments of ``CFFMSegmentor``; raises what ``image_segmentor_of`` and
+def segmentor_from_config(cfg: CfgNode) -> dict[str, Any]:
+    """The arguments of ``CFFMSegmentor``; raises what ``image_segmentor_from_config`` and
     ``check_agreement`` do."""
     warn_of_unresolved_normalization(cfg)
-    arguments = image_segmentor_of(cfg)
+    arguments = image_segmentor_from_config(cfg)
     head = arguments["head"]
     for module in arguments["sem_seg_head"].modules():
         if isinstance(module, ASPP) and module.pool_kernel_size is not None:
             logger.warning("Images of any other size than INPUT.CROP.SIZE: %s", _ANY_SIZE)
             module.register_forward_pre_hook(_check_pooling)
-    head.smallest_side = training_side(cfg)
+    head.smallest_side = _training_side_from_config(cfg)
     check_agreement(head, arguments["backbone"], head.smallest_side)
     arguments["activation_checkpointing"] = cfg.MODEL.ACTIVATION_CHECKPOINTING
     arguments["image_format"] = cfg.INPUT.FORMAT
@@ -71,7 +71,7 @@ def segmentor_arguments(cfg: CfgNode) -> dict[str, Any]:
     }
 
 
-def image_segmentor_of(cfg: CfgNode) -> dict[str, Any]:
+def image_segmentor_from_config(cfg: CfgNode) -> dict[str, Any]:
     """The parts of the meta-architecture MODEL.IMAGE_ARCHITECTURE.
 
     Returns:
@@ -116,11 +116,11 @@ def image_segmentor_of(cfg: CfgNode) -> dict[str, Any]:
         "sem_seg_head": architecture.sem_seg_head,
         "pixel_mean": mean.flatten().tolist(),
         "pixel_std": std.flatten().tolist(),
-        "head": _head_of(architecture, cfg),
+        "head": _head_from_config(cfg, architecture),
     }
 
 
-def _head_of(architecture: Any, cfg: CfgNode) -> HeadEmbedding:
+def _head_from_config(cfg: CfgNode, architecture: Any) -> HeadEmbedding:
     node = cfg.MODEL.TEMPORAL
     head = embedding_of(
         architecture.sem_seg_head,
@@ -137,7 +137,7 @@ def _head_of(architecture: Any, cfg: CfgNode) -> HeadEmbedding:
     return head
 
 
-def training_side(cfg: CfgNode) -> int:
+def _training_side_from_config(cfg: CfgNode) -> int:
     """The side of training crops, for heads that pool over windows of that size."""
     crop = cfg.INPUT.CROP
     return int(max(crop.SIZE)) if crop.ENABLED and crop.TYPE == "absolute" else 64

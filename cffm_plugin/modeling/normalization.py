@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from detectron2.config import CfgNode, get_cfg
 
+from ..config import set_values
 from .backbone import pixel_statistics
 from .huggingface import read_model_config, read_pixel_statistics
 
@@ -27,6 +28,44 @@ class Normalization:
         return f"mean {mean}, std {std}, {self.image_format}"
 
 
+@dataclass(frozen=True)
+class _Choice:
+    """A config's normalisation, and that of the pretraining.
+
+    Attributes:
+        given: what MODEL.PIXEL_MEAN, MODEL.PIXEL_STD and INPUT.FORMAT say.
+        own: the pretraining's; None where it is not known, or does not fit the images.
+        source: the pretraining; or why it is not known, "" for the backbones of others:
+            detectron2's ResNets have weights of several kinds.
+        key: what asks for the pretraining's; "" where nothing does.
+    """
+
+    given: Normalization
+    own: Normalization | None
+    source: str
+    key: str
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode) -> "_Choice":
+        model = cfg.MODEL
+        given = _given_from_config(cfg)
+        key, own, source = "", None, ""
+        if model.IMAGE_ARCHITECTURE == "build_hf_segmenter":
+            key = "MODEL.HF.OWN_NORMALIZATION" if model.HF.OWN_NORMALIZATION else ""
+            own, source = _of_hugging_face(model.HF.NAME, needed=bool(key))
+        elif model.BACKBONE.NAME == "build_timm_backbone":
+            key = "MODEL.TIMM.OWN_NORMALIZATION" if model.TIMM.OWN_NORMALIZATION else ""
+            own, source = _of_timm(model.TIMM.NAME)
+        elif model.BACKBONE.NAME == "build_mit_backbone" and model.MIT.NAME.startswith("mit_b"):
+            own, source = _rounded(*_IMAGENET), f"the pretraining of {model.MIT.NAME}"
+        elif model.BACKBONE.NAME == "build_swin_backbone":
+            own, source = _rounded(*_IMAGENET), f"the pretraining of {model.D2_SWIN.NAME}"
+        channels = len(given.mean)
+        if own is not None and channels != len(own.mean):
+            own, source = None, f"images have {channels} channels"
+        return cls(given, own, source, key)
+
+
 def resolve_normalization(cfg: CfgNode) -> None:
     """Write the normalisation of the backbone's pretraining into a config, and log what holds.
 
@@ -45,26 +84,28 @@ def resolve_normalization(cfg: CfgNode) -> None:
         ModuleNotFoundError, FileNotFoundError, ValueError: of MODEL.HF, see
             ``build_hf_segmenter`` and ``read_pixel_statistics``.
     """
-    given = _normalization_of_cfg(cfg)
-    own, source = _pretraining_normalization(cfg)
-    reason = f"as in {source}"
+    choice = _Choice.from_config(cfg)
+    given, own, holds = choice.given, choice.own, choice.given
+    reason = f"as in {choice.source}"
     if own is None:
-        reason = f"from the config: {source}" if source else "from the config"
-    elif given != own and (key := _key_of_own(cfg)):
-        cfg.MODEL.PIXEL_MEAN, cfg.MODEL.PIXEL_STD = list(own.mean), list(own.std)
-        cfg.INPUT.FORMAT = own.image_format
-        if given != _normalization_of_cfg(get_cfg()):  # somebody has set it
+        reason = f"from the config: {choice.source}" if choice.source else "from the config"
+    elif given != own and choice.key:
+        holds = own
+        mean, std = list(own.mean), list(own.std)
+        keys = {"MODEL.PIXEL_MEAN": mean, "MODEL.PIXEL_STD": std, "INPUT.FORMAT": own.image_format}
+        set_values(cfg, keys)
+        if given != _given_from_config(get_cfg()):  # somebody has set it
             logger.warning(
                 "The config's normalisation, %s, is not used: the backbone was pretrained with "
                 "another. To keep the config's, such as for a segmentor that was trained with it, "
                 "set %s False.",
                 given,
-                key,
+                choice.key,
             )
     elif given != own:
         reason = "from the config"
-        logger.warning("The config's normalisation is not that of %s, %s", source, own)
-    logger.info("Input normalisation: %s (%s)", _normalization_of_cfg(cfg), reason)
+        logger.warning("The config's normalisation is not that of %s, %s", choice.source, own)
+    logger.info("Input normalisation: %s (%s)", holds, reason)
 
 
 def warn_of_unresolved_normalization(cfg: CfgNode) -> None:
@@ -72,70 +113,41 @@ def warn_of_unresolved_normalization(cfg: CfgNode) -> None:
 
     The model keeps to the config then, because the data loaders do.
     """
-    own, source = _pretraining_normalization(cfg)
-    key = _key_of_own(cfg)
-    if own is not None and key and own != _normalization_of_cfg(cfg):
+    choice = _Choice.from_config(cfg)
+    if choice.own is not None and choice.key and choice.own != choice.given:
         logger.warning(
             "Input normalisation: %s (from the config). That of %s is %s. Call "
             "cffm_plugin.modeling.resolve_normalization(cfg) before building model and loaders, or "
             "set %s False to keep the config's.",
-            _normalization_of_cfg(cfg),
-            source,
-            own,
-            key,
+            choice.given,
+            choice.source,
+            choice.own,
+            choice.key,
         )
 
 
-def _is_hugging_face(cfg: CfgNode) -> bool:
-    return cfg.MODEL.IMAGE_ARCHITECTURE == "build_hf_segmenter"
-
-
-def _key_of_own(cfg: CfgNode) -> str:
-    """The key that asks for the normalisation of the model's pretraining; "" where none does."""
-    if _is_hugging_face(cfg):
-        return "MODEL.HF.OWN_NORMALIZATION" if cfg.MODEL.HF.OWN_NORMALIZATION else ""
-    is_timm = cfg.MODEL.BACKBONE.NAME == "build_timm_backbone"
-    return "MODEL.TIMM.OWN_NORMALIZATION" if is_timm and cfg.MODEL.TIMM.OWN_NORMALIZATION else ""
-
-
-def _normalization_of_cfg(cfg: CfgNode) -> Normalization:
+def _given_from_config(cfg: CfgNode) -> Normalization:
     return _rounded(cfg.MODEL.PIXEL_MEAN, cfg.MODEL.PIXEL_STD, cfg.INPUT.FORMAT)
 
 
-def _pretraining_normalization(cfg: CfgNode) -> tuple[Normalization | None, str]:
-    """The normalisation of the backbone's pretraining, and the pretraining; or None, and why.
+def _of_hugging_face(name: str, *, needed: bool) -> tuple[Normalization | None, str]:
+    read_model_config(name)  # a model that is not there is an error, and not a matter of a log
+    try:
+        statistics = read_pixel_statistics(name)
+    except ValueError as error:
+        if needed:
+            raise
+        return None, str(error)
+    if statistics is None:
+        return None, f"{name} has no preprocessor_config.json that says how"
+    return _rounded(*statistics), f"the preprocessor_config.json of {name}"
 
-    None and "" for the backbones of others: detectron2's ResNets have weights of several kinds.
-    """
-    backbone, mit, model = cfg.MODEL.BACKBONE.NAME, cfg.MODEL.MIT.NAME, cfg.MODEL.TIMM.NAME
-    if _is_hugging_face(cfg):
-        name = cfg.MODEL.HF.NAME
-        read_model_config(name)  # a model that is not there is an error, and not a matter of a log
-        try:
-            statistics = read_pixel_statistics(name)
-        except ValueError as error:
-            if cfg.MODEL.HF.OWN_NORMALIZATION:
-                raise
-            return None, str(error)
-        if statistics is None:
-            return None, f"{name} has no preprocessor_config.json that says how"
-        own, source = _rounded(*statistics), f"the preprocessor_config.json of {name}"
-    elif backbone == "build_mit_backbone" and mit.startswith("mit_b"):
-        own, source = _rounded(*_IMAGENET), f"the pretraining of {mit}"
-    elif backbone == "build_swin_backbone":
-        own, source = _rounded(*_IMAGENET), f"the pretraining of {cfg.MODEL.D2_SWIN.NAME}"
-    elif backbone != "build_timm_backbone":
-        return None, ""
-    else:
-        try:
-            own = _rounded(*pixel_statistics(model))
-        except ValueError as error:  # timm publishes no weights
-            return None, str(error)
-        source = f"the pretraining of timm's {model}"
-    channels = len(cfg.MODEL.PIXEL_MEAN)
-    if channels != len(own.mean):
-        return None, f"images have {channels} channels"
-    return own, source
+
+def _of_timm(name: str) -> tuple[Normalization | None, str]:
+    try:
+        return _rounded(*pixel_statistics(name)), f"the pretraining of timm's {name}"
+    except ValueError as error:  # timm publishes no weights
+        return None, str(error)
 
 
 def _rounded(

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ..core.clip_inputs import frames_of, labels_of, video_text
 from ..core.head_embedding import HeadEmbedding
 from ..video_segmentor import VideoSegmentor
-from .building import segmentor_arguments
+from .building import segmentor_from_config
 from .heads import embedding_of
 
 
@@ -52,7 +52,7 @@ class CFFMSegmentor(VideoSegmentor):
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
-        return segmentor_arguments(cfg)
+        return segmentor_from_config(cfg)
 
     def forward(
         self, batched_inputs: list[dict[str, Any]] | Tensor, labels: Tensor | None = None

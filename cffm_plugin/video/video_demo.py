@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from ..data import PrototypeFolder
 from ..inference import StreamingSegmentor
+from ..job_spec import JobSpec
 from ..libraries import OptionalLibrary
 from ..modeling import CFFMSegmentor
 from ..pictures.painting import Legend, add_legend, classes_present, legend_column, overlay
@@ -163,23 +164,24 @@ def load_segmentor(cfg: CfgNode) -> StreamingSegmentor:
         ValueError: the config is not of a CFFMSegmentor, it names no weights although the model has
             none of its own, or they do not fit.
     """
-    name = cfg.MODEL.META_ARCHITECTURE
+    spec = JobSpec.from_config(cfg)
+    name = spec.architecture
     known = name in META_ARCH_REGISTRY
     if not known or not issubclass(META_ARCH_REGISTRY.get(name), CFFMSegmentor):
         raise ValueError(
             f"MODEL.META_ARCHITECTURE is {name}, but videos are segmented by a CFFMSegmentor. "
             "docs/wrap-your-segmenter.md makes one of an image segmentor."
         )
-    if not cfg.MODEL.WEIGHTS and cfg.MODEL.IMAGE_ARCHITECTURE == "SemanticSegmentor":
+    if not spec.weights and spec.needs_weights:
         raise ValueError("MODEL.WEIGHTS is empty. Name the weights: --opts MODEL.WEIGHTS FILE.")
     return StreamingSegmentor(cfg)
 
 
-def load_prototypes(cfg: CfgNode, file: str | None) -> Tensor | None:
+def load_prototypes(needed: bool, file: str | None) -> Tensor | None:
     """The prototypes of a video, (P, C), where the config's model needs them: CFFM++.
 
     Args:
-        cfg: the config.
+        needed: whether it does.
         file: as cffm prototypes writes it.
 
     Raises:
@@ -187,13 +189,12 @@ def load_prototypes(cfg: CfgNode, file: str | None) -> Tensor | None:
         ValueError: the model needs them and ``file`` is None, or the other way round; or the file
             holds something else.
     """
-    enabled = cfg.MODEL.TEMPORAL.ENABLED and cfg.MODEL.TEMPORAL.PROTOTYPES.ENABLED
-    if not enabled and file is not None:
+    if not needed and file is not None:
         raise ValueError(
             "Prototypes are for CFFM++, and MODEL.TEMPORAL.PROTOTYPES.ENABLED is False. Leave "
             "--prototypes out, or give CFFM++'s config and weights."
         )
-    if not enabled:
+    if not needed:
         return None
     if file is None:
         raise ValueError(

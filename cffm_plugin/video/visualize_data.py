@@ -13,11 +13,13 @@ from ..core.clips import training_targets
 from ..data import (
     ClipMapper,
     build_clip_train_loader,
+    check_registered,
     common_label_mapping,
     names_and_colors,
     numbered_classes,
 )
 from ..data.clip_records import Record, labelled_frames
+from ..job_spec import JobSpec
 from ..pictures.clip_sheet import clip_sheet
 
 
@@ -31,32 +33,45 @@ def sheets(cfg: CfgNode, source: str, num_clips: int) -> Iterator[tuple[str, Ima
 
     Yields:
         a name for a file: number, video, target frame; and the sheet.
+
+    Raises:
+        KeyError, ValueError: DATASETS.TRAIN is empty, or names what is not registered or has no
+            clips.
     """
-    num_classes = cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES
-    classes = list(zip(*names_and_colors(cfg.DATASETS.TRAIN, num_classes)))
-    if source == "dataloader":
-        clips: Iterator[Mapping[str, Any]] = itertools.chain.from_iterable(
-            build_clip_train_loader(cfg)
-        )
-    else:
-        clips = _dataset_clips(cfg, num_clips)
+    spec = JobSpec.from_config(cfg)
+    if not spec.train:
+        raise ValueError("DATASETS.TRAIN is empty: name at least one registered dataset.")
+    check_registered(spec.train, "DATASETS.TRAIN")
+    classes = list(zip(*names_and_colors(spec.train, spec.num_classes)))
+    clips = _loader_clips(cfg) if source == "dataloader" else _dataset_clips(spec, num_clips)
     for index, clip in enumerate(itertools.islice(clips, num_clips)):
         target = Path(clip["file_names"][-1]).stem
         name = f"{index:04d}_{clip['video_id']}_{target}".replace("/", "_")
-        shown = classes or numbered_classes(num_classes)
-        yield name, clip_sheet(clip, shown, image_format=cfg.INPUT.FORMAT)
+        yield (
+            name,
+            clip_sheet(
+                clip,
+                classes or numbered_classes(spec.num_classes),
+                image_format=spec.image_format,
+            ),
+        )
 
 
-def _dataset_clips(cfg: CfgNode, num_clips: int) -> Iterator[Mapping[str, Any]]:
+def _loader_clips(cfg: CfgNode) -> Iterator[Mapping[str, Any]]:
+    for batch in build_clip_train_loader(cfg):
+        yield from batch
+
+
+def _dataset_clips(spec: JobSpec, num_clips: int) -> Iterator[Mapping[str, Any]]:
     mapper = ClipMapper(
         is_train=True,
         augmentations=[],
-        image_format=cfg.INPUT.FORMAT,
-        label_mapping=common_label_mapping(cfg.DATASETS.TRAIN, cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES),
-        max_megapixels=cfg.INPUT.MAX_MEGAPIXELS,
+        image_format=spec.image_format,
+        label_mapping=common_label_mapping(spec.train, spec.num_classes),
+        max_megapixels=spec.max_megapixels,
     )
-    offsets = tuple(cfg.MODEL.TEMPORAL.FRAME_OFFSETS)
-    records = [record for name in cfg.DATASETS.TRAIN for record in DatasetCatalog.get(name)]
+    offsets = spec.frame_offsets
+    records = [record for name in spec.train for record in DatasetCatalog.get(name)]
     clips = [clip for record in records for clip in _clips_of(record, offsets)]
     if not clips:
         raise ValueError(

@@ -5,10 +5,9 @@ from pathlib import Path
 
 from detectron2.config import CfgNode
 
-from ..checkpoint import load_stored_config
-from ..config import load_config
-from ..engine import complete_config
+from ..engine import read_config
 from ..inference import dataset_classes
+from ..job_spec import JobSpec
 from ..video.side_by_side import SideBySide
 from ..video.video_demo import load_segmentor
 
@@ -62,14 +61,14 @@ def _read_config(weights: str, config: Sequence[str], overrides: Sequence[str]) 
     if not Path(weights).expanduser().is_file():
         raise FileNotFoundError(f"--model {weights}: there is no such file of weights.")
     keys = [*overrides, "MODEL.WEIGHTS", weights]
-    cfg = load_config(config[0], keys) if config else load_stored_config(keys)
-    complete_config(cfg)
-    if not cfg.MODEL.TEMPORAL.ENABLED:
+    cfg = read_config(config[0] if config else "", keys)
+    spec = JobSpec.from_config(cfg)
+    if not spec.has_temporal:
         raise ValueError(
             f"--model {weights}: MODEL.TEMPORAL.ENABLED is False, which is an image segmentor; the "
             "page compares a video segmentor with the image segmentor inside it."
         )
-    if cfg.MODEL.TEMPORAL.PROTOTYPES.ENABLED:
+    if spec.has_prototypes:
         raise ValueError(
             f"--model {weights}: CFFM++ needs prototypes of every video, which an uploaded one has "
             "not. --opts MODEL.TEMPORAL.PROTOTYPES.ENABLED False runs the CFFM that is in it."

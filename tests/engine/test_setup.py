@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from detectron2.data import DatasetCatalog
 
-from cffm_plugin.config import absolute_path, load_config, make_paths_absolute
+from cffm_plugin.config import absolute_path, load_config, make_paths_absolute, with_values
 from cffm_plugin.data import check_registered, register_video_folder
-from cffm_plugin.engine import complete_config, main
+from cffm_plugin.engine import complete_config, config_of_arguments, main, read_config, with_config
 from cffm_plugin.engine.prototype_making import make_prototypes
 
 
@@ -92,3 +92,32 @@ class TestUnknownDatasets:
         with pytest.raises(KeyError, match=r"--datasets: there is no dataset \"nobodys\""):
             make_prototypes(load_config(), ["nobodys"], tmp_path / "prototypes")
         assert not (tmp_path / "prototypes").exists()
+
+
+class TestReadConfig:
+    OPTS = ("MODEL.DEVICE", "cpu", "OUTPUT_DIR", "mine")
+
+    def test_it_is_complete_and_does_not_change(self):
+        cfg = read_config("vspw/cffm_mit_b0", self.OPTS)
+        assert str(Path("mine").absolute()) == cfg.OUTPUT_DIR
+        with pytest.raises(AttributeError, match="immutable"):
+            cfg.MODEL.DEVICE = "cuda"
+
+    def test_another_value_makes_another_config(self):
+        cfg = read_config("vspw/cffm_mit_b0", self.OPTS)
+        other = with_values(cfg, {"MODEL.DEVICE": "cuda"})
+        assert (cfg.MODEL.DEVICE, other.MODEL.DEVICE) == ("cpu", "cuda")
+        assert other.is_frozen() and other.INPUT == cfg.INPUT
+
+    def test_a_job_takes_what_its_process_has_read_and_another_process_reads_anew(self):
+        args, read = arguments(), []
+
+        def count(file, opts):
+            read.append(file)
+            return "read"
+
+        assert config_of_arguments(with_config(args, "handed over"), count) == "handed over"
+        assert not read
+        elsewhere = with_config(with_config(args, "handed over"), None)
+        assert config_of_arguments(elsewhere, count) == "read"
+        assert elsewhere == args

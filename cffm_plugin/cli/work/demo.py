@@ -4,7 +4,9 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
+from ...engine import read_config
 from ...inference import dataset_classes
+from ...job_spec import JobSpec
 from ...pictures.painting import Legend
 from ...video.decoding import IncompleteVideoError
 from ...video.demo_model import with_weights
@@ -13,7 +15,7 @@ from ...video.opening import open_video
 from ...video.reading import FrameSource, VideoFile, Webcam, open_images
 from ...video.video_demo import VideoDemo, load_prototypes, load_segmentor
 from ...video.writing import LabelMapFolder, PictureSink, Window, open_output
-from .configs import log_to_terminal, read_config
+from .logs import log_to_terminal
 
 INCOMPLETE = 2  # an exit code
 
@@ -98,7 +100,8 @@ def run(args: argparse.Namespace) -> int:
     log_to_terminal()
     opts = args.opts if args.config_file else with_weights(args.opts)
     cfg = read_config(args.config_file, opts)
-    args.max_megapixels = cfg.INPUT.MAX_MEGAPIXELS  # of the images of --input
+    spec = JobSpec.from_config(cfg)
+    args.max_megapixels = spec.max_megapixels  # of the images of --input
     if args.video_input:
         jobs = plan_jobs(args.video_input, args.output, args.masks)
     else:
@@ -106,7 +109,7 @@ def run(args: argparse.Namespace) -> int:
     if args.prototypes and len(jobs) > 1:
         raise ValueError("--prototypes are of one video, and there are several.")
     classes = dataset_classes(cfg)
-    prototypes = load_prototypes(cfg, args.prototypes)
+    prototypes = load_prototypes(spec.has_prototypes, args.prototypes)
 
     def load() -> VideoDemo:
         return VideoDemo(

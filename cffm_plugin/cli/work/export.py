@@ -9,12 +9,13 @@ from pathlib import Path
 import torch
 from detectron2.utils.logger import setup_logger
 
-from ...config import load_config
-from ...engine import complete_config
+from ...engine import read_config
 from ...export import StreamSpec, compare, export_stream, load_programs, random_frames
 from ...export.onnx_runner import Stream, load_graphs, precision_of, read_manifest
 from ...inference import StreamingSegmentor
 
+# What is exported computes in float32.
+IN_FLOAT32 = ("MODEL.DEVICE", "cpu", "TEST.AUTOCAST", "", "TEST.COMPILE", "False")
 TOLERANCE = 1e-3
 LABELS = 0.995  # that are equal, where a runtime computes in half precision
 
@@ -22,19 +23,12 @@ LABELS = 0.995  # that are equal, where a runtime computes in half precision
 def run(args: argparse.Namespace) -> None:
     setup_logger(name="cffm_plugin")
     logging.getLogger("onnxscript").setLevel(logging.ERROR)  # names constants that it leaves alone
-    cfg = load_config(args.config_file, args.opts)
-    cfg.MODEL.DEVICE = "cpu"
-    cfg.TEST.AUTOCAST, cfg.TEST.COMPILE = "", False  # what is exported computes in float32
-    complete_config(cfg)
-    if cfg.TEST.SMOOTHING:
-        raise ValueError(
-            f"TEST.SMOOTHING {cfg.TEST.SMOOTHING} can't be exported: the graphs give each frame's "
-            "logits. Export with TEST.SMOOTHING 0 and average where they run."
-        )
+    cfg = read_config(args.config_file, [*args.opts, *IN_FLOAT32])
+    spec = StreamSpec.from_config(cfg)
     segmentor = StreamingSegmentor(cfg, resize=None)  # frames are of --size already
     manifest = export_stream(
         segmentor.model,
-        StreamSpec.from_config(cfg),
+        spec,
         args.output,
         tuple(args.size),
         formats=args.format,

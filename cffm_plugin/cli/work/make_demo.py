@@ -9,8 +9,8 @@ from pathlib import Path
 
 from detectron2.data import DatasetCatalog
 
-from ...checkpoint import halve_checkpoint, load_stored_config
-from ...engine import complete_config
+from ...checkpoint import halve_checkpoint
+from ...engine import read_config
 from ...experiments import TRAIN, Run, run_all
 from ...inference import dataset_classes
 from ...video.animation import AnimationWriter
@@ -81,8 +81,7 @@ def train(output: Path, opts: list[str]) -> Path:
 
 
 def load(weights: Path) -> SideBySide:
-    cfg = load_stored_config(["MODEL.WEIGHTS", str(weights)])
-    complete_config(cfg)
+    cfg = read_config(overrides=["MODEL.WEIGHTS", str(weights)])
     return SideBySide(load_segmentor(cfg), dataset_classes(cfg))
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from detectron2.config import CfgNode
 from detectron2.utils import comm
 
-from ...engine import launch_job
+from ...engine import config_of_arguments, launch_job, read_config, with_config
 from ...engine.pseudo_label_folder import PseudoLabelFolder
 from ...engine.pseudo_labels import (
     describe,
@@ -15,13 +15,12 @@ from ...engine.pseudo_labels import (
     training_command,
 )
 from ...stopping import stops_raised
-from .configs import log_to_terminal, read_config
+from .logs import log_to_terminal
 
 
 def config_of(args: argparse.Namespace) -> CfgNode:
-    cfg = read_config(args.config_file, args.opts)
-    cfg.TEST.AUG.SCALES, cfg.TEST.AUG.FLIP = tuple(args.scales), args.flip
-    return cfg
+    how = ("TEST.AUG.SCALES", str(tuple(args.scales)), "TEST.AUG.FLIP", str(args.flip))
+    return config_of_arguments(args, lambda file, opts: read_config(file, [*opts, *how]))
 
 
 def label(args: argparse.Namespace, folder: PseudoLabelFolder) -> None:
@@ -43,4 +42,4 @@ def run(args: argparse.Namespace) -> None:
     options = {"name": args.name, "frames": args.frames, "videos": videos}
     folder = PseudoLabelFolder.from_config(cfg, args.output, args.input, **options)
     prepare_pseudo_labels(cfg, folder, args.min_confidence)
-    launch_job(label, args, folder)
+    launch_job(label, with_config(args, cfg), folder)

@@ -5,7 +5,7 @@ import argparse
 from ...checkpoint import load_stored_config
 from ...config import load_config
 from ...hub import push_to_hub, save_pretrained
-from .configs import log_to_terminal
+from .logs import log_to_terminal
 
 
 def run(args: argparse.Namespace) -> None:

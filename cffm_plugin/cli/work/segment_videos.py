@@ -11,21 +11,19 @@ from detectron2.config import CfgNode
 from detectron2.utils import comm
 from tqdm import tqdm
 
-from ...config import flat_values
-from ...engine import launch_job
-from ...engine.restartable import claim_folder, weights_digest
+from ...engine import config_of_arguments, launch_job, read_config, with_config
+from ...engine.restartable import claim_folder, model_settings_from_config
 from ...inference import dataset_classes
+from ...job_spec import JobSpec
 from ...stopping import stops_raised
 from ...video.batch import BatchResult, BatchVideo, segment_videos
 from ...video.batch_outputs import VideoOutputs
 from ...video.jobs import VideoJob, plan_batch
 from ...video.opening import open_frames
 from ...video.video_demo import VideoDemo, load_segmentor
-from .configs import log_to_terminal, read_config
+from .logs import log_to_terminal
 
 SETTINGS_FILE = "settings.json"
-# What of a config has no part in the label maps.
-_NOT_OF_THE_LABELS = ("MODEL.WEIGHTS", "MODEL.DEVICE")
 
 
 def claim(cfg: CfgNode, args: argparse.Namespace) -> None:
@@ -34,22 +32,18 @@ def claim(cfg: CfgNode, args: argparse.Namespace) -> None:
     Raises:
         ValueError: it holds videos of other settings, and the error says which differ.
     """
-    settings: dict[str, Any] = {
-        "weights_sha256": weights_digest(cfg.MODEL.WEIGHTS) if cfg.MODEL.WEIGHTS else "",
-        **{f"MODEL.{key}": value for key, value in flat_values(cfg.MODEL).items()},
-        "INPUT.FORMAT": cfg.INPUT.FORMAT,
-        **{f"INPUT.CLIP.{key}": value for key, value in flat_values(cfg.INPUT.CLIP).items()},
-        "TEST.SMOOTHING": cfg.TEST.SMOOTHING,
-        "TEST.AUTOCAST": cfg.TEST.AUTOCAST,
-        "raw_colors": args.raw_colors,
-    }
-    for key in _NOT_OF_THE_LABELS:
-        del settings[key]
+    settings = _settings_from_config(cfg) | {"raw_colors": args.raw_colors}
     painting = {name: getattr(args, name) for name in ("opacity", "legend", "side_by_side")}
     for folder, made_with in ((args.masks, settings), (args.output, settings | painting)):
         if folder:
             path = Path(folder).expanduser()
             claim_folder(path, made_with, file_name=SETTINGS_FILE, results="*")
+
+
+def _settings_from_config(cfg: CfgNode) -> dict[str, Any]:
+    node = cfg.TEST
+    streams = {"TEST.SMOOTHING": node.SMOOTHING, "TEST.AUTOCAST": node.AUTOCAST}
+    return model_settings_from_config(cfg) | streams
 
 
 def open_video(job: VideoJob, demo: VideoDemo, max_megapixels: float, map_colors: bool) -> Any:
@@ -61,14 +55,15 @@ def segment(args: argparse.Namespace, jobs: list[VideoJob]) -> None:
     """What every process does: its share of the videos."""
     rank, world = comm.get_rank(), comm.get_world_size()
     log_to_terminal()
-    cfg = read_config(args.config_file, args.opts)
-    if cfg.MODEL.DEVICE == "cpu" and world > 1:
+    cfg = config_of_arguments(args, read_config)
+    spec = JobSpec.from_config(cfg)
+    if spec.device == "cpu" and world > 1:
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // comm.get_local_size()))
     segmentor = load_segmentor(cfg)
     segmentor.max_streams = max(segmentor.max_streams, args.streams)
     painting = {name: getattr(args, name) for name in ("opacity", "legend", "side_by_side")}
     demo = VideoDemo(segmentor, dataset_classes(cfg), **painting)
-    how = (demo, cfg.INPUT.MAX_MEGAPIXELS, not args.raw_colors)
+    how = (demo, spec.max_megapixels, not args.raw_colors)
     videos = [
         BatchVideo(job.video, lambda job=job: open_video(job, *how))  # type: ignore[misc]
         for job in jobs[rank::world]
@@ -112,7 +107,7 @@ def tell(results: list[BatchResult]) -> None:
 def run(args: argparse.Namespace) -> int:
     """Returns the exit code."""
     cfg = read_config(args.config_file, args.opts)
-    if cfg.MODEL.TEMPORAL.ENABLED and cfg.MODEL.TEMPORAL.PROTOTYPES.ENABLED:
+    if JobSpec.from_config(cfg).has_prototypes:
         raise ValueError(
             "CFFM++ needs the prototypes of every video: segment videos one by one, by cffm demo "
             "--prototypes, or write MODEL.TEMPORAL.PROTOTYPES.ENABLED False."
@@ -127,7 +122,7 @@ def run(args: argparse.Namespace) -> int:
     if not todo:
         return 0
     todo.sort(key=lambda job: (-_bytes_of(Path(job.video)), job.video))  # the longest first
-    launch_job(segment, args, todo)
+    launch_job(segment, with_config(args, cfg), todo)
     missing = [job for job in todo if not VideoOutputs.are_there(job)]
     return 1 if missing else 0
 

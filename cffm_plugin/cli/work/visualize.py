@@ -8,8 +8,7 @@ import numpy as np
 from detectron2.utils.logger import setup_logger
 
 from ...config import load_config
-from ...data import check_registered
-from ...engine import complete_config
+from ...engine import completed
 from ...files import whole_file
 from ...video.visualize_data import sheets
 from ...video.writing import Window, WindowClosedError
@@ -22,11 +21,7 @@ def run(args: argparse.Namespace) -> None:
 
 def show(args: argparse.Namespace) -> None:
     setup_logger(name="cffm_plugin")
-    cfg = load_config(args.config_file, args.opts)
-    complete_config(cfg)
-    if not cfg.DATASETS.TRAIN:
-        raise ValueError("DATASETS.TRAIN is empty: name at least one registered dataset.")
-    check_registered(cfg.DATASETS.TRAIN, "DATASETS.TRAIN")
+    cfg = completed(load_config(args.config_file, args.opts))
     window = Window("Write files instead: leave --show out.") if args.show else None
     count = 0
     for name, sheet in sheets(cfg, args.source, args.num_clips):

@@ -5,7 +5,7 @@ from contextlib import suppress
 
 from ...stopping import Stopped
 from ...web.app import served
-from .configs import log_to_terminal
+from .logs import log_to_terminal
 
 
 def run(args: argparse.Namespace) -> int:
