@@ -28,7 +28,7 @@ class CFFM(core.CFFM):
                 "MODEL.CFFM.REFERENCE_KERNELS hold one number per reference frame, got "
                 f"{offsets} and {node.REFERENCE_POOLS}"
             )
-        return _cffm_arguments(node, embedding_channels)
+        return _cffm_from_config(cfg, embedding_channels)
 
 
 @TEMPORAL_REGISTRY.register()
@@ -44,7 +44,7 @@ class CFFMRecall(core.CFFMRecall):
         cls, cfg: CfgNode, embedding_channels: int, output_shape: Any
     ) -> dict[str, Any]:
         own = CFFM.from_config(cfg, embedding_channels, output_shape)
-        return own | _recall_arguments(cfg.MODEL.CFFM)
+        return own | _recall_from_config(cfg)
 
 
 @TEMPORAL_REGISTRY.register()
@@ -61,10 +61,11 @@ class CFFMMemory(core.CFFMMemory):
     ) -> dict[str, Any]:
         node = cfg.MODEL.CFFM
         memory = {"memory_frames": node.MEMORY_FRAMES, "context_pool": node.CONTEXT_POOL}
-        return _cffm_arguments(node, embedding_channels) | _recall_arguments(node) | memory
+        return _cffm_from_config(cfg, embedding_channels) | _recall_from_config(cfg) | memory
 
 
-def _cffm_arguments(node: CfgNode, embedding_channels: int) -> dict[str, Any]:
+def _cffm_from_config(cfg: CfgNode, embedding_channels: int) -> dict[str, Any]:
+    node = cfg.MODEL.CFFM
     return {
         "dim": width_for_heads(embedding_channels, node.NUM_HEADS),
         "depth": node.DEPTH,
@@ -77,5 +78,6 @@ def _cffm_arguments(node: CfgNode, embedding_channels: int) -> dict[str, Any]:
     }
 
 
-def _recall_arguments(node: CfgNode) -> dict[str, Any]:
+def _recall_from_config(cfg: CfgNode) -> dict[str, Any]:
+    node = cfg.MODEL.CFFM
     return {"recall_radius": node.RECALL_RADIUS, "recall_key_dim": node.RECALL_KEY_DIM}
