@@ -9,6 +9,7 @@ import torch
 from tiny_models import NUM_CLASSES, make_parts
 from torch import Tensor, nn
 
+import cffm_plugin
 from cffm_plugin.core import (
     CFFM,
     MRCFA,
@@ -102,6 +103,11 @@ def make_model(kind, output="classifier", **arguments):
     if isinstance(module, CFFMMemory):
         module.steps.fill_(FADE_IN_STEPS)
     return CFFMSegmentor(**parts, temporal=temporal, frame_offsets=OFFSETS, **arguments).eval()
+
+
+def untrained(kind):
+    temporal = TemporalHead(MODULES[kind](), num_classes=NUM_CLASSES, output="refine")
+    return CFFMSegmentor(**make_parts(), temporal=temporal, frame_offsets=OFFSETS).eval()
 
 
 def make_frames(count, size=SIZE, seed=0):
@@ -283,6 +289,14 @@ def test_image_only_frames_are_the_image_segmentors_and_leave_the_stream_alone(m
         torch.testing.assert_close(both["image"], by_itself, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("kind", MODULES)
+def test_under_refine_an_untrained_stream_is_the_image_segmentor_to_the_bit(kind):
+    frames, image_model = make_frames(5), CFFMSegmentor(**make_parts()).eval()
+    for frame, logits in zip(frames, streamed(StreamingSegmentor(untrained(kind)), frames)):
+        with torch.no_grad():
+            assert torch.equal(logits, image_model([{"image": frame}])[0]["sem_seg"])
+
+
 def test_a_recurrent_module_takes_clips_of_any_length_but_one_in_a_batch():
     model = make_model("recurrent")
     for length in (1, 2, 6):
@@ -372,6 +386,12 @@ def test_a_module_gets_the_levels_and_the_image_that_it_names():
     (level,) = features.levels
     assert torch.equal(level, model.backbone(batch)["res3"])
     assert make_model("cffm").encode(frames).features.levels == ()
+
+
+def test_a_wrapped_net_has_no_levels_and_says_so():
+    net = nn.Sequential(nn.Conv2d(3, 32, kernel_size=3, padding=1), nn.Conv2d(32, 5, kernel_size=1))
+    with pytest.raises(ValueError, match=r"Averaging looks at .* res3, .* \(a net of wrap offers"):
+        cffm_plugin.wrap(net, temporal=Averaging())
 
 
 class SeesNowhere(Averaging):
