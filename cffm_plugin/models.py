@@ -7,7 +7,8 @@ from typing import Any
 
 from torch import nn
 
-from .core.models import MODELS, create_segmentor, wrap_segmentor
+from .core.models import MODELS, assemble_segmentor, create_segmentor
+from .families import net_recipe, open_net, rebuild, take_net_apart
 from .libraries import check_detectron2
 from .saving import RECIPE, load_weights, read_recipe, recipe_of
 from .video_segmentor import VideoSegmentor
@@ -38,34 +39,72 @@ def create_model(name: str, num_classes: int, **arguments: Any) -> VideoSegmento
 
 
 def wrap(
-    net: nn.Module,
+    net: nn.Module | str | PathLike,
     classifier: str | Sequence[str] | None = None,
     num_classes: int | None = None,
+    *,
+    processor: Any = None,
+    size_divisibility: int | None = None,
+    image_size: int | None = None,
+    ignore_value: int = 255,
+    loss: Any = None,
+    task_inputs: Sequence[int] | None = None,
     **arguments: Any,
 ) -> VideoSegmentor:
     """Any image segmentor as a video segmentor, which starts as that image segmentor.
 
     The layer that classifies is named, or found; what enters it is what the temporal module
-    refines. The resize after it is found out by comparing, on images of several sizes.
+    refines. The resize after it, a sigmoid or softmax after that, and what sides of images are to
+    be padded to are found out by comparing, on images of several sizes. One logit is two classes.
 
     Args:
-        net: images (N, 3, H, W), normalised, to logits; its weights are trained on.
+        net: images (N, 3, H, W), normalised, to logits; its weights are trained on. Or a folder of
+            ``save_pretrained`` of transformers or segmentation_models_pytorch, or a model of
+            transformers on the Hugging Face hub, by name.
         classifier: the name of the submodule whose result is the logits before they are resized,
             as in ``net.named_modules()``, such as "segmentation_head.0"; or several names, where
             the net adds up what they give.
         num_classes: K; by default the number of channels of the logits.
-        arguments: ``size_divisibility``, what sides of images are padded to a multiple of;
-            ``ignore_value`` (255); ``pixel_mean`` and ``pixel_std`` of values 0..255 (ImageNet's);
-            ``image_format`` ("RGB"); ``temporal`` and all others of
+        processor: of a model of transformers, which says how images are normalised; of a folder
+            its own.
+        size_divisibility: what sides of images are padded to a multiple of, 0 for any.
+        image_size: the side of the square that ``net`` takes, where it takes no other.
+        ignore_value: label of pixels without a class.
+        loss: a function of logits (N, K, H, W) and labels (N, H, W); where there is one logit it is
+            (N, 1, H, W), and so are the labels. Of segmentation_models_pytorch's nets also a name,
+            such as "DiceLoss". By default the cross entropy.
+        task_inputs: of OneFormer, the tokens of its task, where there is no processor.
+        arguments: ``pixel_mean`` and ``pixel_std`` of values 0..255 (by default what the net's
+            library says, or ImageNet's); ``image_format`` ("RGB"); ``temporal`` and all others of
             ``cffm_plugin.core.models.assemble_segmentor``.
 
     Raises:
-        ValueError: the classifier was not found, or what follows it is no resize; the error says
-            what to pass.
+        FileNotFoundError: there is no such folder or model.
+        ValueError: the net can't be taken apart; the error says why, or what to pass.
     """
-    model = wrap_segmentor(VideoSegmentor, net, classifier, num_classes, **arguments)
-    given = {"classifier": classifier, "num_classes": num_classes, **arguments}
-    model.recipe = recipe_of("wrap", given)
+    if not isinstance(net, nn.Module):
+        net, own_processor = open_net(str(net))
+        processor = processor or own_processor
+    options: dict[str, Any] = {
+        "size_divisibility": size_divisibility,
+        "image_size": image_size,
+        "ignore_value": ignore_value,
+    }
+    if task_inputs is not None:
+        options["task_inputs"] = task_inputs
+    made_of = net_recipe(net)
+    parts, known = take_net_apart(
+        net, classifier, num_classes, processor=processor, loss=loss, **options
+    )
+    arguments = known | arguments
+    model = assemble_segmentor(VideoSegmentor, *parts, **arguments)
+    task = getattr(parts[0].net, "task", None)  # of OneFormer
+    if task is not None:
+        options["task_inputs"] = [int(token) for token in task.flatten()]
+    given = {"classifier": classifier, "num_classes": num_classes, "loss": loss}
+    model.recipe = recipe_of("wrap", {**given, **options, **arguments})
+    if model.recipe is not None and made_of is not None:
+        model.recipe["net"] = made_of
     return model
 
 
@@ -77,7 +116,8 @@ def from_pretrained(
     Args:
         source: a folder of ``VideoSegmentor.save_pretrained``; or of ``cffm publish``, or
             "owner/repository" on the Hugging Face hub, which need detectron2.
-        net: of models of ``wrap``: the image segmentor, whose weights are replaced.
+        net: of models of ``wrap``: the image segmentor, whose weights are replaced; not needed for
+            nets of transformers and segmentation_models_pytorch.
         overrides: of a model that has a config, keys of it: ``["KEY", "VALUE", ...]``, such as
             MODEL.DEVICE, TEST.SMOOTHING, or MODEL.IMPORTS where it needs code of yours.
 
@@ -94,12 +134,12 @@ def from_pretrained(
     recipe = read_recipe(folder)
     if recipe["made_by"] == "create_model":
         model = create_model(**recipe["arguments"])
-    elif net is None:
+    elif net is None and "net" not in recipe:
         raise ValueError(
             f"{folder} is a model of wrap(net): make the image segmentor as it was and pass it, "
             "from_pretrained(folder, net=net)"
         )
     else:
-        model = wrap(net, **recipe["arguments"])
+        model = wrap(net or rebuild(recipe["net"]), **recipe["arguments"])
     load_weights(model, folder)
     return model.eval()

@@ -13,7 +13,8 @@ PACKAGE = ROOT / "cffm_plugin"
 # Folder of the package -> the others that it may import.
 MAY_IMPORT = {
     "core": set(),
-    "modeling": {"core"},
+    "families": {"core"},
+    "modeling": {"core", "families"},
     "data": {"core"},
     "pictures": set(),
     "evaluation": {"data", "core"},

@@ -1,4 +1,4 @@
-"""Segmentors by a call: a MiT with CFFM by name, or anybody's image segmentor with CFFM on top."""
+"""Segmentors by a call: a MiT with CFFM by name, or of an image segmentor's parts."""
 
 import difflib
 from collections.abc import Sequence
@@ -18,7 +18,6 @@ from .recall import CFFMRecall
 from .segformer import SegFormerHead
 from .temporal_head import TemporalHead
 from .tv3s import TV3S
-from .wrapping import take_apart
 
 TEMPORAL_MODULES: dict[str, Any] = {
     "CFFM": CFFM,
@@ -78,27 +77,6 @@ def create_segmentor(
     if isinstance(temporal, str):
         options = {**_ON_ENCODER.get(temporal, {}).get(encoder, {}), **options}
     return assemble_segmentor(kind_of, backbone, head, HeadEmbedding(head, backbone), **options)
-
-
-def wrap_segmentor(
-    kind_of: type[AnySegmentor],
-    net: nn.Module,
-    classifier: str | Sequence[str] | None = None,
-    num_classes: int | None = None,
-    *,
-    size_divisibility: int = 0,
-    ignore_value: int = 255,
-    **arguments: Any,
-) -> AnySegmentor:
-    """See ``cffm_plugin.wrap``."""
-    parts = take_apart(
-        net,
-        classifier,
-        num_classes,
-        size_divisibility=size_divisibility,
-        ignore_value=ignore_value,
-    )
-    return assemble_segmentor(kind_of, *parts, **arguments)
 
 
 def assemble_segmentor(

@@ -23,12 +23,21 @@ def pad_to_one_size(
 
     Returns:
         (N, ..., H', W').
+
+    Raises:
+        ValueError: an image is larger than ``square_size``.
     """
     height = max(image.shape[-2] for image in images)
     width = max(image.shape[-1] for image in images)
     constraints = constraints or {}
-    if constraints.get("square_size", 0) > 0:
-        height = width = constraints["square_size"]
+    square = constraints.get("square_size", 0)
+    if square > 0:
+        if max(height, width) > square:
+            raise ValueError(
+                f"An image of {height}x{width} pixels; the image segmentor takes {square}x{square} "
+                "and no more. Make it smaller first, in streams by StreamingSegmentor(resize=...)."
+            )
+        height = width = square
     unit = max(1, constraints.get("size_divisibility", divisibility))
     height, width = -(-height // unit) * unit, -(-width // unit) * unit
     padded = [

@@ -98,6 +98,7 @@ def make_manifest(
         },
         "logits": {
             "resize_to": [logits.embedding_size, logits.upsampled_size],
+            "align_corners": logits.upsampling.align_corners,
             "crop_to": logits.image_size,
         },
         "num_classes": len(logits.values),

@@ -190,9 +190,12 @@ class Stream:
     def resized(self, logits: np.ndarray, size: tuple[int, int]) -> Iterator[np.ndarray]:
         """Logits (K, h, w) -> of one class after the other, for a frame of a size."""
         crop_height, crop_width = self.manifest["logits"]["crop_to"]
+        *before, last = self.manifest["logits"]["resize_to"]
+        resize_last = resize_aligned if self.manifest["logits"]["align_corners"] else resize
         for class_logits in logits:
-            for height, width in self.manifest["logits"]["resize_to"]:
+            for height, width in before:
                 class_logits = resize(class_logits, (height, width))
+            class_logits = resize_last(class_logits, (last[0], last[1]))
             yield resize(class_logits[:crop_height, :crop_width], size)
 
     def label_map(self, logits: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -211,6 +214,19 @@ def resize(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     if values.shape == tuple(size):
         return values
     return cv2.resize(values, (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
+
+
+def resize_aligned(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """(h, w) float32 -> ``size``, bilinear, the corners' values in the corners."""
+    for axis, side in enumerate(size):
+        inputs = values.shape[axis]
+        places = np.linspace(0, inputs - 1, side, dtype=np.float32)
+        first = np.minimum(places.astype(np.int64), max(0, inputs - 2))
+        second = np.minimum(first + 1, inputs - 1)
+        share = (places - first).astype(np.float32)
+        share = share[:, None] if axis == 0 else share[None]
+        values = values.take(first, axis) * (1 - share) + values.take(second, axis) * share
+    return values
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -320,6 +336,8 @@ def check_manifest(manifest: Any, file: Path) -> None:
         frame["fit_size"].size()
     _check_references(root["references"])
     *_, (height, width) = [size.size() for size in root["logits"]["resize_to"].items(1, 8)]
+    if not isinstance(root["logits"]["align_corners"].value, bool):
+        raise root["logits"]["align_corners"].error("true or false")
     crop = root["logits"]["crop_to"].size()
     if crop[0] > height or crop[1] > width:
         raise root["logits"]["crop_to"].error(f"no more than {height} and {width}")

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from ...core.head_embedding import Features
 from ...core.losses import pixel_cross_entropy
 from ...core.mask_prediction import MaskPrediction
-from ..heads.mask_classification import labelled_frames, masks_of_classes
+from ...core.mask_targets import labelled_frames, masks_of_classes
 
 Layer = tuple[Tensor, Tensor]  # of a decoder layer: masks (N, Q, h, w), classes (N, Q, K + 1)
 

@@ -6,10 +6,10 @@ from typing import Any
 from detectron2.config import CfgNode, configurable
 from detectron2.modeling import META_ARCH_REGISTRY, SemanticSegmentor
 
+from ...families.huggingface_files import read_model_config, read_pixel_statistics
+from ...families.huggingface_loading import check_number_of_classes, load_model
 from ...libraries import import_library
 from .families import FAMILIES, architecture_of
-from .files import read_model_config, read_pixel_statistics
-from .loading import check_number_of_classes, load_model
 from .mask_head import HFMaskHead
 
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from ...libraries import OptionalLibrary
+from ..libraries import OptionalLibrary
 
-transformers = OptionalLibrary("transformers", "build_hf_segmenter (MODEL.HF)")
+transformers = OptionalLibrary("transformers", "A model of Hugging Face's (wrap, MODEL.HF)")
 
 # Mean and standard deviation per channel in units of 0..255, in the order "RGB" or "BGR", and it.
 PixelStatistics = tuple[tuple[float, ...], tuple[float, ...], str]

@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from .files import transformers
+from .huggingface_files import transformers
 
 
 def check_number_of_classes(name: str, own: int, num_classes: int) -> None:
