@@ -20,10 +20,9 @@ from ..data import (
     LabelMapping,
     build_clip_train_loader,
     check_max_megapixels,
-    datasets_folder,
 )
 from ..data.classes import common_label_mapping
-from ..data.datasets.records import Problem, load_noting, videos_of
+from ..data.datasets.records import Problem, load_noting, root_of, videos_of
 from ..data.label_findings import accidental_values, class_shares, label_findings
 from ..data.mask_origins import Storage, objects_finding, storage_finding
 from .findings import Finding, Report, Severity
@@ -79,7 +78,7 @@ def check_dataset(
     for name in names:
         odd, shares[name] = _label_findings(name, mapping, list(zip(videos, results)))
         findings += odd
-    root = _root_of(findings, files) if root is None else root
+    root = _root_of(names, files) if root is None else root
     return Report(
         root=str(root),
         splits=names,
@@ -167,11 +166,12 @@ def _label_findings(
     return findings, class_shares(histogram, mapping, classes)
 
 
-def _root_of(findings: Sequence[Finding], files: set[str]) -> str:
-    """The folder that holds all files; where there are none, those in which something is amiss."""
-    found = files or {file for finding in findings for file in finding.files}
-    folders = [Path(file).absolute().parent for file in found]
-    return os.path.commonpath(folders or [datasets_folder().absolute()])
+def _root_of(names: Sequence[str], files: set[str]) -> str:
+    """The folder that holds all files; where there are none, that of the datasets."""
+    folders = [Path(file).absolute().parent for file in files]
+    if not folders:
+        folders = [root_of(name) for name in names]
+    return os.path.commonpath(folders)
 
 
 def _load(names: Sequence[str], max_megapixels: float) -> tuple[list[Finding], list[Video]]:

@@ -24,6 +24,8 @@ IMAGE_SUFFIXES = (
     *(".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".gif", ".avif", ".heic", ".jp2"),
 )
 
+_roots: dict[str, str | os.PathLike | None] = {}
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -59,6 +61,11 @@ def datasets_folder() -> Path:
     return Path(os.environ.get("DETECTRON2_DATASETS") or "datasets").expanduser()
 
 
+def root_of(name: str) -> Path:
+    """The folder that a registered dataset lies in; ``datasets_folder()`` where nobody knows."""
+    return Path(_roots.get(name) or datasets_folder()).expanduser().absolute()
+
+
 def builtin_root(folder: str, how_to_get: str) -> Path:
     """A builtin dataset's folder in ``datasets_folder()``.
 
@@ -88,6 +95,7 @@ def register_videos(
     classes: Sequence[str],
     colors: Sequence[tuple[int, int, int]],
     label_mapping: LabelMapping,
+    root: str | os.PathLike | None = None,
 ) -> None:
     """Register a dataset of videos with detectron2.
 
@@ -97,6 +105,7 @@ def register_videos(
         classes: K class names.
         colors: (R, G, B) of every class.
         label_mapping: what the values in the masks mean; K classes.
+        root: the folder that it lies in; None for one in ``datasets_folder()``.
 
     Raises:
         ValueError: classes, colours and mapping are not of one number.
@@ -117,6 +126,7 @@ def register_videos(
         evaluator_type="vspw",
         label_mapping=label_mapping,
     )
+    _roots[name] = root
 
 
 def register_builtin(

@@ -210,6 +210,7 @@ def _register(folder: VideoFolderSpec) -> None:
         classes=folder.classes,
         colors=folder.colors,
         label_mapping=folder.label_mapping,
+        root=folder.root,
     )
     _registered[folder.name] = folder
 

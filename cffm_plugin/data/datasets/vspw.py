@@ -118,6 +118,7 @@ def register_vspw(
         classes=classes,
         colors=voc_colors(len(classes)) if colors is None else colors,
         label_mapping=LabelMapping.shifted_by_one(len(classes)),
+        root=root,
     )
 
 
