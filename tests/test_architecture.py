@@ -18,9 +18,7 @@ MAY_IMPORT = {
     "evaluation": {"data", "core"},
     "checkpoint": {"core", "modeling"},
     "inference": {"core", "modeling", "data", "checkpoint"},
-    "engine": {
-        *("core", "modeling", "data", "pictures", "evaluation", "checkpoint", "inference"),
-    },
+    "engine": {*("core", "modeling", "data", "pictures", "evaluation", "checkpoint", "inference")},
     # Leaves: nothing above imports them.
     "synthetic": {"data"},
     "doctor": {"core", "data", "modeling", "evaluation", "inference", "video"},

@@ -149,8 +149,7 @@ def test_a_model_is_trained_in_two_processes_and_evaluated_without_a_repository(
     cffm = installed / "bin" / "cffm"
     config = ("--config-file", "quickstart/cffm")
     folder, said = run(
-        *(cffm, "train", *config, "--num-gpus", "2"),
-        *("OUTPUT_DIR", "trained", *TINY),
+        *(cffm, "train", *config, "--num-gpus", "2"), *("OUTPUT_DIR", "trained", *TINY)
     )
     assert (folder / "trained" / "model_final.pth").is_file()
     assert "mIoU" in said

@@ -31,11 +31,7 @@ def test_help_has_a_line_for_every_command_and_imports_no_torch():
 
 
 @pytest.mark.parametrize(
-    ("typed", "said"),
-    [
-        ("evalute", "Did you mean evaluate"),
-        ("xyzzy", "cffm --help lists all"),
-    ],
+    ("typed", "said"), [("evalute", "Did you mean evaluate"), ("xyzzy", "cffm --help lists all")]
 )
 def test_an_unknown_command_is_an_error_with_the_nearest(typed, said):
     result = run(typed, "--flag")

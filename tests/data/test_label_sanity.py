@@ -11,18 +11,9 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from PIL import Image
 from test_cityscapes_video import SNIPPETS, write_snippet
 
-from cffm_plugin.data import (
-    LabelMapping,
-    build_clip_train_loader,
-    read_mask,
-    register_video_folder,
-)
+from cffm_plugin.data import LabelMapping, build_clip_train_loader, read_mask, register_video_folder
 from cffm_plugin.data.label_findings import label_findings
-from cffm_plugin.data.label_sanity import (
-    check_training_labels,
-    histograms_of_masks,
-    sample_masks,
-)
+from cffm_plugin.data.label_sanity import check_training_labels, histograms_of_masks, sample_masks
 from cffm_plugin.data.mask_encoding import MaskEncoding
 from cffm_plugin.data.mask_origins import files_by_storage, objects_finding, storage_finding
 

@@ -30,10 +30,7 @@ def read_manifest(folder):
 def test_an_onnx_stream_agrees_with_the_model_on_20_frames(exported, onnx_stream, kind):
     of_kind = exported(kind)
     agreement = compare(
-        of_kind.segmentor,
-        onnx_stream(kind),
-        random_frames(of_kind.size, 20),
-        of_kind.prototypes,
+        of_kind.segmentor, onnx_stream(kind), random_frames(of_kind.size, 20), of_kind.prototypes
     )
     assert agreement.frames == 20
     assert agreement.logits <= 1e-3
@@ -197,8 +194,7 @@ def test_what_does_not_fit_is_an_error(exported, tmp_path, spec, arguments, mess
 
 
 @pytest.mark.parametrize(
-    "arguments, message",
-    [({"frame_offsets": (3,)}, "negative"), ({"image_format": "GBR"}, "RGB")],
+    "arguments, message", [({"frame_offsets": (3,)}, "negative"), ({"image_format": "GBR"}, "RGB")]
 )
 def test_a_spec_that_makes_no_sense_is_an_error(arguments, message):
     with pytest.raises(ValueError, match=message):

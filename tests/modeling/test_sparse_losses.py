@@ -108,9 +108,7 @@ def test_losses_on_a_dataset_with_every_third_frame_labelled_are_those_by_hand(
     loader = build_clip_train_loader(
         DatasetCatalog.get("cffm_test_sparse"),
         mapper=ClipMapper(
-            is_train=True,
-            augmentations=[],
-            label_mapping=LabelMapping.shifted_by_one(NUM_CLASSES),
+            is_train=True, augmentations=[], label_mapping=LabelMapping.shifted_by_one(NUM_CLASSES)
         ),
         total_batch_size=2,  # one clip of each video
         frame_offsets=(-4, -3, -2),

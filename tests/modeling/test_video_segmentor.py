@@ -7,12 +7,7 @@ from tiny_models import NUM_CLASSES, make_clip, make_parts
 
 from cffm_plugin import CFFM
 from cffm_plugin.config import load_config
-from cffm_plugin.modeling import (
-    CFFMSegmentor,
-    MiT,
-    TemporalHead,
-    embedding_of,
-)
+from cffm_plugin.modeling import CFFMSegmentor, MiT, TemporalHead, embedding_of
 from cffm_plugin.modeling.backbone import MIT_VARIANTS
 
 SIZES = [(64, 96), (97, 131), (33, 40)]

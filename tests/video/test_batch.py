@@ -163,10 +163,7 @@ def test_videos_are_found_in_files_folders_folders_of_folders_and_lists(tmp_path
         jobs = plan_batch([str(tmp_path / i) for i in inputs], "out", "masks")
         return [(Path(j.video).name, j.output, j.masks) for j in jobs]
 
-    b9, b10 = (
-        ("b9.mp4", "out/b9.mp4", "masks/b9"),
-        ("b10.mp4", "out/b10.mp4", "masks/b10"),
-    )
+    b9, b10 = (("b9.mp4", "out/b9.mp4", "masks/b9"), ("b10.mp4", "out/b10.mp4", "masks/b10"))
     assert found("clips") == [b9, b10]
     assert found("walk") == [("walk", "out/walk.mp4", "masks/walk")]
     assert [name for name, _, _ in found("many")] == ["x", "y"]

@@ -167,7 +167,8 @@ def test_ordinary_video_keeps_its_bits(tmp_path):
 def test_colours_that_only_the_container_states_are_those_of_the_frames(tmp_path, codec, suffix):
     """A decoder forgets BT.709: pure red would be read as (232, 0, 1)."""
     red = np.full((64, 64, 3), (255, 0, 0), dtype=np.uint8)
-    options = {"x265-params": "log-level=none"} if codec == "libx265" else {}
+    quiet = "log-level=none:pools=none:frame-threads=1"
+    options = {"x265-params": quiet} if codec == "libx265" else {}
     untagged = write_video(tmp_path / "a.mkv", [red], codec=codec, options=options, matrix_709=True)
     tagged = tmp_path / f"b{suffix}"
     with av.open(untagged) as source, av.open(tagged, "w") as target:
