@@ -202,7 +202,7 @@ def test_the_command_prints_the_table_of_a_suite(
     file = tmp_path / "rows.json"
     code = main(
         [
-            *("--suite", "gpu", "--size", "64", "96", "--repeats", "1", "--json", str(file)),
+            *("--suite", "gpu", "--size", "32", "32", "--repeats", "1", "--json", str(file)),
             *("--opts", "MODEL.DEVICE", "cpu", "COMPILE.BACKEND", "eager"),
             *("MODEL.SEM_SEG_HEAD.CONVS_DIM", "16", "MODEL.SEM_SEG_HEAD.NORM", "BN"),
             *("INPUT.CROP.SIZE", "[32, 32]", "MODEL.CFFM.NUM_HEADS", "4"),

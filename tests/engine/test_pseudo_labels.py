@@ -156,7 +156,7 @@ def test_at_sigterm_the_tools_processes_end_and_leave_whole_pngs(trained, tiny_v
     command = [
         *(*COMMAND, "--num-gpus", "2", "--config-file", tmp_path / "config.yaml"),
         *("--input", tiny_vspw.root, "--frames", VSPW_FRAMES, "--output", tmp_path / "labels"),
-        *("--scales", *["1"] * 40),  # so that it takes a while
+        *("--scales", *["1"] * 12),  # so that it takes a while
     ]
     process = WarmProcess(command)
     deadline = time.monotonic() + 300

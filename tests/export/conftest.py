@@ -23,13 +23,12 @@ from cffm_plugin.modeling import (
 OFFSETS = (-9, -6, -3)
 SIZES = {  # of the graphs' frames
     "mit": (64, 96),
-    "timm": (65, 97),
+    "timm": (65, 97),  # refines the image segmentor's logits
     "plus": (67, 99),  # CFFM++
-    "refine": (66, 98),
-    "recall": (66, 98),  # refine, with CFFMRecall
+    "recall": (66, 98),  # as timm, with CFFMRecall
     "image": (50, 70),  # without a temporal module; SemSegFPNHead: padded to 64x96
 }
-DEPTHS = {"mit": 2, "timm": 1, "plus": 2, "refine": 1, "recall": 1}  # of CFFM
+DEPTHS = {"mit": 1, "timm": 1, "plus": 2, "recall": 1}  # of CFFM
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ def make_model(kind):
     temporal = TemporalHead(
         module(32, DEPTHS[kind], num_heads=4),
         num_classes=NUM_CLASSES,
-        output="refine" if kind in ("refine", "recall") else "classifier",
+        output="refine" if kind in ("timm", "recall") else "classifier",
     )
     for parameter in temporal.parameters():  # so that the past matters
         torch.nn.init.normal_(parameter, std=0.2)
