@@ -12,8 +12,6 @@ from cffm_plugin.core.recall import FADE_IN_STEPS
 from cffm_plugin.inference import StreamingSegmentor
 from cffm_plugin.modeling import CFFMSegmentor, FrameMap, PrototypeBranch, TemporalHead
 
-SIZES = [(64, 96), (97, 131)]
-
 
 class MeanOfPast(nn.Module):
     """A temporal module that does not know how to start as the identity."""
