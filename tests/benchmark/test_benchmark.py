@@ -194,6 +194,7 @@ def test_every_model_of_the_gpu_suite_has_a_config_that_builds():
     assert {entry.name for entry in entries} == set(SUITES["gpu"])
 
 
+@pytest.mark.slow(reason="measures every kind of row of the suite")
 def test_the_command_prints_the_table_of_a_suite(
     benchmark, nothing_is_compiled, monkeypatch, tmp_path, capsys
 ):

@@ -20,11 +20,12 @@ def test_the_exponent_is_the_power_that_times_follow(power):
     assert exponent(points) == pytest.approx(power)
 
 
+@pytest.mark.slow(reason="measures on four axes")
 def test_every_axis_is_measured_written_and_drawn(tmp_path, capsys):
     figures, picture = tmp_path / "figures.json", tmp_path / "scaling.png"
     code = main(
         [
-            *("--config-file", "configs/vspw/cffm_mit_b0.yaml", "--size", "32", "48"),
+            *("--config-file", "configs/vspw/cffm_mit_b0.yaml", "--size", "64", "96"),
             *("--repeats", "1", "--json", str(figures), "--plot", str(picture)),
             *("--lines", "32", "64", "--classes", "2", "5", "--streams", "1", "2"),
             *("--references", "1", "4", "--opts", *TINY),
@@ -32,7 +33,7 @@ def test_every_axis_is_measured_written_and_drawn(tmp_path, capsys):
     )
     points_of = json.loads(figures.read_text())
     assert code == 0 and list(points_of) == ["lines", "classes", "streams", "references"]
-    assert [point["size"] for point in points_of["lines"]] == [32 * 64, 32 * 48]
+    assert [point["size"] for point in points_of["lines"]] == [32 * 64, 64 * 96]
     assert [point["value"] for point in points_of["references"]] == [1, 4]
     assert all(p["seconds"] > 0 and p["peak_gb"] > 0 for axis in points_of.values() for p in axis)
     assert picture.read_bytes().startswith(b"\x89PNG")

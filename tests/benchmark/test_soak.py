@@ -52,6 +52,7 @@ def test_a_sample_sees_this_process_and_its_open_files(tmp_path):
     assert before.position == 7 and before.main > 20 * MIB
 
 
+@pytest.mark.slow(reason="trains and evaluates with workers")
 def test_it_prints_a_table_and_its_exit_code_is_the_verdict(capsys, monkeypatch):
     monkeypatch.setattr(soak, "QUICK", {"streams": 48, "training": 6, "evaluation": 24})
 

@@ -5,7 +5,6 @@ import logging
 import math
 import pickle
 from collections import OrderedDict
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,11 +12,12 @@ import torch
 from detectron2.data import MetadataCatalog
 from detectron2.utils import comm
 from PIL import Image
+from warm_process import ROOT
 
 from cffm_plugin.data.images import LabelMapping, read_mask
 from cffm_plugin.evaluation import VSPWEvaluator
 
-GOLDEN = Path(__file__).parents[1] / "golden"
+GOLDEN = ROOT / "tests" / "golden"
 DATASET = "cffm_test_vspw_evaluator"
 NUM_CLASSES = 5
 SIZE = (6, 8)
@@ -562,7 +562,8 @@ def two_processes(tmp_path_factory):
     """scenario -> the outcomes of the two processes; and the videos they shared."""
     folder = tmp_path_factory.mktemp("two_processes")
     videos = make_videos(folder, [20, 12, 31, 17])
-    torch.multiprocessing.spawn(evaluate_in_two_processes, (folder, videos), nprocs=2)
+    start = torch.multiprocessing.start_processes
+    start(evaluate_in_two_processes, (folder, videos), nprocs=2, start_method="forkserver")
     outcomes = {
         scenario: [pickle.loads((folder / f"{scenario}.{rank}").read_bytes()) for rank in (0, 1)]
         for scenario in SHARES
@@ -570,6 +571,7 @@ def two_processes(tmp_path_factory):
     return outcomes, videos, folder
 
 
+@pytest.mark.slow(reason="two processes start")
 @pytest.mark.parametrize("scenario", ["two each", "all to one"])
 def test_sharing_the_videos_changes_no_bit_of_the_results(two_processes, tmp_path, scenario):
     outcomes, videos, folder = two_processes

@@ -44,6 +44,7 @@ def weights(tmp_path):
     return tmp_path / "weights.pth"
 
 
+@pytest.mark.slow(reason="exports to ONNX")
 def test_it_exports_what_a_config_says_and_checks_it(run, weights, tmp_path):
     printed = run(
         *("--config-file", CONFIG, "--output", tmp_path / "exported", "--size", "32", "48"),

@@ -55,6 +55,7 @@ def image_folder(tmp_path):
     return folder
 
 
+@pytest.mark.slow(reason="exports to ONNX")
 @pytest.mark.parametrize("copied", [False, True], ids=["tool", "copied file"])
 def test_it_runs_with_onnxruntime_numpy_and_opencv_alone(
     exported, onnx_stream, image_folder, copied

@@ -26,6 +26,7 @@ def read_manifest(folder):
     return json.loads((folder / "stream.json").read_text())
 
 
+@pytest.mark.slow(reason="exports each kind of model")
 @pytest.mark.parametrize("kind", ["mit", "timm", "plus", "recall", "image"])
 def test_an_onnx_stream_agrees_with_the_model_on_20_frames(exported, onnx_stream, kind):
     of_kind = exported(kind)
@@ -36,6 +37,7 @@ def test_an_onnx_stream_agrees_with_the_model_on_20_frames(exported, onnx_stream
     assert agreement.logits <= 1e-3
 
 
+@pytest.mark.slow(reason="exports in a process of its own")
 @pytest.mark.own_process
 def test_openvino_says_its_precision_can_be_held_to_float32_and_reads_nothing_outside(
     exported, caplog, tmp_path

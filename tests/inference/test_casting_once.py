@@ -102,6 +102,7 @@ class NegatedInBfloat16(torch.nn.Linear):
         return super().forward(x) * (-1 if x.dtype == torch.bfloat16 else 1)
 
 
+@pytest.mark.slow(reason="torch.compile traces four models")
 @pytest.mark.own_process
 def test_a_compiled_stream_gives_the_same_logits_and_is_compiled_a_bounded_number_of_times():
     def make(module):

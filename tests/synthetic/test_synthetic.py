@@ -90,6 +90,7 @@ def test_the_config_and_class_names_are_stored(written):
 # ------------------------------------------------------------------------------------ repeatability
 
 
+@pytest.mark.slow(reason="two processes start")
 def test_the_same_seed_gives_the_same_bytes_with_any_number_of_jobs(written, tmp_path):
     assert files_of(write_synthetic_vspw(tmp_path / "two", TINY, jobs=2)) == files_of(written)
 

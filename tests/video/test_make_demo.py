@@ -36,6 +36,7 @@ def write_camvid(folder):
     return folder
 
 
+@pytest.mark.slow(reason="trains two models")
 def test_a_folder_with_camvid_becomes_a_model_a_video_and_an_animation(
     tmp_path, monkeypatch, capfd
 ):
