@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -135,6 +136,21 @@ def tiny_cffm_cfg(tiny_cfg):
     tiny_cfg.MODEL.CFFM.NUM_HEADS = 4
     tiny_cfg.INPUT.CLIP.TEST_SIZE_DIVISIBILITY = 16
     return tiny_cfg
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium, where there is one that starts."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    names = ("chromium", "chromium-browser", "google-chrome")
+    path = next((found for name in names if (found := shutil.which(name))), None)
+    with playwright.sync_playwright() as started:
+        try:
+            opened = started.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        except playwright.Error as error:
+            pytest.skip(f"there is no Chromium that starts: {str(error).splitlines()[0]}")
+        yield opened
+        opened.close()
 
 
 @pytest.hookimpl(tryfirst=True)

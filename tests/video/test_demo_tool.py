@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from detectron2.modeling import build_model
 from PIL import Image
 from tiny_dataset import TINY_COLORS
+from tiny_models import build_varied
 from warm_process import WarmProcess
 
 from cffm_plugin.checkpoint import (
@@ -43,11 +43,7 @@ def cfg(tiny_cffm_cfg, tmp_path):
 
 
 def with_weights(cfg, folder):
-    torch.manual_seed(0)
-    model = build_model(cfg)
-    for name, parameter in model.named_parameters():
-        if not name.startswith("backbone"):
-            torch.nn.init.normal_(parameter, std=0.3)
+    model = build_varied(cfg)
     cfg.MODEL.WEIGHTS = str(folder / "weights.pth")
     torch.save({"model": model.state_dict()}, cfg.MODEL.WEIGHTS)
     (folder / "config.yaml").write_text(cfg.dump())

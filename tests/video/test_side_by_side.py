@@ -4,9 +4,9 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-import torch
 from detectron2.modeling import build_model
 from PIL import Image, ImageSequence
+from tiny_models import build_varied
 
 from cffm_plugin.inference import StreamingSegmentor
 from cffm_plugin.video.animation import AnimationWriter
@@ -33,12 +33,7 @@ class Kept:
 
 @pytest.fixture
 def model(tiny_cffm_cfg):
-    torch.manual_seed(0)
-    built = build_model(tiny_cffm_cfg)
-    for name, parameter in built.named_parameters():
-        if not name.startswith("backbone"):
-            torch.nn.init.normal_(parameter, std=0.3)
-    return built
+    return build_varied(tiny_cffm_cfg)
 
 
 @pytest.fixture
