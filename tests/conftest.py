@@ -73,16 +73,26 @@ def forget_datasets() -> Iterator[None]:
         MetadataCatalog.remove(name)
 
 
+TINY_VIDEOS = {"train": {"t0": 12, "t1": 14, "t2": 13}, "val": {"v0": 12, "v1": 20}}
+TINY_SIZE = (48, 64)
+
+
+@pytest.fixture(scope="session")
+def tiny_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The files of ``tiny_vspw``: copying them takes a third of the time that making them does."""
+    return write_vspw_tree(tmp_path_factory.mktemp("tiny") / "vspw", TINY_VIDEOS, TINY_SIZE)
+
+
 @pytest.fixture
-def tiny_vspw(tmp_path: Path, write_vspw: Callable[..., Path]) -> Iterator[TinyVSPW]:
+def tiny_vspw(tmp_path: Path, tiny_tree: Path) -> Iterator[TinyVSPW]:
     """Three training and two validation videos of 12 to 20 frames, registered while a test runs."""
     from detectron2.data import DatasetCatalog, MetadataCatalog
 
     from cffm_plugin.data import register_vspw
 
-    videos = {"train": {"t0": 12, "t1": 14, "t2": 13}, "val": {"v0": 12, "v1": 20}}
-    size = (48, 64)
-    root = write_vspw(tmp_path / "tiny_vspw", videos, size)
+    videos, size = TINY_VIDEOS, TINY_SIZE
+    root = tmp_path / "tiny_vspw"
+    shutil.copytree(tiny_tree, root, copy_function=shutil.copyfile)
     names = {split: f"tiny_vspw_{split}" for split in videos}
     classes = ("upper", "lower", "upper box", "lower box")
     for split, name in names.items():

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+import warm_process
 from fresh_process import ROOT
 
 import cffm_command
@@ -116,9 +117,6 @@ def test_commands_know_the_builtin_datasets_by_name(command, tmp_path):
     more = ["--output", "out"] if command == "report" else []
     words = [command, "--dataset", "synthetic_vspw_val", "--predictions", "a=.", *more]
     environment = os.environ | {"DETECTRON2_DATASETS": str(tmp_path)}
-    result = subprocess.run(
-        [sys.executable, str(ROOT / "cffm_command.py"), *words],
-        **{"capture_output": True, "text": True, "cwd": tmp_path, "env": environment},
-    )
+    result = warm_process.run(["-m", "cffm_command", *words], cwd=tmp_path, env=environment)
     assert result.returncode == 1
     assert "Make it with cffm synthetic" in result.stderr, result.stderr

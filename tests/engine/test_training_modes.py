@@ -26,14 +26,21 @@ def trained(cfg, **changes):
     return losses, dict(trainer.model.named_parameters()), trainer
 
 
+@pytest.fixture(scope="module")
+def done():
+    """Trainings by their names: what every test compares itself with is trained once."""
+    return {}
+
+
 @pytest.fixture
-def plain(cfg):
+def plain(cfg, done):
     """The same training without a switch, and nothing random in it."""
     cfg.SEED = 0
     cfg.MODEL.MIT.DROP_PATH_RATE = 0.0
     cfg.MODEL.SEM_SEG_HEAD.DROPOUT = cfg.MODEL.TEMPORAL.DROPOUT = 0.0
-    losses, parameters, _ = trained(cfg)
-    return losses, parameters
+    if "plain" not in done:
+        done["plain"] = trained(cfg)[:2]
+    return done["plain"]
 
 
 def assert_the_same(plain, losses, parameters, tolerance):
