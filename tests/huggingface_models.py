@@ -89,11 +89,7 @@ def make_mask2former():
 
 def make_maskformer():
     decoder = DetrConfig(
-        d_model=32,
-        decoder_layers=2,
-        decoder_attention_heads=4,
-        decoder_ffn_dim=32,
-        num_queries=7,
+        d_model=32, decoder_layers=2, decoder_attention_heads=4, decoder_ffn_dim=32, num_queries=7
     )
     config = MaskFormerConfig(
         backbone_config=_swin(),

@@ -2,8 +2,6 @@
 
 import ast
 import re
-import subprocess
-import sys
 
 import pytest
 from fresh_process import ROOT, run_without
@@ -20,9 +18,7 @@ MAY_IMPORT = {
     "evaluation": {"data", "core"},
     "checkpoint": {"core", "modeling"},
     "inference": {"core", "modeling", "data", "checkpoint"},
-    "engine": {
-        *("core", "modeling", "data", "pictures", "evaluation", "checkpoint", "inference"),
-    },
+    "engine": {*("core", "modeling", "data", "pictures", "evaluation", "checkpoint", "inference")},
     # Leaves: nothing above imports them.
     "synthetic": {"data"},
     "doctor": {"core", "data", "modeling", "evaluation", "inference", "video"},
@@ -106,38 +102,29 @@ def test_a_folder_imports_only_what_the_architecture_allows(folder):
                 assert len(parts) <= 3, f"{file} imports {name}"
 
 
-def test_core_needs_torch_alone():
-    for file in (PACKAGE / "core").rglob("*.py"):
-        for name in imports_of(file):
-            assert name.split(".")[0] not in NOT_IN_CORE, f"{file} imports {name}"
-
-
-def test_tools_do_not_import_one_another():
+def test_core_needs_torch_alone_and_the_package_no_tools_which_need_not_one_another():
     tools = {file.stem for file in (ROOT / "tools").glob("*.py")}
-    for file in (ROOT / "tools").glob("*.py"):
-        assert not {name.split(".")[0] for name in imports_of(file)} & tools, file
+    for folder, forbidden in (
+        (PACKAGE / "core", NOT_IN_CORE),
+        (PACKAGE, {"tools", "projects", "tests"}),
+        (ROOT / "tools", tools),
+    ):
+        for file in folder.rglob("*.py"):
+            found = {name.split(".")[0] for name in imports_of(file)} & forbidden
+            assert not found, f"{file} imports {found}"
 
 
-@pytest.mark.parametrize("folder", ["core", "modeling"])
-def test_files_of_the_product_stay_small(folder):
-    for file in (PACKAGE / folder).rglob("*.py"):
-        assert len(file.read_text().splitlines()) <= 400, file
-
-
-def test_functions_stay_small():
+def test_files_of_the_product_and_functions_stay_small():
     for file in [*PACKAGE.rglob("*.py"), *(ROOT / "tools").glob("*.py")]:
-        for node in ast.walk(ast.parse(file.read_text())):
+        text = file.read_text()
+        if file.relative_to(ROOT).parts[1] in ("core", "modeling"):
+            assert len(text.splitlines()) <= 400, file
+        for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.FunctionDef):
                 assert node.end_lineno - node.lineno < 60, f"{file}: {node.name}"
 
 
-def test_nothing_in_the_package_imports_tools_or_projects():
-    for file in PACKAGE.rglob("*.py"):
-        for name in imports_of(file):
-            assert name.split(".")[0] not in ("tools", "projects", "tests"), f"{file}: {name}"
-
-
-def test_cffm_runs_without_detectron2():
+def test_cffm_runs_without_detectron2_and_what_needs_it_says_how_to_get_it():
     result = run_without(
         ["detectron2"],
         """
@@ -149,27 +136,13 @@ def test_cffm_runs_without_detectron2():
         out = CFFM(16, 1, num_heads=2)(torch.zeros(1, 4, 16, 5, 5))
         assert out.shape == (1, 16, 5, 5)
         assert not any(name.startswith("detectron2") for name in sys.modules)
+        print("CFFM runs")
         """,
+        "from cffm_plugin import add_cffm_config",
     )
-    assert result.returncode == 0, result.stderr
-
-
-def test_what_needs_detectron2_says_how_to_get_it():
-    result = run_without(["detectron2"], "from cffm_plugin import add_cffm_config")
+    assert "CFFM runs" in result.stdout, result.stderr
     assert result.returncode != 0
     assert "needs detectron2" in result.stderr and "make setup" in result.stderr
-
-
-def test_importing_the_package_does_not_touch_the_datasets(tmp_path):
-    code = "import cffm_plugin; from detectron2.data import DatasetCatalog as D; D['vspw_val']"
-    result = subprocess.run(
-        [sys.executable, "-c", code.split(";")[0]],
-        env={"DETECTRON2_DATASETS": str(tmp_path / "nowhere"), "PATH": "/usr/bin:/bin"},
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-    )
-    assert result.returncode == 0, result.stderr
 
 
 # Where a config is read beside functions that make a thing of it, and why.

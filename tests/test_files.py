@@ -32,6 +32,10 @@ def test_a_file_appears_with_all_that_was_written_to_it(tmp_path):
         assert not (tmp_path / "new" / "a.txt").exists()
     assert os.listdir(tmp_path / "new") == ["a.txt"]
     assert (tmp_path / "new" / "a.txt").read_text() == "one"
+    write_text(tmp_path / "long" / ("x" * 251 + ".txt"), "as long as the system allows")
+    assert os.listdir(tmp_path / "long") == ["x" * 251 + ".txt"]
+    with pytest.raises(OSError, match="a.txt/b.txt could not be written"):
+        write_text(tmp_path / "new" / "a.txt" / "b.txt", "x")
 
 
 def test_the_old_file_stays_where_writing_the_new_one_fails(tmp_path):
@@ -39,6 +43,10 @@ def test_the_old_file_stays_where_writing_the_new_one_fails(tmp_path):
     with pytest.raises(ZeroDivisionError), whole_file(tmp_path / "a.txt") as partial:
         partial.write_text("ne")
         raise ZeroDivisionError
+    told = pytest.raises(FileNotFoundError, match="elsewhere")
+    with told as error, whole_file(tmp_path / "a.txt"):
+        (tmp_path / "elsewhere" / "b.txt").read_text()
+    assert "could not be written" not in str(error.value)  # not taken for the disk's
     assert os.listdir(tmp_path) == ["a.txt"]
     assert (tmp_path / "a.txt").read_text() == "old"
 
@@ -76,25 +84,6 @@ def test_json_has_null_for_nan_however_deep_and_refuses_infinity(tmp_path):
     }
     with pytest.raises(ValueError, match="JSON"):
         write_json(tmp_path / "a.json", math.inf)
-
-
-def test_a_place_where_no_file_can_be_is_told_with_its_path(tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(OSError, match="file/a.txt could not be written"):
-        write_text(tmp_path / "file" / "a.txt", "x")
-
-
-def test_errors_of_other_files_are_not_taken_for_the_disk(tmp_path):
-    told = pytest.raises(FileNotFoundError, match="elsewhere")
-    with told as error, whole_file(tmp_path / "a.txt"):
-        (tmp_path / "elsewhere" / "b.txt").read_text()
-    assert "could not be written" not in str(error.value)
-
-
-def test_a_name_as_long_as_the_system_allows_can_be_written(tmp_path):
-    name = "x" * 251 + ".txt"
-    write_text(tmp_path / name, "long")
-    assert os.listdir(tmp_path) == [name]
 
 
 def test_leftovers_of_killed_processes_are_removed_and_nothing_else(tmp_path):

@@ -44,13 +44,6 @@ def module_of(file):
     return module
 
 
-def test_a_config_brings_the_keys_that_it_sets(adder, tmp_path):
-    text = 'MODEL:\n  CONFIG_ADDERS: ["../keys.py:add_keys"]\n  STRANGER: {WIDTH: 5}\n'
-    cfg = load_config(write(tmp_path, "mine.yaml", text))
-    assert cfg.MODEL.STRANGER.WIDTH == 5
-    assert [f"{adder}:add_keys"] == cfg.MODEL.CONFIG_ADDERS
-
-
 @pytest.mark.parametrize(
     "value",
     [
@@ -61,7 +54,9 @@ def test_a_config_brings_the_keys_that_it_sets(adder, tmp_path):
     ],
     ids=["a tuple in words", "YAML's list", "one alone", "a tuple by a tag"],
 )
-def test_lists_are_written_as_in_any_config_of_detectron2(adder, tmp_path, value):
+def test_a_config_brings_the_keys_that_it_sets_by_lists_as_detectron2_writes_them(
+    adder, tmp_path, value
+):
     text = f"MODEL:\n  CONFIG_ADDERS: {value}\n  STRANGER: {{WIDTH: 5}}\n"
     cfg = load_config(write(tmp_path, "mine.yaml", text))
     assert ([f"{adder}:add_keys"], 5) == (cfg.MODEL.CONFIG_ADDERS, cfg.MODEL.STRANGER.WIDTH)
@@ -135,12 +130,9 @@ def test_a_file_is_imported_once_under_whatever_name_and_path(tmp_path, monkeypa
     for folder in (tmp_path, tmp_path / "link"):
         load_config("", ["MODEL.IMPORTS", str(folder / head.name)])
     assert SEM_SEG_HEADS_REGISTRY.get("StrangersFirstHead") is module_of(head).StrangersFirstHead
-
-
-def test_a_file_that_a_script_has_imported_is_not_imported_again(tmp_path, monkeypatch):
     (tmp_path / "strangers_head.py").write_text(HEAD.format(name="HeadOfAFile"))
     monkeypatch.syspath_prepend(tmp_path)
-    import strangers_head
+    import strangers_head  # as a script does
 
     load_config("", ["MODEL.IMPORTS", str(tmp_path / "strangers_head.py")])
     assert SEM_SEG_HEADS_REGISTRY.get("HeadOfAFile") is strangers_head.HeadOfAFile
@@ -196,29 +188,20 @@ def test_what_cannot_be_imported_is_an_error_that_says_what_to_do(adder, tmp_pat
     assert "mine.yaml: MODEL." in str(error.value)
 
 
-def test_a_wrong_entry_of_the_command_line_says_that_it_stands_there():
+def test_a_wrong_entry_of_the_command_line_and_a_key_of_nobody_are_told_apart(tmp_path):
     with pytest.raises(ValueError, match=r"command line: MODEL\.IMPORTS.*folder that the command"):
         load_config("", ["MODEL.IMPORTS", "nowhere.py"])
-
-
-def test_a_key_of_nobody_is_told_where_other_projects_keys_come_from(tmp_path):
     with pytest.raises(KeyError, match=r"MODEL\.POINT_HEAD.*name the function.*CONFIG_ADDERS"):
         load_config(write(tmp_path, "mine.yaml", "MODEL: {POINT_HEAD: {NUM_CLASSES: 3}}"))
 
 
-class TestPointRend:
+def test_keys_of_pointrend_merge_from_a_file_and_from_the_command_line(tmp_path):
     """A key of ours was called INPUT.COLOR_AUG_SSD; PointRend has one of that name."""
-
-    ADDERS = "MODEL:\n  CONFIG_ADDERS: ['detectron2.projects.point_rend:add_pointrend_config']\n"
-
-    def test_its_keys_merge_from_a_file(self, tmp_path):
-        text = f"{self.ADDERS}  POINT_HEAD: {{NUM_CLASSES: 7}}\nINPUT: {{COLOR_AUG_SSD: True}}\n"
-        cfg = load_config(write(tmp_path, "mine.yaml", text))
-        assert cfg.INPUT.COLOR_AUG_SSD and cfg.MODEL.POINT_HEAD.NUM_CLASSES == 7
-
-    def test_its_keys_merge_from_the_command_line(self, tmp_path):
-        overrides = ["INPUT.COLOR_AUG_SSD", "True", "MODEL.POINT_HEAD.NUM_CLASSES", "7"]
-        cfg = load_config(write(tmp_path, "mine.yaml", self.ADDERS), overrides)
+    adders = "MODEL:\n  CONFIG_ADDERS: ['detectron2.projects.point_rend:add_pointrend_config']\n"
+    text = f"{adders}  POINT_HEAD: {{NUM_CLASSES: 7}}\nINPUT: {{COLOR_AUG_SSD: True}}\n"
+    overrides = ["INPUT.COLOR_AUG_SSD", "True", "MODEL.POINT_HEAD.NUM_CLASSES", "7"]
+    for written, keys in ((text, []), (adders, overrides)):
+        cfg = load_config(write(tmp_path, "mine.yaml", written), keys)
         assert cfg.INPUT.COLOR_AUG_SSD and cfg.MODEL.POINT_HEAD.NUM_CLASSES == 7
 
 

@@ -36,19 +36,19 @@ def repository(stub_hub):  # noqa: F811
         ("hf://a/b/model.pth@refs/pr/1", HubFile("a/b", "model.pth", "refs/pr/1")),
         ("hf://a/b", HubFile("a/b", "model.safetensors")),
         ("hf://a/b@v1.0", HubFile("a/b", "model.safetensors", "v1.0")),
+        *(
+            (f"hf://{wrong}", None)
+            for wrong in ("", "a", "a/", "/b", "a/b/../c", "a/b//c", "a/b/c@")
+        ),
     ],
 )
-def test_a_path_names_repository_file_and_revision(path, expected):
+def test_a_path_names_repository_file_and_revision_or_is_an_error(path, expected):
+    if expected is None:
+        with pytest.raises(ValueError, match="expected hf://owner/repository/file"):
+            PathManager.get_local_path(path)
+        return
     assert HubFile.from_path(path) == expected
     assert HubFile.from_path(str(expected)) == expected
-
-
-@pytest.mark.parametrize(
-    "path", ["hf://", "hf://a", "hf://a/", "hf:///b", "hf://a/b/../c", "hf://a/b//c", "hf://a/b/c@"]
-)
-def test_what_is_written_otherwise_is_an_error_that_says_how_to(path):
-    with pytest.raises(ValueError, match="expected hf://owner/repository/file"):
-        PathManager.get_local_path(path)
 
 
 def test_detectron2s_path_manager_opens_files_of_the_hub_and_writes_none(repository, stub_hub):  # noqa: F811

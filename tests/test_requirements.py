@@ -18,16 +18,12 @@ from packaging.utils import canonicalize_name
 
 @pytest.mark.parametrize("name", [*INSTALLED, "uv"])
 def test_every_requirement_is_one_version_with_hashes(name):
+    assert {file.stem for file in REQUIREMENTS.glob("*.txt")} == {*INSTALLED, "uv"}
     found = list(entries(name))
     assert found
     for requirement, hashes in found:
         assert [s.operator for s in requirement.specifier] == ["=="], requirement
-        assert hashes, requirement
-        assert requirement.url is None, requirement
-
-
-def test_there_is_no_file_of_requirements_that_nothing_installs():
-    assert {file.stem for file in REQUIREMENTS.glob("*.txt")} == {*INSTALLED, "uv"}
+        assert hashes and requirement.url is None, requirement
 
 
 @pytest.mark.parametrize("file", sorted(REQUIREMENTS.iterdir()), ids=lambda file: file.name)
@@ -179,26 +175,24 @@ def test_set_up_installs_every_file_and_each_with_its_hashes(stand_in):
     *from_files, ourselves = stand_in.installs()
     assert all("--require-hashes" in call for call in from_files)
     assert "--editable" in ourselves and "--no-deps" in ourselves
+    # Nothing that builds a package is downloaded on the way.
+    assert "--no-build-isolation" in from_files[2] and "--no-build-isolation" in ourselves
 
 
-def test_nothing_that_builds_a_package_is_downloaded_on_the_way(stand_in):
-    stand_in.set_up()
-    lock, ourselves = stand_in.installs()[2], stand_in.installs()[-1]
-    assert "--no-build-isolation" in lock and "--no-build-isolation" in ourselves
-
-
-def test_ones_own_torch_takes_the_place_of_the_locked_one_and_of_nothing_else(stand_in):
-    stand_in.set_up("--torch=torch==9.9 --index-url https://example.org")
-    assert stand_in.files_installed() == [name for name in INSTALLED if name != "torch"]
-    assert ["torch==9.9", "--index-url", "https://example.org"] in [
-        call[1:] for call in stand_in.installs()
-    ]
-
-
-def test_ones_own_detectron2_takes_the_place_of_the_locked_one_and_of_nothing_else(stand_in):
-    stand_in.set_up("--detectron2=/my/detectron2")
-    assert stand_in.files_installed() == [name for name in INSTALLED if name != "detectron2"]
-    assert any(call[-1] == "/my/detectron2" for call in stand_in.installs())
+@pytest.mark.parametrize(
+    ("library", "argument"),
+    [
+        ("torch", "torch==9.9 --index-url https://example.org"),
+        ("detectron2", "/my/detectron2"),
+    ],
+)
+def test_ones_own_library_takes_the_place_of_the_locked_one_and_of_nothing_else(
+    stand_in, library, argument
+):
+    stand_in.set_up(f"--{library}={argument}")
+    assert stand_in.files_installed() == [name for name in INSTALLED if name != library]
+    words = argument.split()
+    assert words in [call[-len(words) :] for call in stand_in.installs()]
 
 
 def test_arguments_for_pip_reach_every_call_and_leave_the_hashes_required(stand_in):

@@ -144,13 +144,13 @@ def test_the_installed_package_is_what_is_imported_and_knows_its_configs(importe
     assert config == str(installed / "cffm_plugin" / "configs" / "quickstart" / "cffm.yaml")
 
 
+@pytest.mark.slow(reason="builds and installs the wheel, and trains with it")
 @pytest.mark.usefixtures("imported")
 def test_a_model_is_trained_in_two_processes_and_evaluated_without_a_repository(run, installed):
     cffm = installed / "bin" / "cffm"
     config = ("--config-file", "quickstart/cffm")
     folder, said = run(
-        *(cffm, "train", *config, "--num-gpus", "2"),
-        *("OUTPUT_DIR", "trained", *TINY),
+        *(cffm, "train", *config, "--num-gpus", "2"), *("OUTPUT_DIR", "trained", *TINY)
     )
     assert (folder / "trained" / "model_final.pth").is_file()
     assert "mIoU" in said

@@ -1,6 +1,7 @@
 """Segmentors and clips that a test can afford to run."""
 
 import torch
+from detectron2.modeling import build_model
 from detectron2.modeling.meta_arch.semantic_seg import SemSegFPNHead
 
 from cffm_plugin.modeling import MiT, SegFormerHead
@@ -27,6 +28,16 @@ def make_parts(head="segformer"):
             ignore_value=255,
         )
     return {"backbone": backbone, "sem_seg_head": built, **PIXELS}
+
+
+def build_varied(cfg):
+    """The model of a config with weights by which its predictions vary."""
+    torch.manual_seed(0)
+    model = build_model(cfg)
+    for name, parameter in model.named_parameters():
+        if not name.startswith("backbone"):
+            torch.nn.init.normal_(parameter, std=0.3)
+    return model
 
 
 def make_clip(size=(64, 96), frames=4, labels=False, **extra):

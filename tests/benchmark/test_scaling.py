@@ -20,6 +20,7 @@ def test_the_exponent_is_the_power_that_times_follow(power):
     assert exponent(points) == pytest.approx(power)
 
 
+@pytest.mark.slow(reason="measures on four axes")
 def test_every_axis_is_measured_written_and_drawn(tmp_path, capsys):
     figures, picture = tmp_path / "figures.json", tmp_path / "scaling.png"
     code = main(

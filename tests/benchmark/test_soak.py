@@ -52,14 +52,17 @@ def test_a_sample_sees_this_process_and_its_open_files(tmp_path):
     assert before.position == 7 and before.main > 20 * MIB
 
 
-def test_it_prints_a_table_and_its_exit_code_is_the_verdict(capsys):
+@pytest.mark.slow(reason="trains and evaluates with workers")
+def test_it_prints_a_table_and_its_exit_code_is_the_verdict(capsys, monkeypatch):
+    monkeypatch.setattr(soak, "QUICK", {"streams": 48, "training": 6, "evaluation": 24})
+
     def run(*arguments):
         return soak.main(["--quick", *arguments]), capsys.readouterr().out
 
     code, printed = run("--noise", "500")
     lines = printed.strip().splitlines()
     assert code == 0 and len(lines) == 2 + 9
-    for start in ("streams (160)", "training (12)", "evaluation (60)"):
+    for start in ("streams (48)", "training (6)", "evaluation (24)"):
         assert sum(line.startswith(f"| {start}") for line in lines) == 3
     limits = ("--max-growth", "-1000000000", "--noise", "-1000000000")  # nothing shrinks so fast
     code, printed = run("--runs", "streams", *limits)

@@ -18,10 +18,7 @@ def segmentor_weights() -> Callable[..., dict[str, Tensor]]:
         with torch.device("meta"):
             backbone = MiT(MIT_VARIANTS[variant])
             head = SegFormerHead(
-                backbone.output_shape(),
-                num_classes=num_classes,
-                embedding_channels=dim,
-                norm="BN",
+                backbone.output_shape(), num_classes=num_classes, embedding_channels=dim, norm="BN"
             )
         parts = torch.nn.ModuleDict({"backbone": backbone, "sem_seg_head": head})
         return golden_cases.state_dict({k: tuple(v.shape) for k, v in parts.state_dict().items()})

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+import warm_process
 from fresh_process import ROOT
 
 import cffm_command
@@ -31,11 +32,7 @@ def test_help_has_a_line_for_every_command_and_imports_no_torch():
 
 
 @pytest.mark.parametrize(
-    ("typed", "said"),
-    [
-        ("evalute", "Did you mean evaluate"),
-        ("xyzzy", "cffm --help lists all"),
-    ],
+    ("typed", "said"), [("evalute", "Did you mean evaluate"), ("xyzzy", "cffm --help lists all")]
 )
 def test_an_unknown_command_is_an_error_with_the_nearest(typed, said):
     result = run(typed, "--flag")
@@ -43,12 +40,9 @@ def test_an_unknown_command_is_an_error_with_the_nearest(typed, said):
     assert f"There is no command {typed}" in result.stderr and said in result.stderr
 
 
-def test_without_a_command_there_is_help(capsys):
+def test_without_a_command_there_is_help_and_the_version_is_the_packages(capsys):
     assert cffm_command.main([]) == 0
     assert "usage: cffm COMMAND" in capsys.readouterr().out
-
-
-def test_the_version_is_the_packages(capsys):
     version = re.search(r'__version__ = "(.+)"', (ROOT / "cffm_plugin/__init__.py").read_text())[1]
     assert cffm_command.main(["--version"]) == 0
     assert capsys.readouterr().out == f"cffm-plugin {version}\n"
@@ -77,20 +71,21 @@ def test_every_module_of_commands_is_in_the_table():
     assert modules - {"--init--", "frame", "prediction-arguments"} == set(COMMANDS)
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_help_imports_nothing_that_takes_time(name):
+def test_help_of_every_command_imports_nothing_that_takes_time():
     code = f"""
 import sys, cffm_command
-try:
-    cffm_command.main([{name!r}, "--help"])
-except SystemExit:
-    pass
-heavy = {{"torch", "numpy", "PIL", "detectron2", "cv2", "timm"}}
-sys.exit(", ".join(sorted(heavy & set(sys.modules))) or 0)
+for name in {list(COMMANDS)!r}:
+    try:
+        cffm_command.main([name, "--help"])
+    except SystemExit:
+        pass
+    found = {{"torch", "numpy", "PIL", "detectron2", "cv2", "timm"}} & set(sys.modules)
+    if found:
+        sys.exit(f"{{name}} imports {{sorted(found)}}")
 """
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert result.returncode == 0, result.stderr
-    assert f"usage: cffm {name} " in result.stdout
+    assert all(f"usage: cffm {name} " in result.stdout for name in COMMANDS)
 
 
 @pytest.mark.parametrize("name", ["train", "demo", "export", "benchmark"])
@@ -122,9 +117,6 @@ def test_commands_know_the_builtin_datasets_by_name(command, tmp_path):
     more = ["--output", "out"] if command == "report" else []
     words = [command, "--dataset", "synthetic_vspw_val", "--predictions", "a=.", *more]
     environment = os.environ | {"DETECTRON2_DATASETS": str(tmp_path)}
-    result = subprocess.run(
-        [sys.executable, str(ROOT / "cffm_command.py"), *words],
-        **{"capture_output": True, "text": True, "cwd": tmp_path, "env": environment},
-    )
+    result = warm_process.run(["-m", "cffm_command", *words], cwd=tmp_path, env=environment)
     assert result.returncode == 1
     assert "Make it with cffm synthetic" in result.stderr, result.stderr

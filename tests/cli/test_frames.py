@@ -37,17 +37,13 @@ def test_every_frame_is_there_once_under_its_index_with_its_time(tmp_path, kind)
     assert list(folder.parent.iterdir()) == [folder]
 
 
-def test_colours_are_those_that_the_video_is_read_in(tmp_path):
+def test_pictures_are_upright_and_in_the_colours_that_the_video_is_read_in(tmp_path):
     """A JPEG of unconverted BT.709 values shows red as (233, 0, 2)."""
-    red = np.full((48, 64, 3), (255, 0, 0), dtype=np.uint8)
-    video = write_video(tmp_path / "red.mp4", [red])
+    video = write_video(tmp_path / "red.mp4", [np.full((48, 64, 3), (255, 0, 0), dtype=np.uint8)])
     for kind in ("jpg", "png"):
         frames.main([str(video), "--output", str(tmp_path / kind), "--format", kind])
         picture = np.asarray(Image.open(tmp_path / kind / f"00000000.{kind}")).astype(int)
         assert np.abs(picture - (255, 0, 0)).max() <= 2
-
-
-def test_pictures_are_upright(tmp_path):
     mirrored = [-65536, 0, 0, 0, 65536, 0, 0, 0, 1 << 30]
     video = write_video(tmp_path / "selfie.mp4", [as_quarters()], matrix=mirrored)
     frames.main([str(video), "--output", str(tmp_path / "out"), "--format", "png"])

@@ -2,10 +2,9 @@
 
 import numpy as np
 import pytest
-import torch
-from detectron2.modeling import build_model
 from PIL import Image
 from stub_hub import stub_hub  # noqa: F401  (a fixture)
+from tiny_models import build_varied
 
 from cffm_plugin.cli.demo import main as demo
 from cffm_plugin.cli.predict import main as predict
@@ -17,11 +16,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 @pytest.fixture
 def published(tiny_cffm_cfg, stub_hub):  # noqa: F811
     """A repository of the hub with a tiny model whose predictions vary."""
-    torch.manual_seed(0)
-    model = build_model(tiny_cffm_cfg)
-    for name, parameter in model.named_parameters():
-        if not name.startswith("backbone"):
-            torch.nn.init.normal_(parameter, std=0.3)
+    model = build_varied(tiny_cffm_cfg)
     save_pretrained(model, tiny_cffm_cfg, stub_hub.root / "a" / "b")
     return "hf://a/b"
 

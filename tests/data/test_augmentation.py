@@ -99,40 +99,28 @@ def test_images_are_resized_as_opencv_does_without_antialiasing():
     assert resized.dtype == np.uint8
 
 
-def test_nearest_labels_never_invent_values():
+def test_labels_are_those_of_the_nearest_pixel_and_never_new_values():
     labels = np.random.choice(np.array([0, 7, 123, 255], np.uint8), (37, 53))
     for size in [(18, 26), (37, 106), (111, 20), (5, 200)]:
         resized = OpenCVResize(37, 53, *size).apply_segmentation(labels)
         assert resized.shape == size
         assert set(np.unique(resized)) <= {0, 7, 123, 255}
-
-
-def test_doubled_labels_are_repeated():
-    labels = np.arange(12, dtype=np.uint8).reshape(3, 4)
-    doubled = OpenCVResize(3, 4, 6, 8).apply_segmentation(labels)
+    doubled = OpenCVResize(37, 53, 74, 106).apply_segmentation(labels)
     np.testing.assert_array_equal(doubled, labels.repeat(2, axis=0).repeat(2, axis=1))
 
 
-def test_a_frame_of_another_size_comes_out_like_the_target():
-    transform = OpenCVResize(20, 30, 40, 60)
-    assert transform.apply_image(np.zeros((33, 21, 3), np.uint8)).shape == (40, 60, 3)
+def test_a_resize_makes_its_size_of_any_frame_and_its_inverse_restores_the_size():
+    resize = OpenCVResize(20, 30, 40, 60)
+    assert resize.apply_image(np.zeros((33, 21, 3), np.uint8)).shape == (40, 60, 3)
+    assert resize.inverse().apply_image(np.zeros((40, 60, 3), np.uint8)).shape == (20, 30, 3)
 
 
-def test_the_inverse_of_a_resize_restores_the_size():
-    inverse = OpenCVResize(20, 30, 40, 60).inverse()
-    assert inverse.apply_image(np.zeros((40, 60, 3), np.uint8)).shape == (20, 30, 3)
-
-
-def test_inference_resizes_the_first_results_uint8():
+def test_inference_resizes_the_first_results_uint8_and_draws_nothing():
     image = np.random.randint(0, 256, (48, 85, 3), dtype=np.uint8)
+    before = np.random.get_state()[1].copy(), random.getstate()
     out, _, _ = augment(inference_augmentations(fit_size=(60, 40), divisor=16), image, None)
     # Fit: scale min(60/85, 40/48) = 0.70588, so 34 x 60; then up to 48 x 64.
     np.testing.assert_array_equal(out, cv2.resize(cv2.resize(image, (60, 34)), (64, 48)))
-
-
-def test_inference_draws_nothing():
-    before = np.random.get_state()[1].copy(), random.getstate()
-    augment(inference_augmentations(), np.zeros((20, 30, 3), np.uint8), None)
     np.testing.assert_array_equal(np.random.get_state()[1], before[0])
     assert random.getstate() == before[1]
 
@@ -141,27 +129,16 @@ def test_inference_draws_nothing():
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_all_frames_of_a_clip_share_the_geometry(seed):
+def test_all_frames_of_a_clip_and_their_labels_share_the_geometry(seed):
     np.random.seed(seed)
     image, labels = coordinates(60, 90)
     augmentations = training_augmentations(
         fit_size=(90, 60), crop_size=(64, 64), color=False, pixel_mean=MEAN
     )
-    target, target_labels, transforms = augment(augmentations, image, labels)
-    np.testing.assert_array_equal(transforms.apply_image(image), target)
-    np.testing.assert_array_equal(transforms.apply_segmentation(labels), target_labels)
-    assert target.shape == (64, 64, 3) and target_labels.shape == (64, 64)
-
-
-@pytest.mark.parametrize("seed", range(8))
-def test_images_and_labels_share_the_geometry(seed):
-    np.random.seed(seed)
-    image, labels = coordinates(60, 90)
-    out, out_labels, _ = augment(
-        training_augmentations(fit_size=(90, 60), crop_size=(64, 64), color=False),
-        image,
-        labels,
-    )
+    out, out_labels, transforms = augment(augmentations, image, labels)
+    np.testing.assert_array_equal(transforms.apply_image(image), out)
+    np.testing.assert_array_equal(transforms.apply_segmentation(labels), out_labels)
+    assert out.shape == (64, 64, 3) and out_labels.shape == (64, 64)
     inside = out_labels != 255
     x, y = out[..., 0][inside].astype(int), out[..., 1][inside].astype(int)
     # The image says where a pixel came from; away from block borders its label must be that one.
@@ -170,38 +147,27 @@ def test_images_and_labels_share_the_geometry(seed):
     np.testing.assert_array_equal(out_labels[inside][clear], ((x // 8 + y // 8) % 5)[clear])
 
 
-def test_clips_are_flipped_half_of_the_time():
+@pytest.mark.parametrize(("flip", "expected"), [("horizontal", 200), ("none", 0)])
+def test_clips_are_flipped_half_of_the_time_or_never_when_told_so(flip, expected):
     image, labels = coordinates(20, 40)
     augmentations = training_augmentations(
-        fit_size=(40, 20), ratio_range=(1.0, 1.0), crop_size=None, color=False
+        fit_size=(40, 20), ratio_range=(1.0, 1.0), crop_size=None, color=False, flip=flip
     )
     flipped = 0
     for _ in range(400):
         out, _, _ = augment(augmentations, image, labels)
-        flipped += out[0, 0, 0] > out[0, -1, 0]
-    assert abs(flipped - 200) < 5 * 10  # standard deviation 10
-
-
-def test_no_flip_when_told_so():
-    image, labels = coordinates(20, 40)
-    augmentations = training_augmentations(
-        fit_size=(40, 20), ratio_range=(1.0, 1.0), crop_size=None, color=False, flip="none"
-    )
-    for _ in range(20):
-        np.testing.assert_array_equal(augment(augmentations, image, labels)[0], image)
+        mirrored = out[0, 0, 0] > out[0, -1, 0]
+        np.testing.assert_array_equal(out, image[:, ::-1] if mirrored else image)
+        flipped += mirrored
+    assert abs(flipped - expected) <= (5 * 10 if expected else 0)  # standard deviation 10
 
 
 # Crops
 
 
-def crop_augmentations(size, max_class_area=0.75):
+def crop_augmentations(size):
     return training_augmentations(
-        fit_size=(80, 40),
-        ratio_range=(1.0, 1.0),
-        crop_size=size,
-        flip="none",
-        color=False,
-        max_class_area=max_class_area,
+        fit_size=(80, 40), ratio_range=(1.0, 1.0), crop_size=size, flip="none", color=False
     )
 
 
@@ -220,29 +186,22 @@ def test_no_class_dominates_a_crop_where_that_can_be_avoided(seed):
     assert counts.max() < 0.75 * counts.sum()
 
 
-def count_crop_draws(monkeypatch, labels, **kwargs):
-    """How many crops are drawn (each takes two integers), and the labels of the last one."""
-    draws = []
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        (np.zeros((40, 80), np.uint8), 10),
+        (np.full((40, 80), 255, np.uint8), 10),
+        (np.indices((40, 80)).sum(axis=0).astype(np.uint8) % 4, 1),
+    ],
+    ids=["one_class", "all_void", "a_good_crop"],
+)
+def test_a_crop_is_drawn_until_it_is_good_and_at_most_ten_times(monkeypatch, labels, expected):
+    draws = []  # a crop takes two integers
     randint = np.random.randint
     monkeypatch.setattr(np.random, "randint", lambda *a: draws.append(randint(*a)) or draws[-1])
-    image, _ = coordinates(*labels.shape)
-    out, _, _ = augment(crop_augmentations((20, 20), **kwargs), image, labels)
-    assert len(draws) % 2 == 0
+    out, _, _ = augment(crop_augmentations((20, 20)), coordinates(40, 80)[0], labels)
+    assert len(draws) == 2 * expected
     assert tuple(out[0, 0, :2]) == (draws[-1], draws[-2])  # the last draw is kept as it is
-    return len(draws) // 2
-
-
-def test_a_crop_is_drawn_at_most_ten_times(monkeypatch):
-    assert count_crop_draws(monkeypatch, np.zeros((40, 80), np.uint8)) == 10
-
-
-def test_a_good_crop_is_drawn_once(monkeypatch):
-    labels = np.indices((40, 80)).sum(axis=0).astype(np.uint8) % 4
-    assert count_crop_draws(monkeypatch, labels) == 1
-
-
-def test_a_fully_void_crop_is_drawn_again(monkeypatch):
-    assert count_crop_draws(monkeypatch, np.full((40, 80), 255, np.uint8)) == 10
 
 
 def test_an_image_smaller_than_the_crop_is_kept_whole_and_padded():
@@ -298,8 +257,7 @@ def test_hue_shifts_are_the_integers_from_minus_18_to_17_half_of_the_time():
 def test_hue_wraps_at_180(monkeypatch, hue, shift, expected):
     monkeypatch.setattr(color_distortion.random, "randrange", lambda n: 1)
     monkeypatch.setattr(color_distortion.random, "randint", lambda low, high: shift)
-    shifted = ColorDistortion("BGR").hue(pure_hue(hue))
-    np.testing.assert_array_equal(shifted, pure_hue(expected))
+    np.testing.assert_array_equal(ColorDistortion("BGR").hue(pure_hue(hue)), pure_hue(expected))
 
 
 # Padding
@@ -311,13 +269,17 @@ def normalized(image):
     return (torch.from_numpy(image).permute(2, 0, 1) - mean) / std
 
 
-def test_padding_is_exactly_zero_after_normalisation():
+def test_padding_is_void_and_exactly_zero_after_normalisation():
     image = np.random.randint(0, 256, (20, 25, 3), dtype=np.uint8)
-    out, _, _ = augment([PadToSize((32, 40), MEAN)], image, None)
+    labels = np.ones((20, 25), np.uint8)
+    out, out_labels, _ = augment([PadToSize((32, 40), MEAN)], image, labels)
     padded, unpadded = normalized(out), normalized(image)
     assert padded.shape == (3, 32, 40)
     assert (padded[:, 20:] == 0).all() and (padded[:, :, 25:] == 0).all()
     assert torch.equal(padded[:, :20, :25], unpadded)
+    assert out_labels.dtype == np.uint8 and out_labels.shape == (32, 40)
+    assert (out_labels[:20, :25] == 1).all()
+    assert (out_labels[20:] == 255).all() and (out_labels[:, 25:] == 255).all()
 
 
 def test_padding_stays_zero_when_colours_are_distorted():
@@ -347,14 +309,6 @@ def test_images_stay_uint8_unless_uint8_cannot_hold_the_mean(size, mean, dtype):
     assert out.dtype == dtype
     assert out.shape[1] == max(25, size[1])
     assert (out[:, 25:] == np.float32(mean)).all()
-
-
-def test_labels_are_padded_with_void():
-    labels = np.ones((20, 25), np.uint8)
-    _, out, _ = augment([PadToSize((22, 28), MEAN)], np.ones((20, 25, 3), np.uint8), labels)
-    assert out.dtype == np.uint8 and out.shape == (22, 28)
-    assert (out[:20, :25] == 1).all()
-    assert (out[20:] == 255).all() and (out[:, 25:] == 255).all()
 
 
 # Arguments

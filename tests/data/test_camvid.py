@@ -18,10 +18,8 @@ def write(root, split, names, suffix=".png"):
 
 def frames_of(videos):
     return {
-        video["video_id"]: [
-            frame["file_name"].split("_")[-1].split(".")[0] for frame in video["frames"]
-        ]
-        for video in videos
+        v["video_id"]: [f["file_name"].split("_")[-1].split(".")[0] for f in v["frames"]]
+        for v in videos
     }
 
 

@@ -2,6 +2,7 @@
 
 import math
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -166,32 +167,43 @@ def test_missing_archives_are_named_with_what_to_do(tmp_path, monkeypatch):
         DatasetCatalog.get("cityscapes_video_train")
 
 
-@pytest.mark.parametrize("folder", ["leftImg8bit_sequence", "gtFine"])
-def test_a_missing_split_is_named(root, folder):
-    shutil.rmtree(root / folder / "train")
-    with pytest.raises(FileNotFoundError, match=rf"{folder}/train: there are no files <city>/"):
-        load_cityscapes_video(root, "train")
+AACHEN = "leftImg8bit_sequence/train/aachen"
+MISSING, WRONG = FileNotFoundError, ValueError
 
 
-def test_a_snippet_without_labels_is_named_in_train_and_val(root):
-    (root / "gtFine/val/lindau/lindau_000002_000096_gtFine_labelIds.png").unlink()
-    with pytest.raises(FileNotFoundError, match=r"lindau_000002_000077.*29 frames after.*labels"):
-        load_cityscapes_video(root, "val")
-
-
-def test_labels_whose_frame_is_missing_are_named(root):
-    frame = root / "leftImg8bit_sequence/train/aachen/aachen_000001_000019_leftImg8bit.png"
-    frame.unlink()
-    with pytest.raises(ValueError, match=r"1 labels are of frames.*aachen_000001_000019_gtFine"):
-        load_cityscapes_video(root, "train")
-
-
-def test_files_of_another_name_are_refused(root):
-    (root / "leftImg8bit_sequence/train/aachen/bonn_000000_000000_leftImg8bit.png").touch()
-    with pytest.raises(ValueError, match=r"bonn_.*expected a file of Cityscapes, aachen_<seq"):
-        load_cityscapes_video(root, "train")
-
-
-def test_an_unknown_split_is_refused(root):
-    with pytest.raises(ValueError, match="splits train, val, test; got 'demoVideo'"):
-        load_cityscapes_video(root, "demoVideo")
+@pytest.mark.parametrize(
+    ("split", "change", "file", "error", "message"),
+    [
+        ("train", shutil.rmtree, "gtFine/train", MISSING, "gtFine/train: .*no files <city>/"),
+        ("train", shutil.rmtree, "leftImg8bit_sequence/train", MISSING, "no files <city>/"),
+        # A snippet whose labels are missing
+        (
+            "val",
+            Path.unlink,
+            "gtFine/val/lindau/lindau_000002_000096_gtFine_labelIds.png",
+            MISSING,
+            "lindau_000002_000077.*29 frames after.*labels",
+        ),
+        # Labels whose frame is missing
+        (
+            "train",
+            Path.unlink,
+            f"{AACHEN}/aachen_000001_000019_leftImg8bit.png",
+            WRONG,
+            "1 labels are of frames.*aachen_000001_000019_gtFine",
+        ),
+        # A file of another name
+        (
+            "train",
+            Path.touch,
+            f"{AACHEN}/bonn_000000_000000_leftImg8bit.png",
+            WRONG,
+            "bonn_.*expected a file of Cityscapes, aachen_<seq",
+        ),
+        ("demoVideo", Path.touch, "README", WRONG, "splits train, val, test; got 'demoVideo'"),
+    ],
+)
+def test_what_is_amiss_in_a_split_is_named(root, split, change, file, error, message):
+    change(root / file)
+    with pytest.raises(error, match=message):
+        load_cityscapes_video(root, split)

@@ -9,25 +9,24 @@ import pytest
 
 from cffm_plugin.core import clips
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "test_clip_frames.json"
+OFFICIAL = json.loads((Path(__file__).parents[1] / "golden" / "test_clip_frames.json").read_text())
 OFFSETS = (-9, -6, -3)
 SOME_OFFSETS = [OFFSETS, (-1,), (-4, -2), (-3, -2, -1), (-20, -1), (-12, -9, -6, -3)]
 
 
 @pytest.mark.parametrize(
-    ("target", "frames"), [(int(t), f) for t, f in json.loads(GOLDEN.read_text()).items()]
+    ("offsets", "target", "frames"),
+    [
+        *((OFFSETS, int(target), frames) for target, frames in OFFICIAL.items()),
+        # Reference i of 2 is frame ceil(i * target / 2) while target < 4.
+        *(((-4, -2), i, frames) for i, frames in enumerate([[0], [1], [0, 1, 2], [0, 2, 3]])),
+        *(((-4, -2), i, [i - 4, i - 2, i]) for i in (4, 5)),
+    ],
 )
-def test_test_clips_are_the_official_ones(target, frames):
-    assert clips.inference_clip(target, OFFSETS) == frames
-
-
-@pytest.mark.parametrize(
-    ("target", "frames"),
-    # Reference i of 2 is frame ceil(i * target / 2) while target < 4.
-    [(0, [0]), (1, [1]), (2, [0, 1, 2]), (3, [0, 2, 3]), (4, [0, 2, 4]), (5, [1, 3, 5])],
-)
-def test_test_clips_for_other_offsets(target, frames):
-    assert clips.inference_clip(target, (-4, -2)) == frames
+def test_test_clips_are_the_official_ones_and_by_the_same_rule_for_other_offsets(
+    offsets, target, frames
+):
+    assert clips.inference_clip(target, offsets) == frames
 
 
 @pytest.mark.parametrize("offsets", SOME_OFFSETS)
@@ -61,13 +60,10 @@ def test_offline_clips_are_those_of_evaluation_where_neither_direction_is_whole(
     assert clips.offline_clip(target, 30, OFFSETS, 0.0) == clips.inference_clip(target, OFFSETS)
 
 
-def test_without_offsets_a_clip_is_the_target():
+def test_without_offsets_a_clip_is_the_target_and_no_target_is_negative():
     assert clips.offline_clip(5, 9, ()) == [5]
     assert clips.inference_clip(5, ()) == [5]
     assert clips.training_clip(1, (), random.Random(0)) == [0]
-
-
-def test_a_negative_target_is_refused():
     with pytest.raises(ValueError, match="-1"):
         clips.inference_clip(-1, OFFSETS)
 
@@ -77,26 +73,16 @@ def draws(num_frames, count, **kwargs):
     return [tuple(clips.training_clip(num_frames, OFFSETS, rng, **kwargs)) for _ in range(count)]
 
 
-def test_training_clips_are_all_the_full_clips_of_the_video_forward_and_reversed():
+def test_training_clips_are_all_full_clips_forward_and_reversed_equally_often():
     forward = {(t - 9, t - 6, t - 3, t) for t in range(9, 14)}
     backward = {tuple(13 - frame for frame in clip) for clip in forward}
-    assert set(draws(14, 400)) == forward | backward
-
-
-def test_training_targets_are_uniform_and_half_of_the_clips_reversed():
-    # 5 targets, 2 directions: each of the ten clips 300 times in 3000, standard deviation 16.4.
     counts = Counter(draws(14, 3000))
-    assert len(counts) == 10
+    assert set(counts) == forward | backward
+    # 5 targets, 2 directions: each of the ten clips 300 times in 3000, standard deviation 16.4.
     assert all(abs(count - 300) < 5 * 16.4 for count in counts.values())
-
-
-def test_reverse_probability_zero_and_one():
+    assert set(draws(10, 50)) == {(0, 3, 6, 9), (9, 6, 3, 0)}  # the shortest video
     assert all(clip[0] < clip[-1] for clip in draws(30, 100, reverse_prob=0.0))
     assert all(clip[0] > clip[-1] for clip in draws(30, 100, reverse_prob=1.0))
-
-
-def test_the_shortest_video_has_one_clip_and_its_reverse():
-    assert set(draws(10, 50)) == {(0, 3, 6, 9), (9, 6, 3, 0)}
 
 
 def test_a_video_shorter_than_a_clip_is_refused():
@@ -181,15 +167,7 @@ def test_offsets_that_are_not_negative_and_increasing_are_refused(offsets):
 def test_the_frames_that_training_reads_are_those_that_its_clips_hold(
     offsets, labelled, reverse_prob
 ):
-    rng = random.Random(0)
-    drawn = {
-        frame
-        for _ in range(400)
-        for frame in clips.training_clip(12, offsets, rng, reverse_prob, labelled)
-    }
-    assert clips.training_frames(12, offsets, reverse_prob, labelled) == drawn
-
-
-def test_of_ten_frames_training_reads_four():
-    assert clips.training_frames(10, OFFSETS) == {0, 3, 6, 9}
-    assert clips.training_frames(9, OFFSETS) == set()
+    drawn = sparse_draws(12, offsets, labelled, 400, reverse_prob)
+    frames = {frame for clip in drawn for frame in clip}
+    assert clips.training_frames(12, offsets, reverse_prob, labelled) == frames
+    assert clips.training_frames(9, OFFSETS) == set()  # too short

@@ -89,34 +89,29 @@ def test_a_pipe_is_an_error_and_nothing_waits(tmp_path, read):
 
 
 @every_reader
-def test_devices_folders_and_sockets_are_no_images(tmp_path, monkeypatch, read):
+def test_devices_folders_sockets_and_loops_of_links_are_no_images(tmp_path, monkeypatch, read):
     monkeypatch.chdir(tmp_path)  # the path of a socket must be short
-    with socket.socket(socket.AF_UNIX) as server:
-        server.bind("socket.png")
-        for file, kind in (("socket.png", "socket"), ("/dev/zero", "device"), (".", "folder")):
-            with pytest.raises(ValueError, match=f"{file}: expected .*, but this is a {kind}"):
-                read(file)
-
-
-@every_reader
-def test_a_loop_of_links_is_named(tmp_path, read):
     (tmp_path / "a.png").symlink_to("b.png")
     (tmp_path / "b.png").symlink_to("a.png")
-    with pytest.raises(OSError, match=r"a\.png: expected .*can't be read \(Too many levels"):
-        read(tmp_path / "a.png")
-
-
-@every_reader
-def test_a_path_with_a_nul_is_named(read):
-    with pytest.raises(ValueError, match=r"a\\x00b\.png.*no path"):
-        read("a\0b.png")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind("socket.png")
+        for file, error, message in (
+            ("socket.png", ValueError, r"socket\.png: expected .*, but this is a socket"),
+            ("/dev/zero", ValueError, "/dev/zero: expected .*, but this is a device"),
+            (".", ValueError, r"\.: expected .*, but this is a folder"),
+            ("a.png", OSError, r"a\.png: expected .*can't be read \(Too many levels"),
+            ("a\0b.png", ValueError, r"a\\x00b\.png.*no path"),
+            ("nowhere.png", FileNotFoundError, r"nowhere\.png.*no such file"),
+        ):
+            with pytest.raises(error, match=message):
+                read(file)
 
 
 @every_reader
 @pytest.mark.parametrize(
     "content",
-    [b"", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 6\n%%EndComments\n", b"GIF89a"],
-    ids=["empty", "EPS", "GIF"],
+    [b"", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 6\n%%EndComments\n", b"GIF89a", b"text"],
+    ids=["empty", "EPS", "GIF", "text"],
 )
 def test_other_formats_are_not_decoded_whatever_the_suffix(tmp_path, read, content):
     (tmp_path / "frame.jpg").write_bytes(content)
@@ -157,30 +152,24 @@ def test_alpha_is_dropped_and_the_colours_behind_it_stay(tmp_path):
     np.testing.assert_array_equal(read_image(tmp_path / "la.png"), np.stack([LABELS] * 3, axis=2))
 
 
-def test_palettes_become_their_colours_transparent_or_not(tmp_path):
+def test_palettes_single_bits_and_16_bits_become_their_colours(tmp_path):
     palette = RGB.reshape(-1, 3)[:4]
     image = Image.fromarray(LABELS)
     image.putpalette(palette.reshape(-1).tolist())
     for options in ({}, {"transparency": 1}, {"transparency": bytes([0, 255, 7, 9])}):
         image.save(tmp_path / "p.png", **options)
         np.testing.assert_array_equal(read_image(tmp_path / "p.png"), palette[LABELS][..., ::-1])
-
-
-def test_black_and_white_of_one_bit_is_0_and_255(tmp_path):
     Image.fromarray(LABELS > 1).save(tmp_path / "1.png")
     expected = np.where(LABELS > 1, 255, 0)
     np.testing.assert_array_equal(read_image(tmp_path / "1.png")[..., 1], expected)
+    cv2.imwrite(str(tmp_path / "c.png"), RGB.astype(np.uint16) * 256 + 99)
+    np.testing.assert_array_equal(read_image(tmp_path / "c.png"), RGB)  # the high bytes
 
 
 def test_cmyk_jpegs_become_the_colours_that_they_were_made_of(tmp_path):
     flat = np.full((16, 16, 3), (200, 40, 90), np.uint8)
     Image.fromarray(flat).convert("CMYK").save(tmp_path / "cmyk.jpg", quality=95)
     np.testing.assert_allclose(read_image(tmp_path / "cmyk.jpg"), flat[..., ::-1], atol=4)
-
-
-def test_of_16_bit_colours_the_high_bytes_are_read(tmp_path):
-    cv2.imwrite(str(tmp_path / "c.png"), RGB.astype(np.uint16) * 256 + 99)
-    np.testing.assert_array_equal(read_image(tmp_path / "c.png"), RGB)
 
 
 def test_16_bit_grey_is_refused_since_nobody_knows_its_range(tmp_path):
@@ -200,20 +189,13 @@ def test_masks_of_few_bits_hold_the_values_that_were_written(tmp_path, bits, col
     values = LABELS if bits == 8 else LABELS % 2**bits
     if color == GREY:
         write_png(tmp_path / "m.png", (8, 6), bits, rows=rows_of(values.tolist(), bits))
-    else:
-        image = Image.fromarray(values)
-        image.putpalette([0, 0, 0, 9, 9, 9, 7, 7, 7, 5, 5, 5])
-        image.save(tmp_path / "m.png", bits=bits)
-    np.testing.assert_array_equal(read_mask(tmp_path / "m.png"), values)
-    np.testing.assert_array_equal(read_mask_of_any_format(tmp_path / "m.png")[0], values)
-
-
-@pytest.mark.parametrize("options", [{"transparency": 1}, {"transparency": b"\0\7"}])
-def test_the_transparency_of_a_palette_changes_no_label(tmp_path, options):
-    image = Image.fromarray(LABELS)
-    image.putpalette(list(range(12)))
-    image.save(tmp_path / "m.png", **options)
-    np.testing.assert_array_equal(read_mask(tmp_path / "m.png"), LABELS)
+    for options in ({}, {"transparency": 1}, {"transparency": b"\0\7"}):
+        if color == PALETTE:  # with transparency too, which changes no label
+            image = Image.fromarray(values)
+            image.putpalette([0, 0, 0, 9, 9, 9, 7, 7, 7, 5, 5, 5])
+            image.save(tmp_path / "m.png", bits=bits, **options)
+        np.testing.assert_array_equal(read_mask(tmp_path / "m.png"), values)
+        np.testing.assert_array_equal(read_mask_of_any_format(tmp_path / "m.png")[0], values)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -232,43 +214,28 @@ def test_a_frame_and_a_mask_with_the_same_exif_are_turned_alike(tmp_path, orient
 # Several pictures in one file
 
 
-def in_pages(path, number, **options):
-    pages = [Image.new("RGB", (4, 3), (60 * k, 0, 0)) for k in range(number)]
-    pages[0].save(path, save_all=True, append_images=pages[1:], **options)
-    return path
-
-
 @pytest.mark.parametrize("suffix", [".tiff", ".webp", ".png"])
 def test_files_of_several_pictures_are_refused_by_all_readers_and_of_one_taken(tmp_path, suffix):
-    several = in_pages(tmp_path / f"several{suffix}", 3)
-    for read in (read_image, image_size):
-        with pytest.raises(ValueError, match=rf"several{suffix}.*holds 3 pictures.*of its own"):
+    pages = [Image.new("RGB", (4, 3), (60 * k, 0, 0)) for k in range(3)]
+    several, one = tmp_path / f"several{suffix}", tmp_path / f"one{suffix}"
+    pages[0].save(several, save_all=True, append_images=pages[1:])
+    pages[0].save(one, save_all=True)
+    for read in (read_image, image_size, *([read_mask] if suffix == ".png" else [])):
+        with pytest.raises(ValueError, match=rf"several{suffix}.*holds 3 pictures"):
             read(several)
-    assert read_image(in_pages(tmp_path / f"one{suffix}", 1)).shape == (3, 4, 3)
+    assert read_image(one).shape == (3, 4, 3)
 
 
-def test_an_animated_mask_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="animated PNG holds 2 pictures"):
-        read_mask(in_pages(tmp_path / "mask.png", 2))
-
-
-def test_reduced_copies_in_a_tiff_are_no_pictures_of_their_own(tmp_path):
-    """Scanners and cameras store a thumbnail as a page whose subfile type (tag 254) is 1."""
-    picture, thumbnail = Image.new("RGB", (8, 6), (9, 8, 7)), Image.new("RGB", (4, 3))
+def test_thumbnails_and_previews_are_no_pictures_of_their_own(tmp_path):
+    """Scanners and cameras store a thumbnail in a TIFF as a page whose subfile type (tag 254) is 1;
+    an MPO's second picture makes the first one brighter on an HDR screen."""
+    picture, thumbnail = Image.new("RGB", (8, 6), (90, 90, 90)), Image.new("RGB", (4, 3))
     thumbnail.encoderinfo = {"tiffinfo": {254: 1}}
-    picture.save(tmp_path / "scan.tiff", save_all=True, append_images=[thumbnail])
-    with Image.open(tmp_path / "scan.tiff") as image:
-        assert image.n_frames == 2
-    assert read_image(tmp_path / "scan.tiff").tolist() == [[[7, 8, 9]] * 8] * 6
-
-
-def test_the_second_picture_in_a_cameras_jpeg_does_not_matter(tmp_path):
-    """MPO: a preview, or what makes the picture brighter on an HDR screen."""
-    picture = Image.new("RGB", (16, 8), (90, 90, 90))
-    picture.save(
-        tmp_path / "phone.jpg", "MPO", save_all=True, append_images=[Image.new("RGB", (8, 4))]
-    )
-    assert read_image(tmp_path / "phone.jpg").shape == (8, 16, 3)
+    for name, kind in (("scan.tiff", "TIFF"), ("phone.jpg", "MPO")):
+        picture.save(tmp_path / name, kind, save_all=True, append_images=[thumbnail])
+        with Image.open(tmp_path / name) as image:
+            assert image.n_frames == 2
+        assert read_image(tmp_path / name).tolist() == [[[90] * 3] * 8] * 6
 
 
 @pytest.mark.parametrize(

@@ -11,18 +11,9 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from PIL import Image
 from test_cityscapes_video import SNIPPETS, write_snippet
 
-from cffm_plugin.data import (
-    LabelMapping,
-    build_clip_train_loader,
-    read_mask,
-    register_video_folder,
-)
+from cffm_plugin.data import LabelMapping, build_clip_train_loader, read_mask, register_video_folder
 from cffm_plugin.data.label_findings import label_findings
-from cffm_plugin.data.label_sanity import (
-    check_training_labels,
-    histograms_of_masks,
-    sample_masks,
-)
+from cffm_plugin.data.label_sanity import check_training_labels, histograms_of_masks, sample_masks
 from cffm_plugin.data.mask_encoding import MaskEncoding
 from cffm_plugin.data.mask_origins import files_by_storage, objects_finding, storage_finding
 
@@ -92,31 +83,24 @@ def test_masks_of_0_and_255_are_an_error_with_both_ways_to_write_them():
     assert findings({0: 90, 255: 10}, answered, ("background", "lesion")) == {}
 
 
-def test_a_mapping_is_only_offered_where_the_background_is_known():
+@pytest.mark.parametrize("pixels", [{0: 9, 128: 1}, {0: 9, 128: 1, 255: 1}, {1: 5, 255: 4}])
+def test_one_class_beside_values_that_nobody_has_named_is_an_error(pixels):
+    assert ("labels_one_class", "error") in findings(pixels, UNSAID)
+    # A mapping is only offered where the background is known.
     found = findings({0: 90, 255: 10}, BINARY, ("lesion", "background"))
     assert "{0: background, 255: lesion}" in found["labels_one_class", "error"]
     found = findings({0: 90, 255: 10}, BINARY, ("left", "right"))
     assert "{0: CLASS, 255: CLASS}" in found["labels_one_class", "error"]
-
-
-@pytest.mark.parametrize("pixels", [{0: 9, 128: 1}, {0: 9, 128: 1, 255: 1}, {1: 5, 255: 4}])
-def test_one_class_beside_values_that_nobody_has_named_is_an_error(pixels):
-    assert ("labels_one_class", "error") in findings(pixels, UNSAID)
-
-
-def test_who_has_said_void_is_warned_where_one_class_is_left():
+    # Who has said void is warned.
     said = LabelMapping(2, {0: 0, 1: 1})
     found = findings({0: 90, 255: 10}, said, ("background", "lesion"))
     assert set(found) == {("classes_absent", "warning")}
 
 
-def test_a_class_that_never_occurs_while_255_is_void_unsaid_is_a_warning():
+def test_a_class_that_never_occurs_or_has_no_value_is_a_warning_with_the_share_of_void():
     found = findings({0: 5, 1: 5, 255: 5}, VOID_UNSAID)
     assert "person. 255 (33.33%) counts as void" in found["classes_absent", "warning"]
     assert set(findings({0: 5, 1: 5, 255: 5})) == {("classes_absent", "info")}  # said
-
-
-def test_a_class_without_a_value_is_a_warning_with_the_share_of_void():
     found = findings({0: 5, 1: 5, 9: 5}, LabelMapping(3, {0: 0, 1: 1}, void=(9,)))
     assert "no value for person" in found["classes_without_value", "warning"]
     assert "9 (33.33%)" in found["classes_without_value", "warning"]
@@ -178,7 +162,7 @@ def test_palettes_of_greys_that_differ_are_named_though_every_mask_has_one(tmp_p
     assert len(storage_finding(files_by_storage([first, second]))) == 1
 
 
-def test_palettes_that_are_for_looking_at_say_nothing(tmp_path):
+def test_palettes_that_are_for_looking_at_say_nothing_and_a_pipe_is_not_waited_for(tmp_path):
     black_and_white = save(tmp_path / "a.png", (0, 1), greys=(0, 255))
     longer = save(tmp_path / "b.png", (0, 1), greys=(0, 255, 128))
     assert storage_finding(files_by_storage([black_and_white, longer])) == []
@@ -187,9 +171,6 @@ def test_palettes_that_are_for_looking_at_say_nothing(tmp_path):
     colours.putpalette([0, 0, 0, 128, 0, 0])
     colours.save(tmp_path / "e.png")
     assert storage_finding(files_by_storage([grey, ramp, str(tmp_path / "e.png")])) == []
-
-
-def test_a_pipe_among_masks_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "mask.png")
     assert files_by_storage([str(tmp_path / "mask.png")]) == {}
 
@@ -222,20 +203,13 @@ def test_with_a_zero_that_may_be_void_the_shift_is_a_warning():
     assert "label_mapping: from_1" in message
 
 
-def test_foreign_values_are_named_with_their_share_of_the_pixels():
+def test_classes_that_never_occur_are_named_and_a_warning_if_they_are_most():
+    said = "classes never occur in these masks: car"
+    assert findings({0: 5, 2: 5}) == {("classes_absent", "info"): f"1 of 3 {said}"}
+    assert findings({0: 5})["classes_absent", "warning"].endswith(f"2 of 3 {said}, person")
     found = findings({0: 500, 1: 300, 2: 150, 252: 40, 9: 10})
     assert set(found) == {("labels_foreign", "warning")}
     assert "9 (1.00%), 252 (4.00%)" in found["labels_foreign", "warning"]
-
-
-def test_classes_that_never_occur_are_named_and_a_warning_if_they_are_most():
-    assert findings({0: 5, 2: 5}) == {
-        ("classes_absent", "info"): "1 of 3 classes never occur in these masks: car"
-    }
-    found = findings({0: 5})
-    assert found["classes_absent", "warning"].endswith(
-        "2 of 3 classes never occur in these masks: car, person"
-    )
 
 
 @pytest.mark.parametrize("pixels", [{255: 9}, {7: 9}, {7: 4, 255: 5}])

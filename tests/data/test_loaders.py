@@ -43,15 +43,23 @@ def as_process(monkeypatch):
 # The training sampler
 
 
-def test_videos_are_visited_in_shuffled_passes():
+def test_videos_are_visited_in_shuffled_passes_as_often_as_asked():
     videos = [video for video, _ in take(VideoTrainingSampler([1] * 7, seed=0), 35)]
     passes = [tuple(videos[i : i + 7]) for i in range(0, 35, 7)]
     assert all(sorted(one) == list(range(7)) for one in passes)
     assert len(set(passes)) > 1
+    stream = [video for video, _ in take(VideoTrainingSampler([1, 0, 4, 2], seed=0), 21)]
+    for start in (0, 7, 14):
+        assert sorted(stream[start : start + 7]) == [0, 2, 2, 2, 2, 3, 3]
+    with pytest.raises(ValueError, match="must be a video to visit"):
+        VideoTrainingSampler([], seed=0)
 
 
-def test_every_visit_has_a_seed_of_its_own():
+def test_every_visit_has_a_seed_of_its_own_and_seeds_make_different_streams():
     assert len({seed for _, seed in take(VideoTrainingSampler([1] * 3, seed=0), 1000)}) == 1000
+    streams = [tuple(take(VideoTrainingSampler([1] * 20, seed=seed), 20)) for seed in range(5)]
+    assert len({tuple(video for video, _ in stream) for stream in streams}) == 5
+    assert len({seed for stream in streams for _, seed in stream}) == 100
 
 
 @pytest.mark.parametrize("world_size", [1, 2, 3])
@@ -62,17 +70,6 @@ def test_visit_i_goes_to_process_i_modulo_world_size(world_size, start):
         mine = VideoTrainingSampler([1] * 5, seed=4, rank=rank, world_size=world_size, start=start)
         expected = [stream[i] for i in range(start, 40) if i % world_size == rank]
         assert take(mine, len(expected)) == expected
-
-
-def test_seeds_make_different_streams():
-    streams = [tuple(take(VideoTrainingSampler([1] * 20, seed=seed), 20)) for seed in range(5)]
-    assert len({tuple(video for video, _ in stream) for stream in streams}) == 5
-    assert len({seed for stream in streams for _, seed in stream}) == 100
-
-
-def test_a_sampler_without_videos_is_refused():
-    with pytest.raises(ValueError, match="must be a video to visit"):
-        VideoTrainingSampler([1] * 0, seed=0)
 
 
 # The training loader
@@ -97,13 +94,6 @@ def summary(batches):
     ]
 
 
-def test_a_pass_visits_every_video_as_often_as_asked():
-    sampler = VideoTrainingSampler([1, 0, 4, 2], seed=0)
-    stream = [video for video, _ in take(sampler, 21)]
-    for start in (0, 7, 14):
-        assert sorted(stream[start : start + 7]) == [0, 2, 2, 2, 2, 3, 3]
-
-
 def test_uniform_over_targets_draws_every_target_as_often(tiny_vspw):
     records = DatasetCatalog.get(tiny_vspw.train)  # 12, 14 and 13 frames
 
@@ -124,49 +114,33 @@ def test_uniform_over_targets_draws_every_target_as_often(tiny_vspw):
         drawn("frames")
 
 
-def test_batches_are_lists_of_clips(tiny_cfg):
-    for batch in take(build(tiny_cfg), 3):
+def test_batches_are_lists_of_clips_which_do_not_depend_on_the_number_of_workers(tiny_cfg):
+    batches = take(build(tiny_cfg), 4)
+    for batch in batches:
         assert isinstance(batch, list) and len(batch) == 2
         assert all(len(clip["image"]) == len(clip["sem_seg"]) == 4 for clip in batch)
-
-
-def test_clips_do_not_depend_on_the_number_of_workers(tiny_cfg):
-    expected = summary(take(build(tiny_cfg), 4))
     for num_workers in (1, 2):
-        assert summary(take(build(tiny_cfg, num_workers=num_workers), 4)) == expected
+        found = summary(take(build(tiny_cfg, num_workers=num_workers), 4))
+        assert found == summary(batches)
 
 
-def test_clips_are_reproduced_by_the_seed_whatever_was_drawn_elsewhere(tiny_cfg):
+def test_clips_are_reproduced_by_the_seed_whatever_was_drawn_elsewhere(tiny_cfg, monkeypatch):
     expected = summary(take(build(tiny_cfg), 3))
-    random.seed(99)
-    np.random.seed(99)
-    torch.manual_seed(99)
+    seed_all(99)
     batches = []
     for batch in take(build(tiny_cfg), 3):
         batches.append(batch)
         random.random(), np.random.rand(), torch.rand(1)
     assert summary(batches) == expected
+    assert summary(take(build(tiny_cfg, seed=2), 3)) != expected
+    monkeypatch.setattr(comm, "shared_random_seed", lambda: 1)  # where there is no seed
+    assert summary(take(build(tiny_cfg, seed=-1), 3)) == expected
 
 
-def test_other_seeds_give_other_clips(tiny_cfg):
-    first, second = (summary(take(build(tiny_cfg, seed=seed), 3)) for seed in (1, 2))
-    assert first != second
-
-
-def test_without_a_seed_the_processes_agree_on_a_random_one(tiny_cfg, monkeypatch):
-    monkeypatch.setattr(comm, "shared_random_seed", lambda: 1)
-    assert summary(take(build(tiny_cfg, seed=-1), 2)) == summary(take(build(tiny_cfg, seed=1), 2))
-
-
-def test_loading_leaves_the_global_random_state_alone(tiny_cfg):
-    random.seed(0)
-    np.random.seed(0)
-    torch.manual_seed(0)
-    before = random.getstate(), np.random.get_state()[1].copy(), torch.get_rng_state()
-    take(build(tiny_cfg), 2)
-    assert random.getstate() == before[0]
-    np.testing.assert_array_equal(np.random.get_state()[1], before[1])
-    assert torch.equal(torch.get_rng_state(), before[2])
+def seed_all(seed):
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
 
 
 def fail(record):
@@ -174,15 +148,34 @@ def fail(record):
     raise RuntimeError("as planned")
 
 
-def test_also_a_failing_mapper_leaves_the_global_random_state_alone(tiny_cfg):
-    state = random.getstate()
+def failing(cfg, name):
     with pytest.raises(RuntimeError, match="as planned"):
-        take(build(tiny_cfg, fail), 1)
-    assert random.getstate() == state
+        take(build(cfg, fail), 1)
+
+
+@pytest.mark.parametrize(
+    "load",
+    [
+        lambda cfg, name: take(build(cfg), 2),
+        failing,
+        lambda cfg, name: keys(build_clip_test_loader(cfg, name)),
+    ],
+    ids=["training", "a_mapper_that_fails", "test"],
+)
+def test_loading_leaves_the_global_random_state_alone(tiny_cfg, tiny_vspw, load):
+    seed_all(0)
+    before = random.getstate(), np.random.get_state()[1].copy(), torch.get_rng_state()
+    load(tiny_cfg, tiny_vspw.val)
+    assert random.getstate() == before[0]
+    np.testing.assert_array_equal(np.random.get_state()[1], before[1])
+    assert torch.equal(torch.get_rng_state(), before[2])
 
 
 @pytest.mark.parametrize("num_workers", [0, 1])
-def test_a_resumed_loader_goes_on_where_it_stopped(tiny_cfg, num_workers):
+@pytest.mark.parametrize("rank", [None, 1])
+def test_a_resumed_loader_goes_on_where_it_stopped(tiny_cfg, as_process, num_workers, rank):
+    if rank is not None:
+        as_process(rank, 2)
     expected = summary(take(build(tiny_cfg), 5))
     resumed = build(tiny_cfg, num_workers=num_workers, start_iter=3)
     assert summary(take(resumed, 2)) == expected[3:]
@@ -200,12 +193,6 @@ def test_processes_share_one_stream_without_overlap(tiny_cfg, as_process):
         assert len(first) == len(second) == 2
         # Visits go to the processes in turn.
         assert [first[0], second[0], first[1], second[1]] == whole[iteration]
-
-
-def test_a_resumed_process_goes_on_where_it_stopped(tiny_cfg, as_process):
-    as_process(1, 2)
-    expected = summary(take(build(tiny_cfg), 4))
-    assert summary(take(build(tiny_cfg, start_iter=2), 2)) == expected[2:]
 
 
 @pytest.mark.parametrize(("batch", "world_size"), [(3, 2), (2, 4), (0, 1)])
@@ -247,13 +234,10 @@ def test_training_datasets_are_joined(tiny_cfg, tiny_vspw):
         DatasetCatalog.remove("cffm_test_joined")
 
 
-def test_training_datasets_must_be_named(tiny_cfg):
+def test_training_datasets_must_be_named_and_known(tiny_cfg):
     tiny_cfg.DATASETS.TRAIN = ()
     with pytest.raises(ValueError, match=r"DATASETS\.TRAIN is empty"):
         build(tiny_cfg)
-
-
-def test_an_unknown_dataset_is_named(tiny_cfg):
     tiny_cfg.DATASETS.TRAIN = ("vspw_trian",)
     with pytest.raises(KeyError, match=r"vspw_trian.*vspw_train"):
         build(tiny_cfg)
@@ -284,14 +268,11 @@ def test_videos_shorter_than_a_clip_are_left_out_with_one_warning_that_names_the
     assert "ten (" not in record.getMessage()
 
 
-def test_shorter_offsets_use_shorter_videos(short_cfg, caplog):
+def test_shorter_offsets_use_shorter_videos_and_longer_ones_none(short_cfg, caplog):
     short_cfg.MODEL.TEMPORAL.FRAME_OFFSETS = (-1,)
     visits = [clip["video_id"] for batch in take(build(short_cfg), 4) for clip in batch]
     assert set(visits) == {"ten", "nine", "two", "more"}
     assert not caplog.records
-
-
-def test_no_video_of_a_clips_length_is_an_error(short_cfg):
     short_cfg.MODEL.TEMPORAL.FRAME_OFFSETS = (-30, -20, -10)
     with pytest.raises(ValueError, match=r"No training video.*takes 31 frames.*more \(11\)"):
         build(short_cfg)
@@ -377,16 +358,9 @@ def test_every_frame_goes_to_one_process_in_whole_videos_and_in_order(world_size
 
 def test_videos_are_dealt_longest_first_to_the_least_loaded():
     # 9 to the first, 7 to the second, 5 to the second (12), 4 to the first (13), 1 to the second.
-    dealt = [list(VideoInferenceSampler([4, 9, 1, 7, 5], rank, 2)) for rank in range(2)]
-    assert dealt == [[*range(0, 13)], [*range(13, 26)]]
-
-
-def test_dealing_is_deterministic():
-    lengths = [5, 5, 5, 5, 5]
-    once, again = (
-        [list(VideoInferenceSampler(lengths, rank, 3)) for rank in range(3)] for _ in range(2)
-    )
-    assert once == again
+    for _ in range(2):
+        dealt = [list(VideoInferenceSampler([4, 9, 1, 7, 5], rank, 2)) for rank in range(2)]
+        assert dealt == [[*range(0, 13)], [*range(13, 26)]]
 
 
 # The test loader
@@ -424,15 +398,6 @@ def test_the_image_segmentor_gets_no_references(tiny_cfg, tiny_vspw):
     tiny_cfg.MODEL.TEMPORAL.ENABLED = False
     for (item,) in build_clip_test_loader(tiny_cfg, tiny_vspw.val):
         assert len(item["image"]) == 1 and item["reference_file_names"] == []
-
-
-def test_a_test_loader_leaves_the_global_random_state_alone(tiny_cfg, tiny_vspw):
-    state, numpy_state = random.getstate(), np.random.get_state()[1].copy()
-    torch_state = torch.get_rng_state()
-    keys(build_clip_test_loader(tiny_cfg, tiny_vspw.val))
-    assert random.getstate() == state
-    np.testing.assert_array_equal(np.random.get_state()[1], numpy_state)
-    assert torch.equal(torch.get_rng_state(), torch_state)
 
 
 class Collect(DatasetEvaluator):

@@ -50,15 +50,13 @@ def test_it_finds_the_files_of_its_form_and_what_the_places_stand_for(
     assert find(tmp_path, text, [*files, *others]) == expected
 
 
-def test_without_a_suffix_it_takes_all_that_are_allowed_in_small_and_capital_letters(tmp_path):
-    files = ["v/1.jpg", "v/2.PNG", "v/3.JPG", "v/4.gif", "v/5"]
+def test_without_a_suffix_it_takes_and_shows_all_that_are_allowed_and_none_that_is_hidden(tmp_path):
+    assert find(tmp_path / "nowhere", "{video}/{frame}.jpg", []) == []
+    files = ["v/1.jpg", "v/2.PNG", "v/3.JPG", "v/4.gif", "v/5", "v/._1.jpg", "v/.2.jpg", ".v/3.jpg"]
     assert find(tmp_path, "{video}/{frame}", files) == [("v", "1"), ("v", "2"), ("v", "3")]
     assert find(tmp_path, "{video}/{frame}.jpg", files) == [("v", "1")]
-
-
-def test_hidden_files_and_folders_are_not_found(tmp_path):
-    files = ["v/._1.jpg", "v/.2.jpg", ".v/3.jpg", "v/4.jpg"]
-    assert find(tmp_path, "{video}/{frame}.jpg", files) == [("v", "4")]
+    assert str(PathFormat("{video}/{frame}", SUFFIXES)) == '"{video}/{frame}" (.jpg, .png)'
+    assert str(PathFormat("{video}/{frame}.png", SUFFIXES)) == '"{video}/{frame}.png"'
 
 
 def test_it_looks_into_no_video_but_those_asked_for(tmp_path, monkeypatch):
@@ -71,16 +69,7 @@ def test_it_looks_into_no_video_but_those_asked_for(tmp_path, monkeypatch):
     assert looked_into == [tmp_path.name]
 
 
-def test_a_folder_that_is_not_there_holds_nothing(tmp_path):
-    assert find(tmp_path / "nowhere", "{video}/{frame}.jpg", []) == []
-
-
 @pytest.mark.parametrize("text", ["", "{video}/1.jpg", "{video}/{}", "{frame}/{name}", "{frame"])
 def test_a_format_without_a_frame_or_with_other_places_is_refused(text):
     with pytest.raises(ValueError, match=r"expected a path with \{frame\} in it.*got"):
         PathFormat(text, SUFFIXES)
-
-
-def test_people_are_shown_the_suffixes_that_a_format_leaves_open():
-    assert str(PathFormat("{video}/{frame}", SUFFIXES)) == '"{video}/{frame}" (.jpg, .png)'
-    assert str(PathFormat("{video}/{frame}.png", SUFFIXES)) == '"{video}/{frame}.png"'

@@ -8,27 +8,20 @@ import torch
 from cffm_plugin.data import PrototypeFolder
 
 
-def test_our_file_is_read(tmp_path):
-    prototypes = torch.randn(5, 8)
-    torch.save(prototypes, tmp_path / "v.pt")
+def test_our_file_and_the_authors_folder_are_read_all_files_together(tmp_path):
+    prototypes = torch.randn(7, 8)
+    torch.save(prototypes, tmp_path / "ours.pt")
+    assert torch.equal(PrototypeFolder(tmp_path).load("ours"), prototypes)
+    (tmp_path / "v").mkdir()
+    torch.save(prototypes[None, :4], tmp_path / "v" / "centers.pt")
+    assert torch.equal(PrototypeFolder(tmp_path).load("v"), prototypes[:4])
+    torch.save(prototypes[None, 4:], tmp_path / "v" / "centers_2.pt")
     assert torch.equal(PrototypeFolder(tmp_path).load("v"), prototypes)
 
 
-def test_the_authors_folder_is_read_all_files_together(tmp_path):
-    (tmp_path / "v").mkdir()
-    parts = [torch.randn(1, 4, 8), torch.randn(1, 3, 8)]
-    torch.save(parts[0], tmp_path / "v" / "centers.pt")
-    assert torch.equal(PrototypeFolder(tmp_path).load("v"), parts[0][0])
-    torch.save(parts[1], tmp_path / "v" / "centers_2.pt")
-    assert torch.equal(PrototypeFolder(tmp_path).load("v"), torch.cat(parts, dim=1)[0])
-
-
-def test_a_missing_video_is_an_error_that_names_it_and_the_command(tmp_path):
+def test_a_missing_video_or_folder_is_an_error_that_names_it(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"video clip_7.*cffm prototypes"):
         PrototypeFolder(tmp_path).load("clip_7")
-
-
-def test_a_missing_folder_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"nowhere.*PROTOTYPES\.FOLDER"):
         PrototypeFolder(tmp_path / "nowhere")
     with pytest.raises(ValueError, match="FOLDER is empty"):
@@ -39,6 +32,9 @@ def test_a_missing_folder_is_an_error(tmp_path):
 def test_a_file_that_holds_something_else_is_an_error_that_names_it(tmp_path, content):
     torch.save(content, tmp_path / "v.pt")
     with pytest.raises(ValueError, match=r"v\.pt: expected prototypes"):
+        PrototypeFolder(tmp_path).load("v")
+    (tmp_path / "v.pt").write_bytes(b"not a tensor")
+    with pytest.raises(ValueError, match=r"v\.pt.*make it again"):
         PrototypeFolder(tmp_path).load("v")
 
 
@@ -51,12 +47,6 @@ def test_code_in_a_file_of_prototypes_is_not_run(tmp_path):
     with pytest.raises(ValueError, match=r"v\.pt: expected a tensor of prototypes"):
         PrototypeFolder(tmp_path).load("v")
     assert not (tmp_path / "made").exists()
-
-
-def test_a_damaged_file_is_an_error_that_names_it(tmp_path):
-    (tmp_path / "v.pt").write_bytes(b"not a tensor")
-    with pytest.raises(ValueError, match=r"v\.pt.*make it again"):
-        PrototypeFolder(tmp_path).load("v")
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

@@ -126,27 +126,26 @@ def test_videos_may_be_listed_in_code_or_in_a_file_and_keep_its_order(root):
     assert [record["video_id"] for record in load(root, videos=["b"])] == ["b"]
 
 
-def test_without_masks_no_frame_is_labelled(root):
-    frames = load(root, masks=None, is_train=False)
-    assert {frame["sem_seg_file_name"] for frame in frames} == {None}
-
-
-def test_how_many_frames_have_masks_is_in_the_log(root, caplog):
+def test_how_many_frames_have_masks_is_in_the_log_and_without_masks_none_has(root, caplog):
     with caplog.at_level(logging.INFO, logger="cffm_plugin"):
         load(root)
     assert f"{NAME}: 2 video(s), 15 frames, 5 of them with masks" in caplog.text
+    frames = load(root, masks=None, is_train=False)
+    assert {frame["sem_seg_file_name"] for frame in frames} == {None}
 
 
 # What the values in the masks mean
 
 
-def test_by_default_value_k_is_class_k_and_255_void(root):
+def test_by_default_value_k_is_class_k_and_255_void_and_colours_are_vocs(root):
     load(root)
     metadata = MetadataCatalog.get(NAME)
     assert metadata.label_mapping == LabelMapping(3, {0: 0, 1: 1, 2: 2}, void=(255,))
     assert metadata.stuff_classes == list(CLASSES)
     assert metadata.stuff_colors == voc_colors(3)
     assert (metadata.evaluator_type, metadata.ignore_label) == ("vspw", 255)
+    load(root, colors=[[1, 2, 3], (4, 5, 6), [7, 8, 9]])
+    assert MetadataCatalog.get(NAME).stuff_colors == [(1, 2, 3), (4, 5, 6), (7, 8, 9)]
 
 
 def test_values_are_mapped_by_name_or_index_and_several_may_be_of_one_class(root):
@@ -157,11 +156,6 @@ def test_values_are_mapped_by_name_or_index_and_several_may_be_of_one_class(root
     assert [mapping(read_mask(mask))[0, 0] for mask in masks] == [2, 1, 0, 255]
     assert mapping(np.array([7], np.uint8)) == [0]
     assert mapping.foreign_values(np.array([0, 9, 8, 255], np.uint8)) == [8]
-
-
-def test_colors_are_those_given(root):
-    load(root, colors=[[1, 2, 3], (4, 5, 6), [7, 8, 9]])
-    assert MetadataCatalog.get(NAME).stuff_colors == [(1, 2, 3), (4, 5, 6), (7, 8, 9)]
 
 
 # What can be amiss
@@ -224,29 +218,39 @@ def test_a_wrong_argument_is_named_at_once(root, arguments, message):
     assert NAME not in DatasetCatalog
 
 
-def test_registering_reads_nothing_and_loading_names_a_folder_that_is_not_there():
-    with pytest.raises(FileNotFoundError, match=rf"/nowhere.*no such folder.*root of.*{NAME}"):
-        load("/nowhere")
-
-
-def test_frames_that_match_nothing_are_an_error_with_what_was_looked_for(root):
-    with pytest.raises(FileNotFoundError) as error:
-        load(root, frames="{video}/images/{frame}")
-    for part in (
-        root,
-        NAME,
-        "no frames",
-        '"{video}/images/{frame}" (.jpg, .jpeg, .png)',
-        "Correct",
-    ):
-        assert str(part) in str(error.value)
-
-
-def test_masks_that_match_nothing_are_an_error_that_says_how_to_go_without(root):
-    with pytest.raises(
-        FileNotFoundError, match=r'no masks.*"\{video\}/truth/\{frame\}\.png".*null'
-    ):
-        load(root, masks="{video}/truth/{frame}.png")
+@pytest.mark.parametrize(
+    ("said", "error", "message"),
+    [
+        (
+            {"root": "/nowhere"},  # registering it reads nothing
+            FileNotFoundError,
+            rf"/nowhere.*no such folder.*root of.*{NAME}",
+        ),
+        (
+            {"frames": "{video}/images/{frame}"},
+            FileNotFoundError,
+            rf'/mine: .*{NAME} has no frames.*"\{{video\}}/images/\{{frame\}}" '
+            r"\(\.jpg, \.jpeg, \.png\).*Correct",
+        ),
+        (
+            {"masks": "{video}/truth/{frame}.png"},
+            FileNotFoundError,
+            r'no masks.*"\{video\}/truth/\{frame\}\.png".*null',
+        ),
+        (
+            {"videos": ["a", "lost"]},
+            FileNotFoundError,
+            r"1 of the 2 videos .* have no frames.*: lost\.",
+        ),
+        ({"videos": "train.txt"}, FileNotFoundError, r"train\.txt.*one per line"),
+        ({"videos": "empty.txt"}, ValueError, r"empty\.txt.*empty"),
+    ],
+    ids=["no_root", "no_frames", "no_masks", "listed_without_frames", "no_list", "empty_list"],
+)
+def test_what_is_not_found_is_named_with_what_was_looked_for(root, said, error, message):
+    (root / "empty.txt").write_text("\n")
+    with pytest.raises(error, match=rf"(?s){message}"):
+        load(**{"root": root} | said)
 
 
 def test_a_video_without_masks_among_others_is_fine(root):
@@ -270,16 +274,3 @@ def test_two_files_of_one_frame_are_named(root):
     ):
         load(root)
     assert len(load(root, frames="{video}/frames/{frame}.jpg")[0]["frames"]) == 3
-
-
-def test_listed_videos_without_frames_are_named(root):
-    with pytest.raises(FileNotFoundError, match=r"1 of the 2 videos .* have no frames.*: lost\."):
-        load(root, videos=["a", "lost"])
-
-
-def test_a_list_that_is_not_there_or_empty_is_named(root):
-    with pytest.raises(FileNotFoundError, match=r"train\.txt.*one per line"):
-        load(root, videos="train.txt")
-    (root / "train.txt").write_text("\n")
-    with pytest.raises(ValueError, match=r"train\.txt.*empty"):
-        load(root, videos="train.txt")

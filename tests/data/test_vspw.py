@@ -17,6 +17,8 @@ from cffm_plugin.data.datasets import vspw
 from cffm_plugin.data.datasets.vspw_classes import VSPW_CLASSES, VSPW_COLORS, voc_color
 from cffm_plugin.synthetic import SYNTHETIC_CLASSES
 
+NAME = "cffm_test_vspw"
+
 
 @pytest.fixture
 def root(tmp_path, write_vspw):
@@ -63,20 +65,12 @@ def test_test_records_are_one_per_frame_in_order(root):
 
 def test_only_train_gives_training_records_unless_told_otherwise(root):
     assert "frames" in load_vspw(root, "train")[0]
-    assert "frames" in load_vspw(root, "val", is_train=True)[0]
-    assert "frame_index" in load_vspw(root, "val")[0]
     assert "frame_index" in load_vspw(root, "train", is_train=False)[0]
 
 
 @pytest.mark.parametrize(
     "text",
-    [
-        "b\na",
-        "b\na\n",
-        "b\r\na\r\n",
-        "\n  b \n\n\ta\n\n",
-        "\ufeffb\na\n",
-    ],
+    ["b\na", "b\na\n", "b\r\na\r\n", "\n  b \n\n\ta\n\n", "\ufeffb\na\n"],
     ids=["no final newline", "newline", "CRLF", "blanks", "byte-order mark"],
 )
 def test_lists_are_read_whatever_their_line_ends_and_blanks(root, text):
@@ -111,99 +105,102 @@ def test_frames_are_ordered_by_number_also_without_zero_padding(root):
     assert names == ["f9.jpg", "f10.jpg", "f100.jpg"]
 
 
-def test_the_size_is_that_of_each_videos_first_frame(root):
+def test_the_size_is_that_of_each_videos_first_frame(root, monkeypatch):
     first = root / "data" / "a" / "origin" / "00000000.jpg"
     Image.fromarray(np.zeros((20, 30, 3), np.uint8)).save(first)
     sizes = [(record["height"], record["width"]) for record in load_vspw(root, "train")]
     assert sizes == [(48, 64), (20, 30)]
-
-
-def test_the_home_folder_is_expanded(root, monkeypatch):
     monkeypatch.setenv("HOME", str(root.parent))
     assert load_vspw(f"~/{root.name}", "train") == load_vspw(root, "train")
 
 
-def test_the_test_split_may_come_without_masks(root):
+def test_the_test_split_has_masks_where_there_are_any(root):
+    assert all(record["sem_seg_file_name"] for record in load_vspw(root, "test"))
     shutil.rmtree(root / "data" / "d" / "mask")
     assert [record["sem_seg_file_name"] for record in load_vspw(root, "test")] == [None, None]
-
-
-def test_the_test_split_has_its_masks_where_there_are_any(root):
-    assert all(record["sem_seg_file_name"] for record in load_vspw(root, "test"))
 
 
 # What can be amiss
 
 
-def test_a_missing_root_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"nowhere.*no such folder.*README"):
-        load_vspw(tmp_path / "nowhere", "train")
+def in_list(text):
+    return lambda root: (root / "train.txt").write_text(text)
 
 
-def test_a_missing_list_is_named(root):
-    with pytest.raises(FileNotFoundError, match=r"trainval\.txt.*one id per line"):
-        load_vspw(root, "trainval")
+def empty_video_a(root):
+    for file in (root / "data" / "a" / "origin").iterdir():
+        file.unlink()
+    (root / "data" / "a" / "origin" / ".hidden.jpg").touch()
 
 
-def test_an_empty_list_is_named(root):
-    (root / "train.txt").write_text("\n \n")
-    with pytest.raises(ValueError, match=r"train\.txt.*empty"):
-        load_vspw(root, "train")
-
-
-def test_videos_listed_twice_are_named(root):
-    (root / "train.txt").write_text("a\nb\na\n")
-    with pytest.raises(ValueError, match=r"train\.txt.*more than once: a\."):
-        load_vspw(root, "train")
-
-
-def test_a_video_that_is_not_there_is_named_with_list_line_and_folder(root):
-    (root / "train.txt").write_text("a\n\nlost\nb\n")
-    with pytest.raises(FileNotFoundError) as error:
-        load_vspw(root, "train")
-    assert str(root / "train.txt") in str(error.value)
-    assert f"line 3: {root / 'data' / 'lost'}" in str(error.value)
-    assert "1 of the 3 videos" in str(error.value)
-
-
-def test_of_many_missing_videos_the_first_few_are_named_and_all_counted(root):
-    (root / "train.txt").write_text("\n".join(["a", *(f"lost{i}" for i in range(8))]))
-    with pytest.raises(FileNotFoundError, match=r"8 of the 9 videos.*lost4 and 3 more") as error:
-        load_vspw(root, "train")
-    assert "lost5" not in str(error.value)
-
-
-@pytest.mark.parametrize("empty", ["no folder", "no frames"])
-def test_a_video_without_frames_is_named(root, empty):
-    shutil.rmtree(root / "data" / "a" / "origin")
-    if empty == "no frames":
-        (root / "data" / "a" / "origin").mkdir()
-        (root / "data" / "a" / "origin" / ".hidden.jpg").touch()
-    with pytest.raises(FileNotFoundError, match=r"a/origin: there are no frames"):
-        load_vspw(root, "train")
-
-
-@pytest.mark.parametrize(("split", "video"), [("train", "a"), ("val", "c"), ("test", "d")])
-def test_a_frame_without_its_mask_is_named_with_the_mask_expected(root, split, video):
-    folder = root / "data" / video
-    (folder / "mask" / "00000001.png").unlink()
-    with pytest.raises(FileNotFoundError) as error:
-        load_vspw(root, split)
-    assert str(folder / "origin" / "00000001.jpg") in str(error.value)
-    assert str(folder / "mask" / "00000001.png") in str(error.value)
-
-
-def test_two_files_of_one_frame_are_named(root):
+def copy_frame(root):
     origin = root / "data" / "a" / "origin"
     shutil.copy(origin / "00000001.jpg", origin / "00000001.jpeg")
-    with pytest.raises(ValueError, match=r"same frame.*00000001\.jpeg"):
+
+
+MISSING_MASKS = {"train": "a", "val": "c", "test": "d"}
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        (lambda root: shutil.rmtree(root), FileNotFoundError, "VSPW.*no such folder.*README"),
+        (
+            lambda root: (root / "train.txt").unlink(),
+            FileNotFoundError,
+            r"train\.txt.*one id per line",
+        ),
+        (in_list("\n \n"), ValueError, r"train\.txt.*empty"),
+        (in_list("a\nb\na\n"), ValueError, r"train\.txt.*more than once: a\."),
+        (
+            in_list("a\n\nlost\nb\n"),
+            FileNotFoundError,
+            r"/VSPW/train\.txt: 1 of the 3 videos.*line 3: /.*/VSPW/data/lost",
+        ),
+        (
+            in_list("\n".join(["a", *(f"lost{i}" for i in range(8))])),
+            FileNotFoundError,
+            "(?s)8 of the 9 videos(?!.*lost5).*lost4 and 3 more",
+        ),
+        (
+            lambda root: shutil.rmtree(root / "data" / "a" / "origin"),
+            FileNotFoundError,
+            "a/origin: there are no frames",
+        ),
+        (empty_video_a, FileNotFoundError, "a/origin: there are no frames"),
+        (copy_frame, ValueError, r"same frame.*00000001\.jpeg"),
+        (
+            lambda root: (root / "data/a/origin/00000000.jpg").write_bytes(b""),
+            ValueError,
+            r"00000000\.jpg.*empty",
+        ),
+    ],
+    ids=[
+        "no_root",
+        "no_list",
+        "empty_list",
+        "listed_twice",
+        "a_missing_video",
+        "many_missing_videos",
+        "no_folder_of_frames",
+        "no_frames",
+        "two_files_of_one_frame",
+        "damaged_first_frame",
+    ],
+)
+def test_what_is_amiss_in_a_folder_is_named(root, change, error, message):
+    change(root)
+    with pytest.raises(error, match=message):
         load_vspw(root, "train")
 
 
-def test_a_damaged_first_frame_is_named(root):
-    (root / "data" / "a" / "origin" / "00000000.jpg").write_bytes(b"")
-    with pytest.raises(ValueError, match=r"00000000\.jpg.*empty"):
-        load_vspw(root, "train")
+@pytest.mark.parametrize("split", MISSING_MASKS)
+def test_a_frame_without_its_mask_is_named_with_the_mask_expected(root, split):
+    (root / "data" / MISSING_MASKS[split] / "mask" / "00000001.png").unlink()
+    with pytest.raises(FileNotFoundError) as error:
+        load_vspw(root, split)
+    for file in ("origin/00000001.jpg", "mask/00000001.png"):
+        assert str(root / "data" / MISSING_MASKS[split] / file) in str(error.value)
 
 
 def test_whoever_takes_note_gets_all_problems_and_the_records_of_the_rest(root):
@@ -226,64 +223,40 @@ def test_whoever_takes_note_gets_all_problems_and_the_records_of_the_rest(root):
 # Registration
 
 
-@pytest.fixture
-def registered():
-    """Names that a test may register; they are removed after it."""
-    names = ["cffm_test_vspw_a", "cffm_test_vspw_b"]
-    yield names
-    for name in names:
-        if name in DatasetCatalog:
-            DatasetCatalog.remove(name)
-        if name in MetadataCatalog.list():
-            MetadataCatalog.remove(name)
-
-
-def test_any_folder_in_vspws_layout_can_be_registered(root, registered):
-    name = registered[0]
-    register_vspw(name, root, "val", classes=["x", "y"], colors=[(1, 2, 3), (4, 5, 6)])
-    assert DatasetCatalog.get(name) == load_vspw(root, "val")
-    metadata = MetadataCatalog.get(name)
-    assert metadata.stuff_classes == ["x", "y"]
-    assert metadata.stuff_colors == [(1, 2, 3), (4, 5, 6)]
-    assert metadata.ignore_label == 255
-    assert metadata.evaluator_type == "vspw"
+def test_any_folder_in_vspws_layout_can_be_registered(root, forget_datasets):
+    colors = [(1, 2, 3), (4, 5, 6)]
+    register_vspw(NAME, root, "val", classes=["x", "y"], colors=colors)
+    assert DatasetCatalog.get(NAME) == load_vspw(root, "val")
+    metadata = MetadataCatalog.get(NAME)
+    assert (metadata.stuff_classes, metadata.stuff_colors) == (["x", "y"], colors)
+    assert (metadata.ignore_label, metadata.evaluator_type) == (255, "vspw")
     assert metadata.label_mapping == LabelMapping.shifted_by_one(2)
 
 
-def test_registering_reads_nothing(registered):
-    register_vspw(registered[0], "/nowhere/at/all", "train", classes=["x", "y"])
-    assert MetadataCatalog.get(registered[0]).stuff_colors == [(128, 0, 0), (0, 128, 0)]
-    with pytest.raises(FileNotFoundError, match="/nowhere/at/all"):
-        DatasetCatalog.get(registered[0])
-
-
-def test_as_many_colours_as_classes_are_asked_for(registered):
+def test_registering_reads_nothing_but_counts_the_colours(forget_datasets):
     with pytest.raises(ValueError, match="2 classes, but 1 colors"):
-        register_vspw(registered[0], ".", "train", classes=["x", "y"], colors=[(0, 0, 1)])
+        register_vspw(NAME, ".", "train", classes=["x", "y"], colors=[(0, 0, 1)])
+    register_vspw(NAME, "/nowhere/at/all", "train", classes=["x", "y"])
+    assert MetadataCatalog.get(NAME).stuff_colors == [(128, 0, 0), (0, 128, 0)]
+    with pytest.raises(FileNotFoundError, match="/nowhere/at/all"):
+        DatasetCatalog.get(NAME)
 
 
-def test_vspws_classes_and_colours():
+def test_vspws_classes_and_pascal_vocs_colours():
     assert len(VSPW_CLASSES) == len(set(VSPW_CLASSES)) == 124
     assert (VSPW_CLASSES[0], VSPW_CLASSES[-1]) == ("wall", "train")
     assert len(VSPW_COLORS) == len(set(VSPW_COLORS)) == 124
     for name in ("vspw_train", "vspw_val", "vspw_test"):
         assert MetadataCatalog.get(name).stuff_classes == list(VSPW_CLASSES)
         assert MetadataCatalog.get(name).label_mapping.num_classes == 124
-
-
-def test_colours_are_pascal_vocs():
-    # Background, aeroplane, bicycle, bird, boat, person (15), tv (20) and void of VOC's palette.
-    indices = (0, 1, 2, 3, 4, 15, 20, 255)
-    assert [voc_color(index) for index in indices] == [
-        (0, 0, 0),
-        (128, 0, 0),
-        (0, 128, 0),
-        (128, 128, 0),
-        (0, 0, 128),
-        (192, 128, 128),
-        (0, 64, 128),
-        (224, 224, 192),
-    ]
+    for split in ("train", "val", "test"):
+        metadata = MetadataCatalog.get(f"synthetic_vspw_{split}")
+        assert metadata.stuff_classes == list(SYNTHETIC_CLASSES[:10])
+        assert metadata.label_mapping == LabelMapping.shifted_by_one(10)
+    # Background, aeroplane, bicycle, bird, boat, person, tv and void of VOC's palette.
+    voc = {0: (0, 0, 0), 1: (128, 0, 0), 2: (0, 128, 0), 3: (128, 128, 0), 4: (0, 0, 128)}
+    voc |= {15: (192, 128, 128), 20: (0, 64, 128), 255: (224, 224, 192)}
+    assert {index: voc_color(index) for index in voc} == voc
 
 
 def test_builtin_datasets_are_found_where_detectron2_datasets_points_when_loaded(
@@ -316,28 +289,20 @@ def test_builtin_datasets_are_looked_for_in_datasets_by_default(tmp_path, write_
         ("synthetic_vspw_val", "synthetic_vspw", "cffm synthetic"),
     ],
 )
+@pytest.mark.parametrize("is_set", [True, False])
 def test_a_missing_builtin_dataset_says_where_why_and_what_to_do(
-    tmp_path, monkeypatch, name, folder, remedy
+    tmp_path, monkeypatch, name, folder, remedy, is_set
 ):
-    monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
-    with pytest.raises(FileNotFoundError) as error:
-        DatasetCatalog.get(name)
-    for part in (tmp_path / folder, f"DETECTRON2_DATASETS is {tmp_path}", remedy, "README.md"):
-        assert str(part) in str(error.value)
-
-    monkeypatch.delenv("DETECTRON2_DATASETS")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
+    reasons = [tmp_path / folder, f"DETECTRON2_DATASETS is {tmp_path}"]
+    if not is_set:
+        monkeypatch.delenv("DETECTRON2_DATASETS")
+        reasons = [folder, "DETECTRON2_DATASETS is not set", tmp_path / "datasets"]
     with pytest.raises(FileNotFoundError) as error:
         DatasetCatalog.get(name)
-    for part in (folder, "DETECTRON2_DATASETS is not set", tmp_path / "datasets", remedy):
+    for part in (*reasons, remedy, "README.md"):
         assert str(part) in str(error.value)
-
-
-def test_synthetic_datasets_have_the_renderers_first_ten_classes():
-    for split in ("train", "val", "test"):
-        metadata = MetadataCatalog.get(f"synthetic_vspw_{split}")
-        assert metadata.stuff_classes == list(SYNTHETIC_CLASSES[:10])
-        assert metadata.label_mapping == LabelMapping.shifted_by_one(10)
 
 
 def test_reloading_the_module_is_harmless():

@@ -15,11 +15,7 @@ def test_every_row_names_a_test_that_exists():
         assert re.search(rf"def {test}\(", source), f"{fault}: {file} has no {test}"
 
 
-def test_no_fault_stands_twice():
-    faults = [fault for fault, *_ in ROWS]
-    assert len(set(faults)) == len(faults)
-
-
-def test_the_number_of_faults_at_the_top_is_that_of_the_rows():
+def test_no_fault_stands_twice_and_their_number_stands_at_the_top():
+    assert len({fault for fault, *_ in ROWS}) == len(ROWS)
     (number,) = re.findall(r"the test that holds it: (\d+) of them", PAGE)
     assert int(number) == len(ROWS)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from detectron2.config import LazyConfig, instantiate
 from detectron2.modeling import build_model
-from pages import blocks_of, command_of, lines_of, run
+from pages import blocks_of, command_of, run
 from tiny_dataset import write_vspw_tree
 
 from cffm_plugin.config import load_config
@@ -114,11 +114,3 @@ def test_both_ways_build_the_same_temporal_part(folder):
 
     assert described(of_yaml) == described(of_lazy)
     assert type(of_yaml.temporal.module).__bases__ == (type(of_lazy.temporal.module),)
-
-
-@pytest.mark.parametrize(
-    "files",
-    [("my_segmentor_cffm.yaml", "train_net.py"), ("my_segmentor_cffm.py",), ("my_loop.py",)],
-)
-def test_each_way_takes_fewer_than_20_lines(blocks, files):
-    assert sum(len(lines_of(blocks[name])) for name in files) < 20

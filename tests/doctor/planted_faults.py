@@ -273,9 +273,7 @@ FAULTS = [
     ),
     *faults("frame_unreadable", EVALUATION, cut_val_frame=lambda r: cut(frame(r, "v0"))),
     *faults(
-        "frame_incomplete",
-        ERROR,
-        frame_with_zeros_at_its_end=lambda r: zero_the_end(frame(r), 50),
+        "frame_incomplete", ERROR, frame_with_zeros_at_its_end=lambda r: zero_the_end(frame(r), 50)
     ),
     *faults("frame_unreadable", TRAINING, text_frame=lambda r: write(frame(r), b"404")),
     *faults(
@@ -300,9 +298,7 @@ FAULTS = [
     *faults("mask_unreadable", TRAINING, cut_mask=lambda r: cut(mask(r))),
     *faults("mask_unreadable", EVALUATION, cut_val_mask=lambda r: cut(mask(r, "v0"))),
     *faults(
-        "mask_incomplete",
-        ERROR,
-        mask_with_zeros_at_its_end=lambda r: zero_the_end(mask(r), 14),
+        "mask_incomplete", ERROR, mask_with_zeros_at_its_end=lambda r: zero_the_end(mask(r), 14)
     ),
     *faults(
         "mask_incomplete",
@@ -335,11 +331,7 @@ FAULTS = [
         WARNING,
         foreign_values_of_no_clip=lambda r: put_value(mask(r, "t1", 1)),
     ),
-    *faults(
-        "video_without_clip",
-        WARNING,
-        nine_frames=lambda r: shorten(r, "t1", 9),
-    ),
+    *faults("video_without_clip", WARNING, nine_frames=lambda r: shorten(r, "t1", 9)),
     *faults("video_too_short_for_vc", INFO, sixteen=lambda r: shorten(r, "v0", 16)),
 ]
 

@@ -121,6 +121,7 @@ def test_one_of_two_killed_ends_the_other_and_is_named(launched):
     assert "Process 1 of 2 (rank 1) is gone: process 1 terminated with signal SIGKILL" in printed
 
 
+@pytest.mark.slow(reason="waits as long as the key says")
 @pytest.mark.parametrize("lost", [0, 1])
 def test_a_machine_that_is_lost_ends_the_other_and_is_named(two_machines, lost):
     machines = two_machines()
@@ -133,6 +134,7 @@ def test_a_machine_that_is_lost_ends_the_other_and_is_named(two_machines, lost):
     assert "--resume goes on" in printed
 
 
+@pytest.mark.slow(reason="waits as long as the key says")
 def test_a_process_that_shows_no_sign_of_life_is_named_after_the_time_that_the_key_sets(
     two_machines,
 ):
@@ -147,6 +149,7 @@ def test_a_process_that_shows_no_sign_of_life_is_named_after_the_time_that_the_k
     assert "DISTRIBUTED.TIMEOUT" in printed
 
 
+@pytest.mark.slow(reason="two processes start")
 def test_a_process_that_fails_tells_the_others_why(two_machines):
     for machine in two_machines(fails=True):
         code, printed = machine.ends()
@@ -154,6 +157,7 @@ def test_a_process_that_fails_tells_the_others_why(two_machines):
         assert "video v7: broken.png is no image" in printed
 
 
+@pytest.mark.slow(reason="waits as long as the key says")
 def test_a_machine_that_never_comes_is_waited_for_as_long_as_the_key_says(launched):
     alone = {}
     for rank in ("0", "1"):  # each of a pair of its own

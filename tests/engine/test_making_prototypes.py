@@ -77,14 +77,11 @@ def test_shared_by_two_processes_and_restarted_they_are_the_same(
     assert_same(read(tmp_path / "cut"), expected)
 
 
-def test_a_folder_of_other_weights_is_an_error(trained, tiny_vspw, tmp_path):
+def test_a_folder_of_other_weights_or_a_strangers_is_an_error(trained, tiny_vspw, tmp_path):
     make_prototypes(trained, [tiny_vspw.val], tmp_path / "p")
     trained.MODEL.TEMPORAL.PROTOTYPES.NUM_PROTOTYPES = 5
     with pytest.raises(ValueError, match="other num_prototypes"):
         make_prototypes(trained, [tiny_vspw.val], tmp_path / "p")
-
-
-def test_a_strangers_folder_is_an_error(trained, tiny_vspw, tmp_path):
     torch.save(torch.zeros(1, 4), tmp_path / "v.pt")
     with pytest.raises(ValueError, match="not made by this tool"):
         make_prototypes(trained, [tiny_vspw.val], tmp_path)

@@ -22,15 +22,14 @@ def arguments(*flags):
     return default_argument_parser().parse_args(list(flags))
 
 
-def test_torchrun_says_which_process_this_is():
+def test_torchrun_and_srun_say_which_process_this_is():
     found = placement_by_launcher(arguments(), TORCHRUN)
     assert found == Placement(rank=5, world_size=8, local_rank=1, url="env://")
-
-
-def test_srun_says_which_process_this_is():
     found = placement_by_launcher(arguments(), SRUN)
     assert (found.rank, found.world_size, found.local_rank) == (5, 8, 1)
     assert found.url == f"tcp://gpu003:{20_000 + 123456 % 20_000}"
+    named = SRUN | {"MASTER_ADDR": "10.0.0.1", "MASTER_PORT": "29500"}
+    assert placement_by_launcher(arguments(), named).url == "tcp://10.0.0.1:29500"
 
 
 @pytest.mark.parametrize(
@@ -54,11 +53,6 @@ def test_steps_of_a_job_meet_at_ports_of_their_own():
         for step in range(50)
     }
     assert len(urls) == 50
-
-
-def test_a_master_address_that_is_set_is_used():
-    named = SRUN | {"MASTER_ADDR": "10.0.0.1", "MASTER_PORT": "29500"}
-    assert placement_by_launcher(arguments(), named).url == "tcp://10.0.0.1:29500"
 
 
 @pytest.mark.parametrize(
@@ -111,14 +105,10 @@ def test_a_list_of_machines_that_can_not_be_read_says_what_to_set(nodes):
         placement_by_launcher(arguments(), SRUN | {"SLURM_STEP_NODELIST": nodes})
 
 
-def test_an_automatic_address_is_for_one_machine():
-    assert url_of(arguments("--dist-url", "auto")) is None
+def test_an_automatic_address_is_for_one_machine_whose_port_is_fixed_only_where_one_is_named():
+    assert url_of(arguments("--dist-url", "auto")) is None and url_of(arguments()) is None
     with pytest.raises(ValueError, match=r"tcp://HOST:PORT"):
         url_of(arguments("--dist-url", "auto", "--num-machines", "2"))
-
-
-def test_processes_of_one_machine_meet_at_a_fixed_port_only_where_one_is_named():
-    assert url_of(arguments()) is None
     assert url_of(arguments("--dist-url", "file:///tmp/x")) == "file:///tmp/x"
 
 

@@ -55,6 +55,7 @@ def trained(datasets, tmp_path_factory):
     return output
 
 
+@pytest.mark.slow(reason="two processes train")
 def test_two_processes_train_without_a_gpu_and_evaluate(trained):
     assert (trained / "model_final.pth").exists()
     assert json.loads((trained / "inference" / "vspw_results.json").read_text())["sem_seg"]
@@ -72,6 +73,7 @@ def test_two_processes_make_one_report_of_what_they_evaluated_together(trained):
     assert (trained / "report" / "index.html").is_file()
 
 
+@pytest.mark.slow(reason="torch.compile traces a training and an evaluation")
 def test_compile_trains_and_evaluates_through_torch_compile(datasets, tmp_path):
     """Traced and differentiated as by the backend inductor, which takes minutes to make C++."""
     keys = ("OUTPUT_DIR", tmp_path, *TINY, "SOLVER.MAX_ITER", 2, "COMPILE.BACKEND", "aot_eager")
@@ -83,6 +85,7 @@ def test_compile_trains_and_evaluates_through_torch_compile(datasets, tmp_path):
     assert not any("_orig_mod" in name for name in weights)
 
 
+@pytest.mark.slow(reason="nine processes evaluate")
 def test_every_way_of_starting_any_number_of_processes_evaluates_to_the_same_digits(
     datasets, trained, tmp_path
 ):
@@ -126,6 +129,7 @@ def test_every_way_of_starting_any_number_of_processes_evaluates_to_the_same_dig
     assert json.loads(results[0].read_text())["sem_seg"]["mVC8"] is not None
 
 
+@pytest.mark.slow(reason="two processes start")
 def test_an_error_of_two_processes_is_one_message_without_a_traceback(datasets, tmp_path):
     weights = ("MODEL.WEIGHTS", tmp_path / "nope.pth", "OUTPUT_DIR", tmp_path / "out")
     result = train_net(datasets, "--num-gpus", 2, *CONFIG, *TINY, *weights, check=False)
@@ -134,6 +138,7 @@ def test_an_error_of_two_processes_is_one_message_without_a_traceback(datasets, 
     assert "Traceback" not in result.stderr + result.stdout
 
 
+@pytest.mark.slow(reason="two processes train")
 def test_a_signal_to_one_of_two_machines_stops_the_training_of_both_with_one_checkpoint(
     datasets, tmp_path
 ):

@@ -199,9 +199,17 @@ def test_amp_without_cuda_goes_on_in_float32_and_says_so(cfg, caplog):
     assert any("AMP" in record.message for record in caplog.records)
 
 
-def test_a_dataset_of_another_kind_is_an_error_that_names_it(cfg):
+def test_a_dataset_of_another_kind_and_stock_settings_of_detectron2_are_errors(cfg):
     with pytest.raises(ValueError, match="coco_2017_val_panoptic"):
         CFFMTrainer.build_evaluator(cfg, "coco_2017_val_panoptic")
+    # Only META_ARCHITECTURE changed: Detectron2's rate is one for SGD.
+    cfg.SOLVER.OPTIMIZER, cfg.SOLVER.BASE_LR = "", 0.02
+    with pytest.raises(ValueError, match=r"SOLVER\.OPTIMIZER"):
+        CFFMTrainer(cfg)
+
+
+DEEPER = "backbone.block1.1.norm1.weight"
+OFFICIAL = "decode_head.decoder_focal.blocks.0.norm1.weight"
 
 
 class TestCheckpoints:
@@ -233,29 +241,44 @@ class TestCheckpoints:
         with pytest.raises(ValueError, match=r"b0\.pth.*another architecture(.|\n)*patch_embed1"):
             SegmentorCheckpointer(model).load(path)
 
-    def test_a_deeper_encoder_of_the_same_widths_is_an_error(self, model, tmp_path):
-        def deepen(weights):
-            weights["backbone.block1.1.norm1.weight"] = torch.ones(16)
-
-        path = self.save(model, tmp_path / "deep.pth", deepen)
-        with pytest.raises(ValueError, match=r"backbone\.block1\.1\.norm1\.weight is not in the m"):
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            (
+                # A deeper encoder of the same widths
+                lambda weights: weights.update({DEEPER: torch.ones(16)}),
+                r"backbone\.block1\.1\.norm1\.weight is not in the m",
+            ),
+            (
+                lambda weights: weights.pop("backbone.norm4.bias"),
+                r"backbone\.norm4\.bias is not in the checkpoint",
+            ),
+        ],
+    )
+    def test_a_part_that_is_deeper_or_not_whole_is_an_error(self, model, tmp_path, change, message):
+        path = self.save(model, tmp_path / "other.pth", change)
+        with pytest.raises(ValueError, match=message):
             SegmentorCheckpointer(model).load(path)
 
-    def test_a_part_that_is_not_whole_is_an_error(self, model, tmp_path):
-        path = self.save(model, tmp_path / "holes.pth", lambda w: w.pop("backbone.norm4.bias"))
-        with pytest.raises(ValueError, match=r"backbone\.norm4\.bias is not in the checkpoint"):
-            SegmentorCheckpointer(model).load(path)
-
-    def test_a_strangers_checkpoint_is_an_error(self, model, tmp_path):
-        torch.save({"model": {"stem.conv1.weight": torch.ones(1)}}, tmp_path / "resnet.pth")
-        with pytest.raises(ValueError, match=r"resnet\.pth(.|\n)*none of the model's(.|\n)*stem"):
-            SegmentorCheckpointer(model).load(str(tmp_path / "resnet.pth"))
-
-    def test_an_official_file_is_an_error_that_names_the_converter(self, model, tmp_path):
-        weights = {"decode_head.decoder_focal.blocks.0.norm1.weight": torch.ones(1)}
-        torch.save({"state_dict": weights, "meta": {}}, tmp_path / "official.pth")
-        with pytest.raises(ValueError, match=r"cffm convert .*official\.pth"):
-            SegmentorCheckpointer(model).load(str(tmp_path / "official.pth"))
+    @pytest.mark.parametrize(
+        ("content", "message"),
+        [
+            (
+                {"model": {"stem.conv1.weight": torch.ones(1)}},
+                r"theirs\.pth(.|\n)*none of the model's(.|\n)*stem",
+            ),
+            (
+                {"state_dict": {OFFICIAL: torch.ones(1)}, "meta": {}},
+                r"cffm convert .*theirs\.pth",
+            ),
+            ({"model": {"a": torch.ones(1)}, "hook": print}, "(?i)weights.only"),  # not run
+        ],
+        ids=["a_strangers", "an_official_one", "code"],
+    )
+    def test_a_file_of_anothers_is_an_error(self, model, tmp_path, content, message):
+        torch.save(content, tmp_path / "theirs.pth")
+        with pytest.raises(Exception, match=message):
+            SegmentorCheckpointer(model).load(str(tmp_path / "theirs.pth"))
 
     def test_other_classes_train_a_new_classifier_but_are_not_evaluated(self, cfg, model, tmp_path):
         cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES = 9
@@ -268,18 +291,11 @@ class TestCheckpoints:
         with pytest.raises(ValueError, match=r"predictor\.weight has shape \(9,"):
             SegmentorCheckpointer(model, require_all=True).load(path)
 
-    def test_nothing_to_evaluate_is_an_error(self, model):
+    def test_nothing_to_evaluate_and_a_missing_file_are_errors(self, model):
         with pytest.raises(ValueError, match=r"MODEL\.WEIGHTS is empty"):
             SegmentorCheckpointer(model, require_all=True).load("")
-
-    def test_a_missing_file_is_an_error_that_names_it(self, model):
         with pytest.raises(FileNotFoundError, match=r"nowhere\.pth"):
             SegmentorCheckpointer(model).load("nowhere.pth")
-
-    def test_code_in_a_checkpoint_is_not_run(self, model, tmp_path):
-        torch.save({"model": {"a": torch.ones(1)}, "hook": print}, tmp_path / "evil.pth")
-        with pytest.raises(Exception, match="(?i)weights.only"):
-            SegmentorCheckpointer(model).load(str(tmp_path / "evil.pth"))
 
 
 def test_a_loss_that_runs_away_stops_training_before_it_changes_a_weight(cfg):
@@ -297,13 +313,6 @@ def test_a_loss_that_runs_away_stops_training_before_it_changes_a_weight(cfg):
         trainer.train()
     for name, parameter in trainer.model.named_parameters():
         assert torch.equal(parameter, weights[-1][name])
-
-
-def test_stock_settings_of_detectron2_do_not_train_without_a_word(cfg):
-    """Only META_ARCHITECTURE changed: Detectron2's rate is one for SGD."""
-    cfg.SOLVER.OPTIMIZER, cfg.SOLVER.BASE_LR = "", 0.02
-    with pytest.raises(ValueError, match=r"SOLVER\.OPTIMIZER"):
-        CFFMTrainer(cfg)
 
 
 def test_a_head_whose_forward_is_something_else_is_refused(cfg):

@@ -5,7 +5,6 @@ import logging
 import math
 import pickle
 from collections import OrderedDict
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,11 +12,12 @@ import torch
 from detectron2.data import MetadataCatalog
 from detectron2.utils import comm
 from PIL import Image
+from warm_process import ROOT
 
 from cffm_plugin.data.images import LabelMapping, read_mask
 from cffm_plugin.evaluation import VSPWEvaluator
 
-GOLDEN = Path(__file__).parents[1] / "golden"
+GOLDEN = ROOT / "tests" / "golden"
 DATASET = "cffm_test_vspw_evaluator"
 NUM_CLASSES = 5
 SIZE = (6, 8)
@@ -166,7 +166,9 @@ def test_a_perfect_prediction_scores_100_and_absent_classes_nan(tmp_path, caplog
     masks = blank(17, value=1)  # class 0
     masks[:, 0] = 3  # class 2
     evaluator = VSPWEvaluator(DATASET)
-    feed(evaluator, write_video(tmp_path, "v", masks), masks - 1)
+    for record, prediction in zip(write_video(tmp_path, "v", masks), masks - 1):
+        logits = output_for(prediction)["sem_seg"].to(torch.bfloat16)
+        evaluator.process([record], [{"sem_seg": logits}])
     scores = evaluator.evaluate()["sem_seg"]
     for name in ("mIoU", "fwIoU", "mACC", "pACC", "mVC8", "mVC16", "IoU-class 0", "IoU-class 2"):
         assert scores[name] == 100
@@ -174,14 +176,6 @@ def test_a_perfect_prediction_scores_100_and_absent_classes_nan(tmp_path, caplog
     # Class 2 has one row of SIZE in each of 17 frames: 8 * 17 pixels.
     assert "class 2 | 100.00 | 100.00" in " ".join(caplog.text.split())
     assert str(8 * 17) in caplog.text
-
-
-def test_logits_of_half_precision_are_accepted(tmp_path):
-    evaluator = VSPWEvaluator(DATASET)
-    records = write_video(tmp_path, "v", blank(1, value=2))
-    logits = output_for(blank(1, value=1)[0])["sem_seg"]
-    evaluator.process(records, [{"sem_seg": logits.to(torch.bfloat16)}])
-    assert evaluator.evaluate()["sem_seg"]["pACC"] == 100
 
 
 def test_reset_forgets_all_videos(tmp_path):
@@ -381,14 +375,6 @@ def test_ground_truth_of_nothing_but_void_gives_nan_and_a_warning(tmp_path, capl
     assert scores["mVC8"] == 100  # void that stays void is constant truth
 
 
-def test_void_written_as_0_and_as_255_is_the_same_truth(tmp_path):
-    masks = blank(17)
-    masks[::2] = 255
-    evaluator = VSPWEvaluator(DATASET)
-    feed(evaluator, write_video(tmp_path, "v", masks), blank(17))
-    assert evaluator.evaluate()["sem_seg"]["mVC16"] == 100
-
-
 def test_foreign_values_count_as_void_and_are_warned_of_once_per_video(tmp_path, caplog):
     def masks(void):
         frames = random_labels(0, 18, 1, NUM_CLASSES + 1)
@@ -410,41 +396,26 @@ def test_foreign_values_count_as_void_and_are_warned_of_once_per_video(tmp_path,
     assert_same_bits(got.evaluate()["sem_seg"], expected.evaluate()["sem_seg"])
 
 
-def test_a_prediction_of_another_size_than_its_mask_is_an_error_with_both_sizes(tmp_path):
-    records = write_video(tmp_path, "some_video", blank(2, value=1))
+SMALL = blank(1, size=(3, 4))
+
+
+@pytest.mark.parametrize(
+    ("masks", "prediction", "num_classes", "message"),
+    [
+        (blank(2, value=1), SMALL, NUM_CLASSES, "some_video, frame 1 .*3x4.*6x8"),
+        ([blank(1)[0], SMALL[0]], SMALL, NUM_CLASSES, "some_video, frame 1 .*the same size"),
+        (blank(2), blank(1), 9, rf"K = {NUM_CLASSES}.*\(9, 6, 8\)"),
+    ],
+    ids=["another_size_than_its_mask", "a_mask_of_another_size", "another_number_of_classes"],
+)
+def test_a_prediction_of_another_shape_is_an_error(
+    tmp_path, masks, prediction, num_classes, message
+):
+    records = write_video(tmp_path, "some_video", masks)
     evaluator = VSPWEvaluator(DATASET)
     feed(evaluator, records[:1], blank(1))
-    with pytest.raises(ValueError, match=r"some_video, frame 1 .*3x4.*6x8"):
-        feed(evaluator, records[1:], blank(1, size=(3, 4)))
-
-
-def test_masks_of_another_size_within_a_video_are_an_error_that_names_the_frame(tmp_path):
-    records = write_video(tmp_path, "some_video", [blank(1)[0], blank(1, size=(3, 4))[0]])
-    evaluator = VSPWEvaluator(DATASET)
-    feed(evaluator, records[:1], blank(1))
-    with pytest.raises(ValueError, match="some_video, frame 1 .*the same size"):
-        feed(evaluator, records[1:], blank(1, size=(3, 4)))
-
-
-def test_a_colour_mask_is_an_error_that_names_the_file(tmp_path):
-    records = write_video(tmp_path, "v", blank(1))
-    file_name = records[0]["sem_seg_file_name"]
-    Image.new("RGB", SIZE[::-1]).save(file_name)
-    with pytest.raises(ValueError, match=f"{file_name}.*index mask"):
-        feed(VSPWEvaluator(DATASET), records, blank(1))
-
-
-def test_a_missing_mask_file_is_an_error_that_names_the_file(tmp_path):
-    records = write_video(tmp_path, "v", blank(1))
-    Path(records[0]["sem_seg_file_name"]).unlink()
-    with pytest.raises(FileNotFoundError, match=records[0]["sem_seg_file_name"]):
-        feed(VSPWEvaluator(DATASET), records, blank(1))
-
-
-def test_logits_of_another_number_of_classes_are_an_error(tmp_path):
-    records = write_video(tmp_path, "v", blank(1))
-    with pytest.raises(ValueError, match=rf"K = {NUM_CLASSES}.*\(9, 6, 8\)"):
-        feed(VSPWEvaluator(DATASET), records, blank(1), num_classes=9)
+    with pytest.raises(ValueError, match=message):
+        feed(evaluator, records[1:], prediction, num_classes)
 
 
 # --- Whole videos, in order -----------------------------------------------------------------
@@ -461,13 +432,16 @@ def test_frames_out_of_order_are_an_error_that_names_the_video_and_the_loader(tm
         feed(VSPWEvaluator(DATASET), [records[i] for i in order], blank(len(order)))
 
 
-def test_the_next_video_before_the_end_of_this_one_is_an_error(tmp_path):
-    first = write_video(tmp_path, "first", blank(3))
-    second = write_video(tmp_path, "second", blank(3))
-    with pytest.raises(
-        RuntimeError, match=f"first was cut short: 2 of its 3.*{LOADER_HINT}.*second"
-    ):
+def test_records_that_make_no_whole_video_are_errors(tmp_path):
+    first, second = (write_video(tmp_path, name, blank(3)) for name in ("first", "second"))
+    cut = f"first was cut short: 2 of its 3.*{LOADER_HINT}.*second"
+    with pytest.raises(RuntimeError, match=cut):
         feed(VSPWEvaluator(DATASET), first[:2] + second, blank(5))
+    first[1]["num_frames"] = 2
+    with pytest.raises(RuntimeError, match="frame 1 of 3 .*got frame 1 of 2"):
+        feed(VSPWEvaluator(DATASET), first, blank(3))
+    with pytest.raises(ValueError, match="lacks frame_index, num_frames, video_id"):
+        feed(VSPWEvaluator(DATASET), [{"file_name": "a.jpg"}], blank(1))
 
 
 def test_a_video_cut_short_at_the_end_is_an_error_of_evaluate(tmp_path):
@@ -478,18 +452,6 @@ def test_a_video_cut_short_at_the_end_is_an_error_of_evaluate(tmp_path):
         evaluator.evaluate()
     feed(evaluator, records[4:], blank(1))
     assert evaluator.evaluate()
-
-
-def test_a_length_that_changes_within_a_video_is_an_error(tmp_path):
-    records = write_video(tmp_path, "some_video", blank(3))
-    records[1]["num_frames"] = 2
-    with pytest.raises(RuntimeError, match="frame 1 of 3 .*got frame 1 of 2"):
-        feed(VSPWEvaluator(DATASET), records, blank(3))
-
-
-def test_a_record_of_single_images_is_an_error_that_names_what_it_lacks():
-    with pytest.raises(ValueError, match="lacks frame_index, num_frames, video_id"):
-        feed(VSPWEvaluator(DATASET), [{"file_name": "a.jpg"}], blank(1))
 
 
 # --- Files ----------------------------------------------------------------------------------
@@ -537,18 +499,6 @@ def test_written_results_are_strict_json_with_null_for_nan(tmp_path):
     assert written["frames"] == written["scored_frames"] == 17
 
 
-def test_strict_scores_count_short_videos_and_last_windows(tmp_path):
-    # The prediction is right but in the last of 8 frames, which officially no window holds.
-    predictions = blank(8)
-    predictions[7] = 1
-    evaluator = VSPWEvaluator(DATASET, output_dir=tmp_path / "out")
-    feed(evaluator, write_video(tmp_path, "v", blank(8, value=1)), predictions)
-    assert math.isnan(evaluator.evaluate()["sem_seg"]["mVC8"])
-    scores = strict_json(tmp_path / "out" / "vspw_results.json")["strict"]["over_windows"]
-    assert scores["strict_VC8"] == scores["temporal_accuracy8"] == 0
-    assert scores["strict_VC16"] is None
-
-
 # --- Metadata -------------------------------------------------------------------------------
 
 
@@ -568,14 +518,11 @@ def test_missing_metadata_is_an_error_that_names_the_entry(tmp_path, key):
     ],
 )
 def test_contradictory_metadata_are_an_error(tmp_path, entries, message):
+    with pytest.raises(ValueError, match="needs an output_dir"):
+        VSPWEvaluator(DATASET, save_predictions=True)
     register(**entries)
     with pytest.raises(ValueError, match=message):
         VSPWEvaluator(DATASET, output_dir=tmp_path, save_predictions=True)
-
-
-def test_saving_predictions_without_an_output_dir_is_an_error():
-    with pytest.raises(ValueError, match="needs an output_dir"):
-        VSPWEvaluator(DATASET, save_predictions=True)
 
 
 # --- Two processes --------------------------------------------------------------------------
@@ -615,7 +562,8 @@ def two_processes(tmp_path_factory):
     """scenario -> the outcomes of the two processes; and the videos they shared."""
     folder = tmp_path_factory.mktemp("two_processes")
     videos = make_videos(folder, [20, 12, 31, 17])
-    torch.multiprocessing.spawn(evaluate_in_two_processes, (folder, videos), nprocs=2)
+    start = torch.multiprocessing.start_processes
+    start(evaluate_in_two_processes, (folder, videos), nprocs=2, start_method="forkserver")
     outcomes = {
         scenario: [pickle.loads((folder / f"{scenario}.{rank}").read_bytes()) for rank in (0, 1)]
         for scenario in SHARES
@@ -623,6 +571,7 @@ def two_processes(tmp_path_factory):
     return outcomes, videos, folder
 
 
+@pytest.mark.slow(reason="two processes start")
 @pytest.mark.parametrize("scenario", ["two each", "all to one"])
 def test_sharing_the_videos_changes_no_bit_of_the_results(two_processes, tmp_path, scenario):
     outcomes, videos, folder = two_processes
@@ -636,11 +585,15 @@ def test_sharing_the_videos_changes_no_bit_of_the_results(two_processes, tmp_pat
     assert (folder / scenario / name).read_bytes() == (tmp_path / name).read_bytes()
 
 
-def test_the_same_video_in_two_processes_is_an_error_of_both(two_processes):
-    for message in two_processes[0]["same video"]:
-        assert "Two processes got video video0" in message and LOADER_HINT in message
-
-
-def test_a_video_cut_short_in_one_process_is_an_error_of_both(two_processes):
-    for message in two_processes[0]["cut short"]:
-        assert "video1 was cut short: 5 of its 12" in message and LOADER_HINT in message
+@pytest.mark.parametrize(
+    ("scenario", "said"),
+    [
+        ("same video", "Two processes got video video0"),
+        ("cut short", "video1 was cut short: 5 of its 12"),
+    ],
+)
+def test_a_video_shared_or_cut_short_in_one_process_is_an_error_of_both(
+    two_processes, scenario, said
+):
+    for message in two_processes[0][scenario]:
+        assert said in message and LOADER_HINT in message

@@ -41,6 +41,7 @@ def compare(tiny_cffm_cfg, tmp_path, write_vspw):
     return call
 
 
+@pytest.mark.slow(reason="five trainings and evaluations")
 def test_it_trains_evaluates_and_tells_and_goes_on_where_it_was(compare, tmp_path):
     arguments = [
         *("--start", "image.yaml", "--configs", "image.yaml", "video.yaml", "--seeds", "3"),

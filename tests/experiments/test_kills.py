@@ -10,6 +10,7 @@ from tiny_training import CONFIG, TINY, tiny_environment, write_tiny_vspw
 from lab.kills import first_difference
 
 
+@pytest.mark.slow(reason="five trainings, each in a process")
 def test_a_training_killed_while_it_steps_or_writes_ends_in_the_same_bits(tmp_path):
     """SIGKILL. Dropout and stochastic depth are on, as in the recipe."""
     length = ("SOLVER.MAX_ITER", "40", "SOLVER.CHECKPOINT_PERIOD", "4", "DATASETS.TEST", "()")

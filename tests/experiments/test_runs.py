@@ -78,10 +78,7 @@ def test_what_is_finished_is_not_done_again(make_run, notes, capsys):
     runs = [make_run("a"), make_run("b")]
     run_all(runs[:1])
     run_all(runs)
-    assert [note for note in notes() if note.startswith("start")] == [
-        "start out/a",
-        "start out/b",
-    ]
+    assert [note for note in notes() if note.startswith("start")] == ["start out/a", "start out/b"]
     assert "1 of 2 runs are there already" in capsys.readouterr().out
     assert all(run.seconds() >= 1 for run in runs)
 

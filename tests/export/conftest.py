@@ -24,17 +24,16 @@ OFFSETS = (-9, -6, -3)
 LEVEL_CHANNELS = 64  # of the tiny MiT's res4
 SIZES = {  # of the graphs' frames
     "mit": (64, 96),
-    "timm": (65, 97),
+    "timm": (65, 97),  # refines the image segmentor's logits
     "plus": (67, 99),  # CFFM++
-    "refine": (66, 98),
-    "recall": (66, 98),  # refine, with CFFMRecall
+    "recall": (66, 98),  # as timm, with CFFMRecall
     "mrcfa": (66, 98),
     "recurrent": (66, 98),
     "tv3s": (66, 98),
     "image": (50, 70),  # without a temporal module; SemSegFPNHead: padded to 64x96
 }
-OUTPUTS = {"refine": "refine", "recall": "refine", "mrcfa": "refined"}
-DEPTHS = {"mit": 2, "timm": 1, "plus": 2, "refine": 1, "recall": 1}  # of CFFM
+OUTPUTS = {"timm": "refine", "recall": "refine", "mrcfa": "refined"}
+DEPTHS = {"mit": 1, "timm": 1, "plus": 2, "recall": 1}  # of CFFM
 
 
 @dataclass(frozen=True)

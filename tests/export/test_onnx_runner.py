@@ -55,6 +55,7 @@ def image_folder(tmp_path):
     return folder
 
 
+@pytest.mark.slow(reason="exports to ONNX")
 @pytest.mark.parametrize("copied", [False, True], ids=["tool", "copied file"])
 def test_it_runs_with_onnxruntime_numpy_and_opencv_alone(
     exported, onnx_stream, image_folder, copied
@@ -122,17 +123,13 @@ def test_images_come_in_natural_order(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["mit", "timm"])  # labels from the graph, and from OpenCV
-def test_label_maps_are_those_of_the_package(exported, onnx_stream, kind):
+def test_label_maps_are_those_of_the_package_in_the_size_of_the_frame(exported, onnx_stream, kind):
     segmentor, stream = exported(kind).segmentor, onnx_stream(kind)
     segmentor.reset()
     for frame in make_frames(12, exported(kind).size):
         labels = stream.step(frame)
         assert labels.dtype == np.uint8
         assert (labels == segmentor.step(frame, channel_order="BGR").numpy()).mean() > 0.999
-
-
-@pytest.mark.parametrize("kind", ["mit", "timm"])
-def test_label_maps_have_the_size_of_the_frame(onnx_stream, kind):
     (frame,) = make_frames(1, (75, 80))
     assert onnx_stream(kind).step(frame).shape == (75, 80)
 
@@ -145,13 +142,8 @@ def test_frames_are_resized_as_for_evaluation(size, fit_size, divisor, image_for
     expected = T.AugInput(frame)
     T.AugmentationList(inference_augmentations(fit_size=fit_size, divisor=divisor))(expected)
     height, width = expected.image.shape[:2]
-    described = {
-        "height": height,
-        "width": width,
-        "image_format": image_format,
-        "fit_size": fit_size,
-        "size_divisibility": divisor,
-    }
+    described = {"height": height, "width": width, "image_format": image_format}
+    described |= {"fit_size": fit_size, "size_divisibility": divisor}
     image = make_stream(frame=described).prepare(frame)
     assert image.dtype == np.float32
     assert np.array_equal(image, image_to_tensor(expected.image, image_format).float().numpy())
@@ -159,13 +151,8 @@ def test_frames_are_resized_as_for_evaluation(size, fit_size, divisor, image_for
 
 def test_frames_of_another_shape_are_resized_straight_to_the_graphs_size():
     (frame,) = make_frames(1, (50, 50))
-    described = {
-        "height": 32,
-        "width": 64,
-        "image_format": "BGR",
-        "fit_size": (64, 48),
-        "size_divisibility": 32,
-    }
+    described = {"height": 32, "width": 64, "image_format": "BGR"}
+    described |= {"fit_size": (64, 48), "size_divisibility": 32}
     image = make_stream(frame=described).prepare(frame)
     assert np.array_equal(image.transpose(1, 2, 0), cv2.resize(frame, (64, 32)))
 
@@ -173,22 +160,17 @@ def test_frames_of_another_shape_are_resized_straight_to_the_graphs_size():
 def make_stream(offsets=(-9, -6, -3), frame=None):
     """A stream with graphs that give nothing."""
     first_frames = [inference_clip(t, offsets)[:-1] for t in range(-min(offsets))]
+    cells = [{"name": "cells", "from": "encode"}]
+    for i in range(len(offsets)):
+        cells.append({"name": f"tokens_slot{i}_0", "from": "encode", "reference": i})
+    embedding = [{"name": "embedding", "from": "encode"}]
     manifest = {
         "format_version": 1,
         "frame": frame or {"height": 8, "width": 8, "image_format": "BGR"},
         "references": {"offsets": list(offsets), "first_frames": first_frames},
         "graphs": {
-            "classify": {
-                "inputs": [{"name": "embedding", "from": "encode"}],
-                "outputs": [{"name": "logits"}],
-            },
-            "refine": {
-                "inputs": [{"name": "cells", "from": "encode"}]
-                + [
-                    {"name": f"tokens_slot{i}_0", "from": "encode", "reference": i}
-                    for i in range(len(offsets))
-                ]
-            },
+            "classify": {"inputs": embedding, "outputs": [{"name": "logits"}]},
+            "refine": {"inputs": cells},
         },
     }
     return onnx_runner.Stream(manifest, {})
@@ -232,19 +214,16 @@ def test_every_frame_finds_its_references_in_bounded_memory(offsets):
     assert all(("embedding" in names) == (i < len(offsets)) for i, names in enumerate(asked))
 
 
-def test_after_a_reset_a_video_begins(exported, onnx_stream):
+def test_after_a_reset_a_video_begins_and_missing_prototypes_are_an_error(exported, onnx_stream):
     stream = onnx_stream("plus")
     frames = make_frames(5, exported("plus").size)
     prototypes = exported("plus").prototypes.numpy()
     first = [stream.step(frame, prototypes) for frame in frames]
     stream.reset()
-    assert all(np.array_equal(stream.step(f, prototypes), x) for f, x in zip(frames, first))
-
-
-def test_missing_prototypes_are_an_error(exported, onnx_stream):
-    (frame,) = make_frames(1, exported("plus").size)
     with pytest.raises(ValueError, match="prototypes"):
-        onnx_stream("plus").step(frame)
+        stream.step(frames[0])
+    stream.reset()
+    assert all(np.array_equal(stream.step(f, prototypes), x) for f, x in zip(frames, first))
 
 
 @pytest.mark.parametrize("what", ["model", "input", "empty", "broken"])
@@ -259,8 +238,3 @@ def test_mistakes_are_errors_that_name_the_file(exported, tmp_path, what):
     assert result.returncode == 1
     named = "nothing/stream.json" if what == "model" else name[what]
     assert named in result.stderr and "Traceback" not in result.stderr
-
-
-def test_a_folder_of_another_format_version_is_an_error():
-    with pytest.raises(ValueError, match="format version 2"):
-        onnx_runner.Stream({"format_version": 2}, {})

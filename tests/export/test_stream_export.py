@@ -26,27 +26,26 @@ def read_manifest(folder):
     return json.loads((folder / "stream.json").read_text())
 
 
-KINDS = ["mit", "timm", "plus", "refine", "recall", "mrcfa", "recurrent", "tv3s", "image"]
+KINDS = ["mit", "timm", "plus", "recall", "mrcfa", "recurrent", "tv3s", "image"]
 
 
+@pytest.mark.slow(reason="exports each kind of model")
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_onnx_stream_agrees_with_the_model_on_20_frames(exported, onnx_stream, kind):
     of_kind = exported(kind)
     agreement = compare(
-        of_kind.segmentor,
-        onnx_stream(kind),
-        random_frames(of_kind.size, 20),
-        of_kind.prototypes,
+        of_kind.segmentor, onnx_stream(kind), random_frames(of_kind.size, 20), of_kind.prototypes
     )
     assert agreement.frames == 20
     assert agreement.logits <= 1e-3
 
 
+@pytest.mark.slow(reason="exports in a process of its own")
 @pytest.mark.own_process
 def test_openvino_says_its_precision_can_be_held_to_float32_and_reads_nothing_outside(
     exported, caplog, tmp_path
 ):
-    of_kind = exported("recall")
+    of_kind = exported("timm")
     manifest = onnx_runner.read_manifest(of_kind.folder)
     agreements = {}
     for float32 in (False, True):
@@ -121,12 +120,12 @@ def test_a_large_frame_is_attended_to_at_once(exported):
     graphs, _ = stream_graphs(exported("mit").segmentor.model, (448, 512))
     nodes = export_graph(graphs["refine"]).graph.nodes
     attentions = [n for n in nodes if "scaled_dot_product_attention" in str(n.target)]
-    assert len(attentions) == 2  # one per block of CFFM, not one per group of windows
+    assert len(attentions) == 1  # of the block of CFFM, not one per group of windows
 
 
-@pytest.mark.parametrize("kind", ["mit", "plus", "refine"])
+@pytest.mark.parametrize("kind", ["mit", "plus", "timm"])
 def test_the_manifest_says_where_every_input_comes_from(exported, kind):
-    depth = 1 if kind == "refine" else 2  # of CFFM
+    depth = 2 if kind == "plus" else 1  # of CFFM
     graphs = read_manifest(exported(kind).folder)["graphs"]
     produced = {item["name"]: item for item in graphs["encode"]["outputs"]}
     for name in ("classify", "refine"):
@@ -195,13 +194,9 @@ def test_names_in_the_files_are_those_of_the_manifest(exported):
     folder = exported("mit").folder
     for graph in read_manifest(folder)["graphs"].values():
         session = onnxruntime.InferenceSession(str(folder / graph["files"]["onnx"]))
-        for described, found in (
-            (graph["inputs"], session.get_inputs()),
-            (graph["outputs"], session.get_outputs()),
-        ):
-            assert [(item["name"], item["shape"]) for item in described] == [
-                (item.name, item.shape) for item in found
-            ]
+        for key, found in (("inputs", session.get_inputs()), ("outputs", session.get_outputs())):
+            described = [(item["name"], item["shape"]) for item in graph[key]]
+            assert described == [(item.name, item.shape) for item in found]
 
 
 def test_the_model_stays_as_it_is(exported):
@@ -219,25 +214,19 @@ def test_the_model_stays_as_it_is(exported):
 @pytest.mark.parametrize(
     "spec, arguments, message",
     [
-        (StreamSpec(frame_offsets=(-3,)), {}, "takes 3 reference frames, got .*-3"),
-        (StreamSpec((-9, -6, -3), class_names=("a", "b")), {}, "6 classes, got 2"),
-        (StreamSpec((-9, -6, -3)), {"formats": ("onxx",)}, "onnx, torch_export.*onxx"),
-        (StreamSpec((-9, -6, -3)), {"formats": ()}, "onnx, torch_export"),
-        (StreamSpec((-9, -6, -3)), {"size": (0, 64)}, "height and width"),
-        (StreamSpec((-9, -6, -3)), {"opset": 17}, "18 or higher, got 17"),
+        ({"frame_offsets": (3,)}, {}, "negative"),
+        ({"image_format": "GBR"}, {}, "RGB"),
+        ({"frame_offsets": (-3,)}, {}, "takes 3 reference frames, got .*-3"),
+        ({"class_names": ("a", "b")}, {}, "6 classes, got 2"),
+        ({}, {"formats": ("onxx",)}, "onnx, torch_export.*onxx"),
+        ({}, {"formats": ()}, "onnx, torch_export"),
+        ({}, {"size": (0, 64)}, "height and width"),
+        ({}, {"opset": 17}, "18 or higher, got 17"),
     ],
 )
 def test_what_does_not_fit_is_an_error(exported, tmp_path, spec, arguments, message):
     model = exported("mit").segmentor.model
     with pytest.raises(ValueError, match=message):
+        spec = StreamSpec(**({"frame_offsets": (-9, -6, -3)} | spec))
         export_stream(model, spec, tmp_path / "new", **({"size": (32, 32)} | arguments))
     assert not (tmp_path / "new").exists()
-
-
-@pytest.mark.parametrize(
-    "arguments, message",
-    [({"frame_offsets": (3,)}, "negative"), ({"image_format": "GBR"}, "RGB")],
-)
-def test_a_spec_that_makes_no_sense_is_an_error(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        StreamSpec(**arguments)

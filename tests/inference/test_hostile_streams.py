@@ -11,13 +11,7 @@ from tiny_models import NUM_CLASSES, PIXELS, make_parts
 from cffm_plugin import CFFM
 from cffm_plugin.inference import StreamingSegmentor
 from cffm_plugin.inference.streaming import resize_of
-from cffm_plugin.modeling import (
-    CFFMSegmentor,
-    MiT,
-    PrototypeBranch,
-    SegFormerHead,
-    TemporalHead,
-)
+from cffm_plugin.modeling import CFFMSegmentor, MiT, PrototypeBranch, SegFormerHead, TemporalHead
 from cffm_plugin.modeling.backbone import MIT_VARIANTS
 
 

@@ -72,12 +72,7 @@ def make_segformer_head(shapes):
 
 def make_fpn_head(shapes):
     return SemSegFPNHead(
-        shapes,
-        num_classes=NUM_CLASSES,
-        conv_dims=32,
-        common_stride=4,
-        norm="GN",
-        ignore_value=255,
+        shapes, num_classes=NUM_CLASSES, conv_dims=32, common_stride=4, norm="GN", ignore_value=255
     )
 
 

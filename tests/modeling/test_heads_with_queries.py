@@ -212,6 +212,15 @@ def test_an_architecture_that_pads_to_nothing_of_its_own_keeps_its_backbones_cho
     assert build_model(cfg).head.size_divisibility == 16
 
 
+def test_an_architecture_that_asks_for_a_dataset_is_told_the_key():
+    # OneFormer's constructor asks for the numbers of things.
+    assert MetadataCatalog.get("vspw_train").thing_dataset_id_to_contiguous_id == {}
+    cfg = make_config()
+    cfg.DATASETS.TRAIN = ()
+    with pytest.raises(ValueError, match=r"MaskFormer can't be built.*DATASETS\.TRAIN"):
+        build_model(cfg)
+
+
 def test_the_pages_head_with_queries_is_wrapped(tmp_path, monkeypatch):
     module = types.ModuleType("their_project")
     module.TheirHead = TaskHead
@@ -224,15 +233,3 @@ def test_the_pages_head_with_queries_is_wrapped(tmp_path, monkeypatch):
         (of_clip,), (of_frame,) = model([clip]), model([{"image": clip["image"][-1]}])
     assert torch.equal(of_clip["sem_seg"], of_frame["sem_seg"])
     assert of_clip["sem_seg"].shape == (NUM_CLASSES, *SIZE)
-
-
-def test_datasets_of_videos_say_that_they_have_no_things():
-    """OneFormer's constructor asks for their numbers."""
-    assert MetadataCatalog.get("vspw_train").thing_dataset_id_to_contiguous_id == {}
-
-
-def test_an_architecture_that_asks_for_a_dataset_is_told_the_key():
-    cfg = make_config()
-    cfg.DATASETS.TRAIN = ()
-    with pytest.raises(ValueError, match=r"MaskFormer can't be built.*DATASETS\.TRAIN"):
-        build_model(cfg)

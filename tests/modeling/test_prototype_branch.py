@@ -62,6 +62,9 @@ def test_videos_may_have_different_numbers_of_prototypes():
 
 def test_a_training_step_changes_the_branch_alone():
     model = make_segmentor().train()
+    assert model.training and model.prototype_branch.dropout.training
+    for part in (model.backbone, model.sem_seg_head, model.temporal):
+        assert not any(module.training for module in part.modules())
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=0.1)
     losses = model([make_clip(labels=True, prototypes=torch.randn(5, 32)) for _ in range(2)])
@@ -79,18 +82,8 @@ def test_a_training_step_changes_the_branch_alone():
         assert changed == name.startswith("prototype_branch."), name
 
 
-def test_all_but_the_branch_stays_in_evaluation_mode():
-    model = make_segmentor().train()
-    assert model.training and model.prototype_branch.dropout.training
-    for part in (model.backbone, model.sem_seg_head, model.temporal):
-        assert not any(module.training for module in part.modules())
-
-
-def test_missing_prototypes_are_an_error_that_names_video_and_tool():
+def test_missing_prototypes_and_a_branch_without_cffm_are_errors():
     with pytest.raises(ValueError, match=r"clip_7.*cffm prototypes"):
         make_segmentor().eval()([make_clip(video_id="clip_7")])
-
-
-def test_a_branch_without_cffm_is_an_error():
     with pytest.raises(ValueError, match="built on a temporal module"):
         CFFMSegmentor(**make_parts(), prototype_branch=PrototypeBranch(32, num_classes=NUM_CLASSES))

@@ -54,29 +54,19 @@ def test_splitting_by_stage_changes_neither_result_nor_gradients():
         torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=2e-3)
 
 
-def test_the_head_embeds_and_classifies():
-    head, features = make_head().eval(), make_features()
-    embedding, context = head.embed(features)
+def test_inference_gives_logits_at_the_image_size_and_training_gives_losses():
+    head, features = make_head(), make_features()
+    embedding, context = head.eval().embed(features)
     assert context is None
     assert embedding.shape == (2, head.embedding_channels, 25, 33)
     assert head.classify(embedding, context).shape == (2, head.num_classes, 25, 33)
-
-
-def test_inference_gives_logits_at_the_image_size_and_training_gives_losses():
-    head, features = make_head(), make_features()
-    logits, losses = head.eval()(features)
+    logits, losses = head(features)
     assert logits.shape == (2, 5, 100, 132) and losses == {}
     logits, losses = head.train()(features, torch.zeros(2, 99, 130, dtype=torch.int64))
     assert logits is None and list(losses) == ["loss_sem_seg"]
-
-
-def test_training_without_labels_is_an_error():
     with pytest.raises(ValueError, match="sem_seg"):
-        make_head().train()(make_features())
-
-
-def test_norm_can_be_left_out():
-    assert make_head(norm="").embed(make_features())[0].min() >= 0
+        head(features)  # in training, without labels
+    assert make_head(norm="").embed(features)[0].min() >= 0
 
 
 def test_unknown_features_are_an_error_that_names_config_and_backbone():

@@ -108,9 +108,7 @@ def test_losses_on_a_dataset_with_every_third_frame_labelled_are_those_by_hand(
     loader = build_clip_train_loader(
         DatasetCatalog.get("cffm_test_sparse"),
         mapper=ClipMapper(
-            is_train=True,
-            augmentations=[],
-            label_mapping=LabelMapping.shifted_by_one(NUM_CLASSES),
+            is_train=True, augmentations=[], label_mapping=LabelMapping.shifted_by_one(NUM_CLASSES)
         ),
         total_batch_size=2,  # one clip of each video
         frame_offsets=(-4, -3, -2),
@@ -181,15 +179,10 @@ def test_the_image_segmentor_is_trained_on_the_labelled_frames_alone():
 
 
 @pytest.mark.parametrize("temporal", [True, False])
-def test_a_target_without_labels_is_an_error_that_names_the_video(temporal):
-    clip = unlabel(make_clip(SIZE, labels=True, video_id="clip_7"), (3,))
-    with pytest.raises(ValueError, match=r"clip_7.*never None for the last one, the target.*None"):
-        make_segmentor(temporal)([clip])
-
-
-@pytest.mark.parametrize("temporal", [True, False])
-def test_a_frame_must_say_that_it_has_no_labels(temporal):
+def test_a_target_without_labels_and_a_frame_that_says_nothing_are_errors(temporal):
     clip = make_clip(SIZE, labels=True, video_id="clip_7")
+    with pytest.raises(ValueError, match=r"clip_7.*never None for the last one, the target.*None"):
+        make_segmentor(temporal)([unlabel(clip, (3,))])
     clip["sem_seg"] = clip["sem_seg"][1:]
     with pytest.raises(ValueError, match=r"label map, or None, for each of the 4 frames.*clip_7"):
         make_segmentor(temporal)([clip])

@@ -120,6 +120,7 @@ def test_a_stream_equals_clips(cfg):
         assert torch.equal(streamed, clip["sem_seg"]), t
 
 
+@pytest.mark.slow(reason="exports to ONNX and by torch.export")
 def test_it_exports(cfg, tmp_path):
     model = build_model(cfg).eval()
     for parameter in model.temporal.parameters():  # so that the past matters

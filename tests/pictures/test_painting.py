@@ -25,14 +25,11 @@ def make_labels(size=(4, 6), seed=0):
     return np.random.default_rng(seed).integers(0, len(COLORS), size, dtype=np.uint8)
 
 
-def test_a_pixel_is_blended_with_the_colour_of_its_class():
+def test_a_pixel_is_blended_with_the_colour_of_its_class_from_the_frame_to_it_alone():
     frame = np.full((1, 2, 3), 100, dtype=np.uint8)
     painted = overlay(frame, np.array([[0, 1]], dtype=np.uint8), COLORS, opacity=0.25)
     # 0.75 * 100 + 0.25 * (200, 0, 60), and + 0.25 * (0, 120, 240)
     assert painted.tolist() == [[[125, 75, 90], [75, 105, 135]]]
-
-
-def test_opacity_goes_from_the_frame_to_the_colours_alone():
     frame, labels = make_frame(), make_labels()
     assert np.array_equal(overlay(frame, labels, COLORS, opacity=0), frame)
     assert np.array_equal(overlay(frame, labels, COLORS, opacity=1), colorize(labels, COLORS))
@@ -68,7 +65,7 @@ def test_a_legend_shows_its_colours_at_the_foot_and_leaves_the_rest(size):
         assert (with_legend == color).all(axis=2).any() == is_listed
 
 
-def test_a_long_legend_is_wrapped_and_one_without_entries_is_none():
+def test_a_long_legend_is_wrapped_and_does_not_outgrow_a_small_picture():
     picture = np.full((240, 320, 3), 100, dtype=np.uint8)
     names = [f"a class of a long name {k}" for k in range(4)]
     height = {
@@ -76,11 +73,8 @@ def test_a_long_legend_is_wrapped_and_one_without_entries_is_none():
         for count in (0, 1, 4)
     }
     assert height[0] == 0 < height[1] < height[4] < 120
-
-
-def test_a_legend_does_not_outgrow_a_small_picture():
-    picture = np.full((24, 16, 3), 100, dtype=np.uint8)
-    assert add_legend(picture, [(f"class {k}", COLORS[k]) for k in range(4)]).shape == (24, 16, 3)
+    small = np.full((24, 16, 3), 100, dtype=np.uint8)
+    assert add_legend(small, [(f"class {k}", COLORS[k]) for k in range(4)]).shape == (24, 16, 3)
 
 
 def test_a_column_has_one_width_whatever_it_lists_and_counts_what_it_has_no_line_for():

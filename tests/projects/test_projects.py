@@ -38,7 +38,7 @@ PROJECTS = {
         *("MODEL.RESNETS.NORM", "BN"),
     ],
     "EfficientCamVid": [
-        *("MODEL.TIMM.NAME", "test_efficientnet", "MODEL.SEM_SEG_HEAD.CONVS_DIM", "16"),
+        *("MODEL.TIMM.NAME", "test_efficientnet", "MODEL.SEM_SEG_HEAD.CONVS_DIM", "16")
     ],
 }
 

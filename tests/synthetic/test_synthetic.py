@@ -48,7 +48,7 @@ def written(tmp_path_factory):
 # ------------------------------------------------------------------------------------------- files
 
 
-def test_the_layout_is_exactly_vspws(written):
+def test_the_layout_is_exactly_vspws_beside_the_config(written):
     videos = {"train": ["train_0000", "train_0001"], "val": ["val_0000"], "test": ["test_0000"]}
     expected = {"synthetic.json", "train.txt", "val.txt", "test.txt"}
     for split, names in videos.items():
@@ -58,6 +58,9 @@ def test_the_layout_is_exactly_vspws(written):
                 expected.add(f"data/{name}/origin/{frame:08d}.jpg")
                 expected.add(f"data/{name}/mask/{frame:08d}.png")
     assert set(files_of(written)) == expected
+    stored = json.loads((written / "synthetic.json").read_text())
+    assert stored["config"] == {**vars(TINY), "num_videos": dict(TINY.num_videos)}
+    assert stored["classes"] == list(SYNTHETIC_CLASSES[:10])
 
 
 def test_masks_are_index_pngs_of_the_frames_size_and_of_declared_values(written):
@@ -81,31 +84,22 @@ def test_files_hold_what_render_video_yields(written):
         assert np.abs(decoded - candidates).mean(axis=(1, 2, 3)).argmin() == t
 
 
-def test_the_config_and_class_names_are_stored(written):
-    stored = json.loads((written / "synthetic.json").read_text())
-    assert stored["config"] == {**vars(TINY), "num_videos": dict(TINY.num_videos)}
-    assert stored["classes"] == list(SYNTHETIC_CLASSES[:10])
-
-
 # ------------------------------------------------------------------------------------ repeatability
 
 
+@pytest.mark.slow(reason="two processes start")
 def test_the_same_seed_gives_the_same_bytes_with_any_number_of_jobs(written, tmp_path):
     assert files_of(write_synthetic_vspw(tmp_path / "two", TINY, jobs=2)) == files_of(written)
 
 
-def test_another_seed_split_or_index_gives_another_video():
-    first = render(TINY)[0]
-    assert (first == render(TINY)[0]).all()
-    assert (first != render(replace(TINY, seed=1))[0]).any()
-    assert (first != render(TINY, split="val")[0]).any()
-    assert (first != render(TINY, index=1)[0]).any()
-
-
-def test_a_shorter_video_is_the_start_of_a_longer_one():
-    images, labels = render(replace(TINY, frames_per_video=8))
-    start_images, start_labels = render(TINY)
-    assert (images[:3] == start_images).all() and (labels[:3] == start_labels).all()
+def test_another_seed_split_or_index_gives_another_video_and_a_shorter_one_is_its_start():
+    images, labels = render(TINY)
+    assert (images == render(TINY)[0]).all()
+    assert (images != render(replace(TINY, seed=1))[0]).any()
+    assert (images != render(TINY, split="val")[0]).any()
+    assert (images != render(TINY, index=1)[0]).any()
+    longer_images, longer_labels = render(replace(TINY, frames_per_video=8))
+    assert (longer_images[:3] == images).all() and (longer_labels[:3] == labels).all()
 
 
 def test_a_restart_after_an_interruption_gives_the_same_bytes(written, tmp_path, monkeypatch):
@@ -127,12 +121,17 @@ def test_a_restart_after_an_interruption_gives_the_same_bytes(written, tmp_path,
     assert files_of(write_synthetic_vspw(tmp_path, TINY)) == files_of(written)
 
 
-def test_a_complete_dataset_is_left_as_it_is(tmp_path):
+def test_a_complete_dataset_is_left_as_it_is_and_so_is_a_file_that_was_not_written(tmp_path):
     write_synthetic_vspw(tmp_path, TINY)
     frame = tmp_path / "data/train_0000/origin/00000000.jpg"
     frame.write_bytes(b"mine")
     write_synthetic_vspw(tmp_path, TINY)
     assert frame.read_bytes() == b"mine"
+    (tmp_path / "data/train_0000/notes.txt").write_text("mine")
+    before = files_of(tmp_path)
+    with pytest.raises(FileExistsError, match=r"notes\.txt"):
+        write_synthetic_vspw(tmp_path, replace(TINY, seed=1), overwrite=True)
+    assert files_of(tmp_path) == before
 
 
 # ---------------------------------------------------------------------------- other people's files
@@ -145,6 +144,8 @@ def test_a_foreign_folder_is_not_touched(tmp_path):
     for overwrite in (False, True):
         with pytest.raises(FileExistsError, match="an empty or a new folder"):
             write_synthetic_vspw(tmp_path, TINY, overwrite=overwrite)
+    with pytest.raises(FileExistsError, match="choose a folder"):
+        write_synthetic_vspw(tmp_path / "data/thesis.txt", TINY)
     assert files_of(tmp_path) == before
 
 
@@ -157,21 +158,6 @@ def test_another_configs_dataset_is_replaced_only_on_demand(written, tmp_path):
     write_synthetic_vspw(tmp_path, TINY, overwrite=True)
     assert files_of(tmp_path) == files_of(written)
     assert not (tmp_path / "data/train_0002").exists()
-
-
-def test_overwriting_refuses_to_remove_a_file_that_it_did_not_write(tmp_path):
-    write_synthetic_vspw(tmp_path, TINY)
-    (tmp_path / "data/train_0000/notes.txt").write_text("mine")
-    before = files_of(tmp_path)
-    with pytest.raises(FileExistsError, match=r"notes\.txt"):
-        write_synthetic_vspw(tmp_path, replace(TINY, seed=1), overwrite=True)
-    assert files_of(tmp_path) == before
-
-
-def test_a_file_in_the_folders_place_is_an_error(tmp_path):
-    (tmp_path / "file").write_text("mine")
-    with pytest.raises(FileExistsError, match="choose a folder"):
-        write_synthetic_vspw(tmp_path / "file", TINY)
 
 
 # ------------------------------------------------------------------------------------------ content
@@ -264,12 +250,9 @@ def test_a_config_out_of_range_is_an_error_that_names_the_value(wrong, message):
         SyntheticConfig(**wrong)
 
 
-def test_an_unknown_split_is_an_error():
+def test_an_unknown_split_and_jobs_below_one_are_errors(tmp_path):
     with pytest.raises(ValueError, match="a split of train, val, test"):
         next(render_video(TINY, split="training"))
-
-
-def test_jobs_below_one_are_an_error(tmp_path):
     with pytest.raises(ValueError, match="jobs must be at least 1"):
         write_synthetic_vspw(tmp_path, TINY, jobs=0)
 

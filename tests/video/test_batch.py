@@ -9,6 +9,7 @@ import pytest
 import torch
 from detectron2.modeling import build_model
 from PIL import Image
+from tiny_models import build_varied
 
 from cffm_plugin.cli.segment_videos import main
 from cffm_plugin.data import read_image
@@ -52,12 +53,7 @@ class Kept(BatchSink):
 
 @pytest.fixture
 def segmentor(tiny_cffm_cfg):
-    torch.manual_seed(0)
-    model = build_model(tiny_cffm_cfg)
-    for name, parameter in model.named_parameters():
-        if not name.startswith("backbone"):
-            torch.nn.init.normal_(parameter, std=0.3)
-    return StreamingSegmentor(tiny_cffm_cfg, model=model)
+    return StreamingSegmentor(tiny_cffm_cfg, model=build_varied(tiny_cffm_cfg))
 
 
 def videos_of(sources):
@@ -163,10 +159,7 @@ def test_videos_are_found_in_files_folders_folders_of_folders_and_lists(tmp_path
         jobs = plan_batch([str(tmp_path / i) for i in inputs], "out", "masks")
         return [(Path(j.video).name, j.output, j.masks) for j in jobs]
 
-    b9, b10 = (
-        ("b9.mp4", "out/b9.mp4", "masks/b9"),
-        ("b10.mp4", "out/b10.mp4", "masks/b10"),
-    )
+    b9, b10 = (("b9.mp4", "out/b9.mp4", "masks/b9"), ("b10.mp4", "out/b10.mp4", "masks/b10"))
     assert found("clips") == [b9, b10]
     assert found("walk") == [("walk", "out/walk.mp4", "masks/walk")]
     assert [name for name, _, _ in found("many")] == ["x", "y"]

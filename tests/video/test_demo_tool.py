@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from detectron2.modeling import build_model
 from PIL import Image
 from tiny_dataset import TINY_COLORS
+from tiny_models import build_varied
 from warm_process import WarmProcess
 
 from cffm_plugin.checkpoint import (
@@ -33,7 +33,6 @@ from cffm_plugin.video.reading import SourceFrame, VideoFile
 from cffm_plugin.video.writing import VideoWriter
 
 ROOT = Path(__file__).parents[2]
-COMMAND = ("-m", "cffm_command", "demo")
 RATE = Fraction(30000, 1001)
 
 
@@ -44,11 +43,7 @@ def cfg(tiny_cffm_cfg, tmp_path):
 
 
 def with_weights(cfg, folder):
-    torch.manual_seed(0)
-    model = build_model(cfg)
-    for name, parameter in model.named_parameters():
-        if not name.startswith("backbone"):
-            torch.nn.init.normal_(parameter, std=0.3)
+    model = build_varied(cfg)
     cfg.MODEL.WEIGHTS = str(folder / "weights.pth")
     torch.save({"model": model.state_dict()}, cfg.MODEL.WEIGHTS)
     (folder / "config.yaml").write_text(cfg.dump())
@@ -60,8 +55,8 @@ def demo(cfg, tmp_path, monkeypatch):
     """Call cffm demo in this process; gives its exit code, or the error it ends with."""
     monkeypatch.setattr("cffm_plugin.cli.work.demo.log_to_terminal", lambda: None)
 
-    def call(*arguments):
-        words = ["--config-file", tmp_path / "config.yaml", *arguments]
+    def call(*arguments, config=tmp_path / "config.yaml"):
+        words = ["--config-file", config, *arguments]
         with pytest.raises(SystemExit) as exit_:
             raise SystemExit(demo_command.main([str(word) for word in words]))
         return exit_.value.code
@@ -93,6 +88,19 @@ def label_maps(folder):
     return {file.stem: np.array(Image.open(file)) for file in sorted(folder.iterdir())}
 
 
+def assert_streamed(cfg, images, masks, **options):
+    """The label maps are those of a stream of the images, blue-green-red."""
+    segmentor, written = StreamingSegmentor(cfg), label_maps(masks)
+    assert len(written) == 12
+    for image, labels in zip(images, written.values(), strict=True):
+        assert np.array_equal(segmentor.step(image, channel_order="BGR", **options).numpy(), labels)
+    return written
+
+
+def images_in(folder):
+    return [read_image(file) for file in sorted(folder.iterdir())]
+
+
 def test_a_video_is_segmented_frame_by_frame_as_a_stream(demo, cfg, frames, tmp_path, capsys):
     source = write_video(tmp_path / "in.mp4", frames)
     out, masks = tmp_path / "out.mp4", tmp_path / "masks"
@@ -101,10 +109,8 @@ def test_a_video_is_segmented_frame_by_frame_as_a_stream(demo, cfg, frames, tmp_
     rate, pictures = decoded(out)
     assert rate == RATE
     assert [picture.shape for picture in pictures] == [(48, 64, 3)] * 12
-    segmentor, written = StreamingSegmentor(cfg), label_maps(masks)
+    written = assert_streamed(cfg, decoded(source)[1], masks)
     assert list(written) == [f"{index:08d}" for index in range(12)]
-    for frame, labels in zip(VideoFile(source), written.values()):
-        assert np.array_equal(segmentor.step(frame.image, channel_order="BGR").numpy(), labels)
     assert len(np.unique(list(written.values()))) > 1
     last_line = capsys.readouterr().err.strip().splitlines()[-1]
     assert last_line.startswith("Done: 12 frames") and str(out) in last_line
@@ -115,13 +121,10 @@ def test_images_become_a_video_and_masks_have_their_names_and_palette(demo, cfg,
     for extra, rate in [((), 10), (("--fps", "30000/1001"), RATE)]:
         assert demo("--input", frames, "--output", out, "--masks", masks, *extra) == 0
         assert decoded(out)[0] == rate and len(decoded(out)[1]) == 12
-    segmentor = StreamingSegmentor(cfg)
-    for file in sorted(frames.iterdir()):
-        image = Image.open(masks / f"{file.stem}.png")
-        assert np.array_equal(
-            np.array(image), segmentor.step(read_image(file), channel_order="BGR").numpy()
-        )
-        assert image.getpalette()[:12] == [channel for color in TINY_COLORS for channel in color]
+    written = assert_streamed(cfg, images_in(frames), masks)
+    assert list(written) == [file.stem for file in sorted(frames.iterdir())]
+    palette = Image.open(next(masks.iterdir())).getpalette()
+    assert palette[:12] == [channel for color in TINY_COLORS for channel in color]
 
 
 def test_side_by_side_frames_stand_left_of_their_painted_copies(demo, frames, tmp_path):
@@ -134,45 +137,50 @@ def test_side_by_side_frames_stand_left_of_their_painted_copies(demo, frames, tm
         assert np.array_equal(picture[:, :64], read_image(file)[:, :, ::-1])
         # At the top, above the legend, every pixel has the colour of a class.
         assert set(map(tuple, picture[0, 64:])) <= set(TINY_COLORS)
-
-
-def test_with_masks_alone_nothing_else_is_written(demo, frames, tmp_path):
     before = set(tmp_path.iterdir())
     assert demo("--input", frames, "--masks", tmp_path / "masks") == 0
-    assert set(tmp_path.iterdir()) - before == {tmp_path / "masks"}
+    assert set(tmp_path.iterdir()) - before == {tmp_path / "masks"}  # nothing else is written
 
 
 def test_cffm_plus_takes_the_prototypes_of_the_video(demo, cfg, frames, tmp_path):
     cfg.MODEL.TEMPORAL.PROTOTYPES.ENABLED = True
     with_weights(cfg, tmp_path)
-    prototypes = torch.randn(5, 16)
+    prototypes, masks = torch.randn(5, 16), tmp_path / "masks"
     torch.save(prototypes, tmp_path / "v0.pt")
-    assert "--prototypes FILE" in demo("--input", frames, "--masks", tmp_path / "masks")
-    files = ("--masks", tmp_path / "masks", "--prototypes", tmp_path / "v0.pt")
-    assert demo("--input", frames, *files) == 0
-    segmentor = StreamingSegmentor(cfg)
-    for file, labels in zip(sorted(frames.iterdir()), label_maps(tmp_path / "masks").values()):
-        expected = segmentor.step(read_image(file), channel_order="BGR", prototypes=prototypes)
-        assert np.array_equal(expected.numpy(), labels)
+    assert "--prototypes FILE" in demo("--input", frames, "--masks", masks)
+    assert demo("--input", frames, "--masks", masks, "--prototypes", tmp_path / "v0.pt") == 0
+    assert_streamed(cfg, images_in(frames), masks, prototypes=prototypes)
 
 
-@pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_leaves_a_playable_file_and_says_how_many_frames_it_has(
-    cfg, frames, tmp_path, number, code
-):
+@pytest.fixture
+def endless(cfg, frames, tmp_path):
+    """A demo in a process of its own, of 3000 frames into out.mp4."""
     many = tmp_path / "many"
     many.mkdir()
     for index in range(3000):
         os.link(frames / "00000003.jpg", many / f"{index}.jpg")
+    command = ["-m", "cffm_command", "demo", "--config-file", tmp_path / "config.yaml"]
+    command += ["--input", many, "--output", tmp_path / "out.mp4"]
+    started = []
+
+    def start(*arguments, until):
+        started.append(WarmProcess([*command, *arguments]))
+        deadline = time.monotonic() + 300
+        while not until() and started[0].poll() is None and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return started[0]
+
+    yield start
+    started[0].kill()
+
+
+@pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_leaves_a_playable_file_and_says_how_many_frames_it_has(
+    endless, tmp_path, number, code
+):
     out, masks = tmp_path / "out.mp4", tmp_path / "masks"
-    command = [*COMMAND, "--config-file", tmp_path / "config.yaml", "--input", many]
-    process = WarmProcess([*command, "--output", out, "--masks", masks])
-    deadline = time.monotonic() + 300
-    while process.poll() is None and time.monotonic() < deadline:
-        if masks.is_dir() and len(list(masks.iterdir())) >= 5:
-            process.send_signal(number)
-            break
-        time.sleep(0.05)
+    process = endless("--masks", masks, until=lambda: len(list(masks.glob("*.png"))) >= 5)
+    process.send_signal(number)
     errors = process.finish(timeout=300).stderr
     num_frames = len(label_maps(masks))
     assert process.returncode == code, errors[-2000:]
@@ -182,18 +190,10 @@ def test_a_signal_leaves_a_playable_file_and_says_how_many_frames_it_has(
     assert [file.name for file in tmp_path.glob(".*")] == []
 
 
-def test_a_killed_demo_leaves_the_video_that_was_there(cfg, frames, tmp_path):
+def test_a_killed_demo_leaves_the_video_that_was_there(endless, frames, tmp_path):
     out = write_video(tmp_path / "out.mp4", frames)
     before = out.read_bytes()
-    many = tmp_path / "many"
-    many.mkdir()
-    for index in range(3000):
-        os.link(frames / "00000003.jpg", many / f"{index}.jpg")
-    command = [*COMMAND, "--config-file", tmp_path / "config.yaml", "--input", many]
-    process = WarmProcess([*command, "--output", out])
-    deadline = time.monotonic() + 300
-    while not list(tmp_path.glob(".out.*")) and time.monotonic() < deadline:
-        time.sleep(0.05)
+    process = endless(until=lambda: list(tmp_path.glob(".out.*")))
     process.kill()
     process.wait(timeout=300)
     assert len(list(tmp_path.glob(".out.*"))) == 1  # it was under way
@@ -203,27 +203,34 @@ def test_a_killed_demo_leaves_the_video_that_was_there(cfg, frames, tmp_path):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (["--input", "{tmp}/nowhere"], "nowhere: there are no images"),
-        (["--video-input", "{tmp}/nowhere.mp4"], "nowhere.mp4: there is no such file"),
-        (["--video-input", "{tmp}/config.yaml"], "expected a video, but"),
-        (["--input", "{frames}", "--output", "{tmp}/out.avi"], "unknown suffix .avi"),
-        (["--input", "{frames}", "--output", "{tmp}/weights.pth/"], "is a file, but a folder"),
-        (["--input", "{frames}", "--output", "{frames}"], "is what is read"),
-        (["--input", "{frames}", "--masks", "{frames}/../origin"], "is what is read"),
-        (["--input", "{frames}", "--output", "{tmp}/a", "--masks", "{tmp}/a"], "a folder each"),
-        (["--input", "{frames}", "--masks", "{tmp}/a", "--prototypes", "p.pt"], "are for CFFM++"),
-        (["--opts", "MODEL.WEIGHTS", "nowhere.pth"], "There is no checkpoint nowhere.pth"),
-        (["--opts", "MODEL.WEIGHTS", ""], "--opts MODEL.WEIGHTS FILE"),
-        (["--opts", "MODEL.CFFM.DEPHT", "2"], "Did you mean MODEL.CFFM.DEPTH"),
-        (["--opts", "MODEL.META_ARCHITECTURE", "SemanticSegmentor"], "_ARCHITECTURE CFFMSegmentor"),
+        ("--input {tmp}/nowhere", "nowhere: there are no images"),
+        ("--video-input {tmp}/nowhere.mp4", "nowhere.mp4: there is no such file"),
+        ("--video-input {tmp}/config.yaml", "expected a video, but"),
+        (
+            "--video-input rtsp://127.0.0.1:9/live",
+            "rtsp://127.0.0.1:9/live: can't be opened as a video (Connection refused",
+        ),
+        ("--input {frames} --output {tmp}/out.avi", "unknown suffix .avi"),
+        ("--input {frames} --output {tmp}/weights.pth/", "is a file, but a folder"),
+        ("--input {frames} --output {frames}", "is what is read"),
+        ("--input {frames} --masks {frames}/../origin", "is what is read"),
+        ("--input {frames} --output {tmp}/a --masks {tmp}/a", "a folder each"),
+        ("--input {frames} --masks {tmp}/a --prototypes p.pt", "are for CFFM++"),
+        ("--input {frames} --keep-audio", "--keep-audio is for a video file"),
+        ("--input {frames} --opts MODEL.WEIGHTS nowhere.pth", "There is no checkpoint nowhere.pth"),
+        ("--input {frames} --opts MODEL.WEIGHTS ", "--opts MODEL.WEIGHTS FILE"),
+        ("--input {frames} --opts MODEL.CFFM.DEPHT 2", "Did you mean MODEL.CFFM.DEPTH"),
+        (
+            "--input {frames} --opts MODEL.META_ARCHITECTURE SemanticSegmentor",
+            "_ARCHITECTURE CFFMSegmentor",
+        ),
     ],
 )
 def test_mistakes_end_in_one_line(demo, frames, tmp_path, arguments, message):
-    if arguments[0] == "--opts":
-        arguments = ["--input", "{frames}", "--masks", "{tmp}/masks", *arguments]
-    elif not {"--output", "--masks"} & set(arguments):
-        arguments = [*arguments, "--output", "{tmp}/out.mp4"]
-    error = demo(*(word.format(tmp=tmp_path, frames=frames) for word in arguments))
+    words = arguments.format(tmp=tmp_path, frames=frames).split(" ")
+    if not {"--output", "--masks"} & set(words):
+        words = ["--output", tmp_path / "out.mp4", *words]
+    error = demo(*words)
     assert message in error and "\n" not in error
     assert not (tmp_path / "out.mp4").exists()
 
@@ -280,9 +287,7 @@ def test_several_videos_go_into_a_folder_each_as_a_stream_of_its_own(demo, cfg, 
     assert demo("--video-input", folder, alone, "--output", out, "--masks", masks) == 0
     assert sorted(file.name for file in out.iterdir()) == ["a.mp4", "b.mkv", "c.mov.mp4"]
     for name, source in [("b", folder / "b.mkv"), ("c.mov", alone)]:
-        segmentor = StreamingSegmentor(cfg)
-        for frame, labels in zip(VideoFile(source), label_maps(masks / name).values()):
-            assert np.array_equal(segmentor.step(frame.image, channel_order="BGR").numpy(), labels)
+        assert_streamed(cfg, decoded(source)[1], masks / name)
 
 
 def test_a_bad_video_does_not_stop_the_others_and_is_named(demo, frames, tmp_path, capsys):
@@ -318,21 +323,11 @@ def test_mistakes_with_several_videos_are_said_before_anything_starts(demo, fram
     assert set(tmp_path.rglob("*")) == before
 
 
-def test_a_refused_connection_is_an_error_of_one_line(demo, tmp_path):
-    said = demo("--video-input", "rtsp://127.0.0.1:9/live", "--output", tmp_path / "out.mp4")
-    assert said.startswith(
-        "rtsp://127.0.0.1:9/live: can't be opened as a video (Connection refused"
-    )
-
-
-@pytest.mark.parametrize("arguments", [("--masks", "{tmp}/m"), ("--output", "{tmp}/o.mp4")])
-def test_sound_is_kept_of_video_files_that_become_one(demo, frames, tmp_path, arguments):
-    arguments = [word.format(tmp=tmp_path) for word in arguments]
-    said = demo("--input", frames, *arguments, "--keep-audio")
-    assert "--keep-audio is for a video file" in said
+def test_sound_is_kept_of_video_files_that_become_one(demo, frames, tmp_path):
     source = write_video(tmp_path / "in.mp4", frames)  # without sound
-    result = demo("--video-input", source, *arguments, "--keep-audio")
-    assert result == 0 if "--output" in arguments else "--keep-audio" in result
+    arguments = ("--video-input", source, "--keep-audio")
+    assert "--keep-audio" in demo(*arguments, "--masks", tmp_path / "m")
+    assert demo(*arguments, "--output", tmp_path / "o.mp4") == 0
 
 
 def test_the_legend_stands_beside_the_picture_over_it_or_nowhere(demo, frames, tmp_path):
@@ -381,24 +376,17 @@ class TestNamesOfTheCheckpoint:
             lambda picture, legend: legends.append([name for name, _ in legend]) or picture,
         )
         config = ROOT / "configs" / "vspw" / "segformer_mit_b0.yaml"
-        arguments = ["--config-file", config, "--input", frames, "--output", tmp_path / "out"]
-        arguments += [
-            "--legend",
-            "over",
-            "--opts",
-            "MODEL.WEIGHTS",
-            converted,
-            "MODEL.DEVICE",
-            "cpu",
-        ]
+        arguments = ["--input", frames, "--output", tmp_path / "out", "--legend", "over"]
+        arguments += ["--opts", "MODEL.WEIGHTS", converted, "MODEL.DEVICE", "cpu"]
         arguments += ["MODEL.SEM_SEG_HEAD.CONVS_DIM", 32, "MODEL.SEM_SEG_HEAD.NUM_CLASSES", 7]
+        arguments += ["INPUT.CLIP.FIT_SIZE", "(64, 48)"]
         with caplog.at_level(logging.WARNING, logger="cffm_plugin"):
-            assert demo(*arguments) == 0
+            assert demo(*arguments, config=config) == 0
         assert len(legends) == 12
         assert {name for legend in legends for name in legend} <= set(self.NAMES)
         assert caplog.messages == []  # the config's dataset has 124 classes, which does not matter
         with caplog.at_level(logging.WARNING, logger="cffm_plugin"):
-            assert demo(*arguments, "INPUT.FORMAT", "BGR") == 0
+            assert demo(*arguments, "INPUT.FORMAT", "BGR", config=config) == 0
         assert "57.375, RGB, but the config says mean 123.675" in caplog.text
 
     def test_names_and_normalisation_are_kept_for_all_that_read_them(self, converted):
@@ -424,44 +412,18 @@ class TestNamesOfTheCheckpoint:
             assert dataset_classes(cfg) == list(zip(classes, colors))
 
 
-def test_a_checkpoint_that_carries_its_config_needs_no_config_file(
-    cfg, demo, frames, tmp_path, monkeypatch
-):
+def test_a_checkpoint_that_carries_its_config_needs_no_config_file(cfg, demo, frames, tmp_path):
     classes = names_and_colors(cfg.DATASETS.TRAIN, 4)
     info = ModelInfo.from_config(cfg, [name.upper() for name in classes[0]], classes[1])
-    segmentor = StreamingSegmentor(cfg)
-    SegmentorCheckpointer(segmentor.model, str(tmp_path), info=info).save("trained")
-    path = tmp_path / "trained.pth"
-    masks = tmp_path / "masks"
-    assert (
-        demo(
-            "--config-file",
-            "",
-            "--input",
-            frames,
-            "--masks",
-            masks,
-            "--opts",
-            "MODEL.WEIGHTS",
-            path,
-        )
-        == 0
-    )
-    for file, labels in zip(sorted(frames.iterdir()), label_maps(masks).values()):
-        assert np.array_equal(segmentor.step(read_image(file), channel_order="BGR").numpy(), labels)
+    model = StreamingSegmentor(cfg).model
+    SegmentorCheckpointer(model, str(tmp_path), info=info).save("trained")
+    path, masks = tmp_path / "trained.pth", tmp_path / "masks"
+    arguments = ("--input", frames, "--masks", masks, "--opts", "MODEL.WEIGHTS")
+    assert demo(*arguments, path, config="") == 0
+    assert_streamed(cfg, images_in(frames), masks)
     names = [name for name, _ in dataset_classes(load_stored_config(["MODEL.WEIGHTS", str(path)]))]
     assert names == ["UPPER", "LOWER", "UPPER BOX", "LOWER BOX"]
-    error = demo(
-        "--config-file",
-        "",
-        "--input",
-        frames,
-        "--masks",
-        masks,
-        "--opts",
-        "MODEL.WEIGHTS",
-        cfg.MODEL.WEIGHTS,
-    )
+    error = demo(*arguments, cfg.MODEL.WEIGHTS, config="")
     assert "weights.pth carries no config" in error
 
 
@@ -486,12 +448,8 @@ def test_a_model_that_gives_nan_ends_in_one_line_and_the_frames_before_stay(
 
 
 def test_classes_of_an_unregistered_dataset_have_numbers_and_colours(cfg):
-    assert [name for name, _ in dataset_classes(cfg)] == [
-        "upper",
-        "lower",
-        "upper box",
-        "lower box",
-    ]
+    names = [name for name, _ in dataset_classes(cfg)]
+    assert names == ["upper", "lower", "upper box", "lower box"]
     cfg.DATASETS.TEST, cfg.DATASETS.TRAIN = ("somebody_elses",), ()
     classes = dataset_classes(cfg)
     assert [name for name, _ in classes] == [f"class {k}" for k in range(4)]

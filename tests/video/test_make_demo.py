@@ -36,6 +36,7 @@ def write_camvid(folder):
     return folder
 
 
+@pytest.mark.slow(reason="trains two models")
 def test_a_folder_with_camvid_becomes_a_model_a_video_and_an_animation(
     tmp_path, monkeypatch, capfd
 ):
@@ -64,6 +65,8 @@ def test_a_folder_with_camvid_becomes_a_model_a_video_and_an_animation(
 
 
 def test_a_folder_that_holds_camvid_by_its_name_is_found(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"trainannot.*datasets/README\.md"):
+        link_dataset(tmp_path, tmp_path / "output")
     write_camvid(tmp_path / "CamVid")
     root = link_dataset(tmp_path, tmp_path / "output")
     assert (root / "CamVid" / "trainannot").is_dir()
@@ -71,27 +74,15 @@ def test_a_folder_that_holds_camvid_by_its_name_is_found(tmp_path):
     assert (again / "CamVid").resolve() == (tmp_path / "CamVid").resolve()
 
 
-def test_another_folder_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"trainannot.*datasets/README\.md"):
-        link_dataset(tmp_path, tmp_path / "output")
-
-
-def test_weights_that_are_named_are_left_as_they_are():
-    keys = ["INPUT.FORMAT", "RGB", "MODEL.WEIGHTS", "mine.pth"]
-    assert with_weights(keys) == keys
-
-
 def test_without_weights_those_of_make_demo_are_taken_where_they_are(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    DEMO_WEIGHTS.parent.mkdir(parents=True)
-    DEMO_WEIGHTS.touch()
-    keys = ["INPUT.FORMAT", "MODEL.WEIGHTS"]  # a value, not a key
-    assert with_weights(keys) == [*keys, "MODEL.WEIGHTS", str(DEMO_WEIGHTS)]
-
-
-def test_the_demo_without_any_weights_names_both_ways_to_some(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as stop:
         demo.main(["--video-input", "a.mp4", "--output", str(tmp_path / "b.mp4")])
     assert "make demo DATA=" in stop.value.code and "MODEL.WEIGHTS" in stop.value.code
     assert not Path(tmp_path, "b.mp4").exists()
+    DEMO_WEIGHTS.parent.mkdir(parents=True)
+    DEMO_WEIGHTS.touch()
+    keys = ["INPUT.FORMAT", "MODEL.WEIGHTS"]  # a value, not a key
+    assert with_weights(keys) == [*keys, "MODEL.WEIGHTS", str(DEMO_WEIGHTS)]
+    keys = ["INPUT.FORMAT", "RGB", "MODEL.WEIGHTS", "mine.pth"]
+    assert with_weights(keys) == keys

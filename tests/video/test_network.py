@@ -118,12 +118,6 @@ def test_of_a_playlist_the_best_variant_alone_is_read(asked, tmp_path):
     assert "small9.ts" not in files and "middle9.ts" not in files
 
 
-def test_a_stream_that_lacks_what_it_promises_says_so(address, tmp_path):
-    cut(write_noise(tmp_path / "a.mkv"))
-    with pytest.raises(IncompleteVideoError, match="a.mkv: incomplete"):
-        list(NetworkStream(f"{address}/a.mkv"))
-
-
 @pytest.mark.parametrize("scheme", ["http", "rtsp", "rtmp"])
 def test_what_does_not_answer_is_an_error_without_the_password(scheme, closed_port, silent_port):
     for port, said in ((closed_port, "Connection refused"), (silent_port, "no answer in 0.5 sec")):
@@ -133,7 +127,7 @@ def test_what_does_not_answer_is_an_error_without_the_password(scheme, closed_po
         assert "secret" not in str(raised.value) and "\n" not in str(raised.value)
 
 
-def test_what_is_no_video_is_an_error(address, tmp_path):
+def test_what_is_no_video_or_lacks_what_it_promises_is_an_error(address, tmp_path):
     (tmp_path / "page.html").write_text("<p>no video</p>" * 100)
     for name, error, said in [
         ("page.html", ValueError, "Invalid data"),
@@ -141,9 +135,9 @@ def test_what_is_no_video_is_an_error(address, tmp_path):
     ]:
         with pytest.raises(error, match=said):
             NetworkStream(f"{address}/{name}")
-
-
-def test_addresses_are_told_from_files():
+    cut(write_noise(tmp_path / "a.mkv"))
+    with pytest.raises(IncompleteVideoError, match="a.mkv: incomplete"):
+        list(NetworkStream(f"{address}/a.mkv"))
     assert all(map(NetworkStream.is_url, ["rtsp://camera/1", "RTMP://x/y", "https://x/y.mp4"]))
     assert not any(map(NetworkStream.is_url, ["a.mp4", "/a/http.mp4", "C:\\a.mp4", "http/a"]))
 

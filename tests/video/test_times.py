@@ -15,7 +15,7 @@ av = pytest.importorskip("av")
 # Milliseconds, as a telephone's in changing light: no rate, with gaps of 20 to 400.
 IRREGULAR = [0, 40, 60, 120, 160, 560, 600, 620, 680, 720, 800, 840]
 # 30 a second, of which frames were lost: their mean is within 3 % of 30.
-LOST = [round(1000 * index / 30) for index in range(120) if index not in (50, 51, 90)]
+LOST = [round(1000 * index / 30) for index in range(60) if index not in (20, 21, 40)]
 
 
 def times_of(path):

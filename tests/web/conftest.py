@@ -5,9 +5,8 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-import torch
-from detectron2.modeling import build_model
 from fresh_process import ROOT
+from tiny_models import build_varied
 from tiny_training import CONFIG, TINY
 
 from cffm_plugin.checkpoint import ModelInfo, write_half_precision
@@ -23,11 +22,7 @@ def weights(tmp_path_factory):
     """Of a tiny CFFM whose predictions vary; the file carries its config."""
     keys = [*TINY, "MODEL.SEM_SEG_HEAD.NUM_CLASSES", "4", "MODEL.DEVICE", "cpu"]
     cfg = load_config(str(ROOT / CONFIG[1]), keys)
-    torch.manual_seed(0)
-    model = build_model(cfg)
-    for name, parameter in model.named_parameters():
-        if not name.startswith("backbone"):
-            torch.nn.init.normal_(parameter, std=0.3)
+    model = build_varied(cfg)
     path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
     info = ModelInfo.from_config(cfg, ("upper", "lower", "car", "tree"))
     write_half_precision(model.state_dict(), path, info.as_metadata())

@@ -1,7 +1,6 @@
 """The web page in a browser."""
 
 import re
-import shutil
 
 import pytest
 
@@ -10,20 +9,6 @@ from cffm_plugin.video.reading import VideoFile
 from cffm_plugin.web.app import served
 
 pytest.importorskip("gradio", reason="gradio, the extra web, is not installed")
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-
-
-@pytest.fixture(scope="module")
-def browser():
-    names = ("chromium", "chromium-browser", "google-chrome")
-    path = next(filter(None, map(shutil.which, names)), None)
-    with sync_api.sync_playwright() as playwright:
-        try:
-            opened = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        except sync_api.Error as error:
-            pytest.skip(f"there is no Chromium that starts here: {error.message.splitlines()[0]}")
-        yield opened
-        opened.close()
 
 
 @pytest.fixture(scope="module")
