@@ -86,23 +86,30 @@ def wrap(
         net, own_processor = open_net(str(net))
         processor = processor or own_processor
     options: dict[str, Any] = {
+        "classifier": classifier,
+        "num_classes": num_classes,
         "size_divisibility": size_divisibility,
         "image_size": image_size,
         "ignore_value": ignore_value,
+        "loss": loss,
     }
     if task_inputs is not None:
         options["task_inputs"] = task_inputs
+    return _wrapped(net, processor, options, arguments)
+
+
+def _wrapped(
+    net: nn.Module, processor: Any, options: dict[str, Any], arguments: dict[str, Any]
+) -> VideoSegmentor:
+    """See ``wrap``; ``options`` are of ``take_net_apart``."""
     made_of = net_recipe(net)
-    parts, known = take_net_apart(
-        net, classifier, num_classes, processor=processor, loss=loss, **options
-    )
+    parts, known = take_net_apart(net, processor=processor, **options)
     arguments = known | arguments
     model = assemble_segmentor(VideoSegmentor, *parts, **arguments)
-    task = getattr(parts[0].net, "task", None)  # of OneFormer
+    task = getattr(model.backbone.net, "task", None)  # of OneFormer
     if task is not None:
-        options["task_inputs"] = [int(token) for token in task.flatten()]
-    given = {"classifier": classifier, "num_classes": num_classes, "loss": loss}
-    model.recipe = recipe_of("wrap", {**given, **options, **arguments})
+        options = options | {"task_inputs": [int(token) for token in task.flatten()]}
+    model.recipe = recipe_of("wrap", options | arguments)
     if model.recipe is not None and made_of is not None:
         model.recipe["net"] = made_of
     return model

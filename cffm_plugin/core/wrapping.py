@@ -77,32 +77,15 @@ def take_apart(
         return found
 
     found, unit, side = first_size(net, look, size_divisibility, image_size)
-    last = found.probes[-1]
-    if found.follows.activation:
-        logger.info(
-            "%s ends in a %s; the video segmentor gives the logits before it",
-            type(net).__name__,
-            found.follows.activation,
-        )
-    if upsampling is None or not _leaves_resize_to_others(found.probes, found.names):
+    if upsampling is None or not _leaves_resize_to_others(found):
         upsampling = found.follows.upsampling
-    stride = stride_of(cells_of(found.probes, found.names))
-    assert stride is not None  # something fits
     backbone = TappedNet(net, found.names, unit, side)
-    head = Classifiers(
-        [net.get_submodule(name) for name in found.names],
-        [last.widths[name] for name in found.names],
-        stride=stride,
-        num_outputs=last.logits.shape[1],
-        upsampling=upsampling,
-        ignore_value=ignore_value,
-        loss=loss,
-    )
+    head = _classifiers(net, found, upsampling, ignore_value, loss)
 
     def logits_of(images: Tensor) -> list[Tensor]:
         return [head.classify(*head.embed(backbone(images)))]
 
-    freeze_what_is_not_used(net, last.size, logits_of)
+    freeze_what_is_not_used(net, found.probes[-1].size, logits_of)
     return backbone, head, WrappedEmbedding(head, backbone, upsampling)
 
 
@@ -111,6 +94,29 @@ class _Found:
     names: Sequence[str]
     probes: list[Probe]
     follows: AfterClassifier
+
+
+def _classifiers(
+    net: nn.Module, found: _Found, upsampling: Upsampling, ignore_value: int, loss: Loss | None
+) -> Classifiers:
+    last = found.probes[-1]
+    if found.follows.activation:
+        logger.info(
+            "%s ends in a %s; the video segmentor gives the logits before it",
+            type(net).__name__,
+            found.follows.activation,
+        )
+    stride = stride_of(cells_of(found.probes, found.names))
+    assert stride is not None  # something fits
+    return Classifiers(
+        [net.get_submodule(name) for name in found.names],
+        [last.widths[name] for name in found.names],
+        stride=stride,
+        num_outputs=last.logits.shape[1],
+        upsampling=upsampling,
+        ignore_value=ignore_value,
+        loss=loss,
+    )
 
 
 def _check_names(net: nn.Module, names: Sequence[str] | None) -> None:
@@ -168,6 +174,6 @@ def _other_things_follow(net: nn.Module, names: Sequence[str]) -> ValueError:
     )
 
 
-def _leaves_resize_to_others(probes: Sequence[Probe], names: Sequence[str]) -> bool:
-    coarse = probes[0].sum_of(names)
-    return coarse is not None and probes[0].logits.shape == coarse.shape
+def _leaves_resize_to_others(found: _Found) -> bool:
+    coarse = found.probes[0].sum_of(found.names)
+    return coarse is not None and found.probes[0].logits.shape == coarse.shape
