@@ -11,7 +11,6 @@ BENCHMARK_MODES = (
 )
 # Of reports.
 PLAYERS, MAX_MEGABYTES, PLAYER_WIDTH = 10, 200.0, 480
-REPORT_ORDERS = ("mIoU", "VC8", "VC16", "TA8", "TA16", "flicker")
 SPLITS = ("train", "val", "test")  # of datasets that come by name
 # Of the synthetic dataset.
 SYNTHETIC_VIDEOS = {"train": 40, "val": 10, "test": 10}

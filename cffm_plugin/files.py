@@ -1,11 +1,14 @@
 """Files that are written whole or not at all."""
 
 import hashlib
+import json
+import math
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 _PARTIAL = ".partial"
 _LONGEST_NAME = 200  # of 255 bytes: what is hidden has a longer one
@@ -55,6 +58,25 @@ def write_text(path: str | os.PathLike, text: str) -> None:
     """Write a text file, UTF-8, with ``whole_file``."""
     with whole_file(path) as partial:
         partial.write_text(text, encoding="utf-8")
+
+
+def write_json(path: str | os.PathLike, value: Any) -> None:
+    """Write strict JSON, see ``finite_or_none``, with ``whole_file``."""
+    write_text(path, json_text(value))
+
+
+def json_text(value: Any) -> str:
+    """What ``write_json`` writes."""
+    return json.dumps(finite_or_none(value), indent=1, allow_nan=False) + "\n"
+
+
+def finite_or_none(value: Any) -> Any:
+    """``value`` with None for numbers that are not finite, which JSON does not have."""
+    if isinstance(value, Mapping):
+        return {str(key): finite_or_none(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite_or_none(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def remove_leftovers(folder: Path, *, below: bool = True) -> None:

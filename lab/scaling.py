@@ -8,7 +8,6 @@ streams, ... --lines 240 480 and the like choose other values; without any the a
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +15,7 @@ from pathlib import Path
 from tabulate import tabulate
 
 from cffm_plugin.benchmark import config_to_measure
-from cffm_plugin.files import write_text
+from cffm_plugin.files import write_json
 from cffm_plugin.stopping import stops_raised
 
 from .axes import AXES, exponent, measure_scaling, plot
@@ -36,7 +35,7 @@ def run(args: argparse.Namespace) -> None:
         if len(points) > 1:
             print(f"time grows with the power {exponent(points):.2f}\n", flush=True)
     if args.json:
-        write_text(args.json, json.dumps(points_of, indent=1) + "\n")
+        write_json(args.json, points_of)
     if args.plot:
         plot(points_of, args.plot)
 

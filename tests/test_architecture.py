@@ -1,6 +1,7 @@
 """Who may import whom, and what works without detectron2."""
 
 import ast
+import re
 import subprocess
 import sys
 
@@ -62,6 +63,7 @@ FILES_FOR_ALL = {
     "libraries",
     "needs_detectron2",
     "registration",
+    "results",
     "shipped_configs",
     "stopping",
     "video_segmentor",
@@ -101,6 +103,27 @@ def test_a_folder_imports_only_what_the_architecture_allows(folder):
             assert parts[1] in allowed, f"{file} imports {name}"
             if {folder, parts[1]} == {"data", "evaluation"}:  # not each other's insides
                 assert len(parts) <= 3, f"{file} imports {name}"
+
+
+METRIC_NAME = re.compile(r"mIoU|fwIoU|mACC|pACC|IoU-?|m?VC(\d.*)?|TA(\d.*)?|strict[ _]VC")
+
+
+def strings_of(file):
+    """The string constants of a file, docstrings left out."""
+    tree = ast.parse(file.read_text())
+    docstrings = {id(n.value) for n in ast.walk(tree) if isinstance(n, ast.Expr)}
+    constants = (n for n in ast.walk(tree) if isinstance(n, ast.Constant))
+    return [n.value for n in constants if isinstance(n.value, str) and id(n) not in docstrings]
+
+
+def test_metric_names_are_written_in_one_module():
+    writing = {
+        file.relative_to(ROOT).as_posix()
+        for folder in (PACKAGE, ROOT / "lab", ROOT / "tools")
+        for file in folder.rglob("*.py")
+        if any(METRIC_NAME.fullmatch(text) for text in strings_of(file))
+    }
+    assert writing == {"cffm_plugin/results.py"}
 
 
 def test_core_needs_torch_alone():

@@ -1,10 +1,12 @@
 import errno
+import json
+import math
 import os
 
 import pytest
 import torch
 
-from cffm_plugin.files import remove_leftovers, whole_file, write_text
+from cffm_plugin.files import remove_leftovers, whole_file, write_json, write_text
 
 
 class FullDisk:
@@ -94,3 +96,10 @@ def test_leftovers_of_killed_processes_are_removed_and_nothing_else(tmp_path):
     (tmp_path / "deep" / "b.txt").write_text("b")
     remove_leftovers(tmp_path)
     assert {f.name for f in tmp_path.rglob("*") if f.is_file()} == {"a.txt", "b.txt"}
+
+
+def test_json_has_null_for_every_number_that_is_not_finite(tmp_path):
+    value = {8: [math.nan, (1.5, -math.inf)], "text": "NaN", "none": None}
+    write_json(tmp_path / "a.json", value)
+    found = json.loads((tmp_path / "a.json").read_text(), parse_constant=pytest.fail)
+    assert found == {"8": [None, [1.5, None]], "text": "NaN", "none": None}

@@ -39,8 +39,8 @@ from .prediction_files import (
     size_mismatch,
     some,
 )
-from .results import undefined_warnings
 from .scoring import DatasetScores, Tally, VideoScorer
+from .tables import undefined_warnings
 
 VSPW_NUM_CLASSES = 124
 _MOST_CLASSES = 254  # what 8 bits hold beside the two values of void

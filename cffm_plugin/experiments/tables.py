@@ -71,7 +71,7 @@ class Comparison:
         return "\n\n".join(parts) + "\n"
 
     def as_json(self) -> dict[str, Any]:
-        """Every number: per run, and means and spreads. NaN is null."""
+        """Every number: per run, and means and spreads."""
         runs = [
             {"model": model, "seed": seed, **asdict(result)}
             for (model, seed), result in self.results.items()
@@ -89,10 +89,12 @@ class Comparison:
             }
             for dataset in self.datasets
         }
-        return _without_nan(
-            {"models": list(self.models), "seeds": list(self.seeds), "runs": runs}
-            | {"summary": summary}
-        )
+        return {
+            "models": list(self.models),
+            "seeds": list(self.seeds),
+            "runs": runs,
+            "summary": summary,
+        }
 
     def _seeds_text(self) -> str:
         if len(self.seeds) == 1:
@@ -138,11 +140,3 @@ def _statistics(values: dict[int, float]) -> dict[str, Any]:
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return tabulate(rows, header, tablefmt="github", disable_numparse=True)
-
-
-def _without_nan(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(key): _without_nan(v) for key, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_nan(v) for v in value]
-    return None if isinstance(value, float) and math.isnan(value) else value

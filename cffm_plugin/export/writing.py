@@ -1,7 +1,6 @@
 """Writing a model's graphs, and reading those of torch.export."""
 
 import io
-import json
 import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -12,7 +11,7 @@ import torch
 from torch.export import Dim, ExportedProgram
 
 from ..constants import EXPORT_FORMATS
-from ..files import whole_file, write_text
+from ..files import whole_file, write_json
 from ..modeling import CFFMSegmentor
 from .graphs import StreamGraph, stream_graphs
 from .manifest import MANIFEST_FILE, StreamSpec, make_manifest
@@ -81,7 +80,7 @@ def export_stream(
             logger.info("Wrote %s (%.1f MB)", folder / file, (folder / file).stat().st_size / 1e6)
     path = folder / MANIFEST_FILE
     manifest = make_manifest(spec, graphs, logits, files)
-    write_text(path, json.dumps(manifest, indent=1) + "\n")
+    write_json(path, manifest)
     return path
 
 

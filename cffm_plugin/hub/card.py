@@ -1,10 +1,7 @@
 """The model card of a published model: what is known of it, and what is not."""
 
-import json
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from os import PathLike
+from collections.abc import Sequence
 from typing import Any
 
 import yaml
@@ -13,52 +10,9 @@ from detectron2.config import CfgNode
 import cffm_plugin
 
 from ..checkpoint import ModelInfo
+from ..results import OFFICIAL, Results
 
-_METRICS = ("mIoU", "fwIoU", "mACC", "pACC", "mVC8", "mVC16")
 _NOT_KNOWN = "not stated"
-
-
-@dataclass(frozen=True)
-class Scores:
-    """What an evaluation measured.
-
-    Attributes:
-        dataset: its name.
-        frames, scored_frames: all of them, and those with labels.
-        percent: metric -> percent, NaN where undefined.
-    """
-
-    dataset: str
-    frames: int
-    scored_frames: int
-    percent: Mapping[str, float]
-
-
-def read_scores(file: str | PathLike) -> Scores:
-    """The scores of an evaluation.
-
-    Args:
-        file: a vspw_results.json, as evaluation and ``cffm score --json`` write it.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is something else.
-    """
-    try:
-        with open(file, encoding="utf-8") as opened:
-            found = json.load(opened)
-        measured = {name: value for name, value in found["sem_seg"].items() if name in _METRICS}
-        percent = {name: math.nan if v is None else float(v) for name, v in measured.items()}
-        if not percent:
-            raise KeyError("mIoU")
-        return Scores(
-            str(found["dataset"]), int(found["frames"]), int(found["scored_frames"]), percent
-        )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ValueError(
-            f"{file}: expected the results of an evaluation, vspw_results.json of its folder "
-            f"inference/ ({type(error).__name__}: {error})"
-        ) from error
 
 
 def model_card(
@@ -67,7 +21,7 @@ def model_card(
     *,
     name: str,
     parameters: int,
-    scores: Sequence[Scores] = (),
+    scores: Sequence[Results] = (),
     licence: str = "",
     half: bool = False,
     code: Sequence[str] = (),
@@ -79,7 +33,7 @@ def model_card(
         info: its classes and normalisation.
         name: what the model is called.
         parameters: how many numbers it has learned.
-        scores: of evaluations, see ``read_scores``; none are said to be absent.
+        scores: of evaluations; none are said to be absent.
         licence: of the weights, as the hub abbreviates it, such as "apache-2.0".
         half: whether the weights are in float16.
         code: what the config named of code, which a published one does not.
@@ -145,10 +99,11 @@ def _how_to_load(name: str, code: Sequence[str]) -> str:
     return text
 
 
-def _scores_table(scores: Sequence[Scores], half: bool) -> str:
+def _scores_table(scores: Sequence[Results], half: bool) -> str:
     if not scores:
         return "Not measured: no results of an evaluation were given."
-    metrics = [m for m in _METRICS if any(m in each.percent for each in scores)]
+    names = [metric.name for metric in OFFICIAL]
+    metrics = [name for name in names if any(name in each.percent for each in scores)]
     lines = [
         f"| dataset | {' | '.join(metrics)} | frames with labels |",
         "|---" * (len(metrics) + 2) + "|",

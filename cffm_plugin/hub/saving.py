@@ -19,7 +19,8 @@ from ..engine import complete_config
 from ..files import write_text
 from ..hub_files import WEIGHTS
 from ..inference import known_classes
-from .card import model_card, read_scores
+from ..results import Results
+from .card import model_card
 from .loading import CONFIG, load_model
 
 CARD = "README.md"
@@ -64,7 +65,7 @@ def save_pretrained(
     """
     folder = Path(folder)
     _check_folder(folder, overwrite)
-    scores = [read_scores(file) for file in results]
+    scores = [Results.read(file) for file in results]
     cfg, module = _loaded(model, cfg)
     published = _published(cfg)
     info = _info(cfg, published)

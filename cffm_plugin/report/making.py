@@ -1,7 +1,6 @@
 """Making a report: scores, pictures within a budget, one page."""
 
 import functools
-import json
 import logging
 import shutil
 import time
@@ -12,11 +11,12 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from ..constants import MAX_MEGABYTES, PLAYER_WIDTH, PLAYERS, REPORT_ORDERS
+from ..constants import MAX_MEGABYTES, PLAYER_WIDTH, PLAYERS
 from ..data import DEFAULT_MAX_MEGAPIXELS
 from ..evaluation import DatasetScores
 from ..evaluation.predictions import map_in_processes
-from ..files import write_text
+from ..files import json_text, write_json, write_text
+from ..results import PER_VIDEO
 from . import score_tables
 from .folder import ReportFolder, size_of
 from .page import Page, check_jinja, render
@@ -38,7 +38,7 @@ class ReportOptions:
         players: the number of worst and of best videos that get players; 0 for none.
         max_megabytes: the folder's size that no player exceeds, in millions of bytes.
         player_width: frames of players are at most this wide, in pixels.
-        order: a metric of ``score_tables.PER_VIDEO`` that says which videos are worst and best.
+        order: a metric of ``PER_VIDEO`` that says which videos are worst and best.
         one_based, partial, jobs, progress, max_megapixels: see ``score_dataset_predictions``.
         command: what to say that the report was made with; empty for nothing.
     """
@@ -46,7 +46,7 @@ class ReportOptions:
     players: int = PLAYERS
     max_megabytes: float = MAX_MEGABYTES
     player_width: int = PLAYER_WIDTH
-    order: str = REPORT_ORDERS[0]
+    order: str = PER_VIDEO[0].name
     one_based: bool = False
     partial: bool = False
     jobs: int = 1
@@ -59,7 +59,7 @@ class ReportOptions:
         Raises:
             ValueError: a value is out of range.
         """
-        orders = [metric.name for metric in score_tables.PER_VIDEO]
+        orders = [metric.name for metric in PER_VIDEO]
         if self.order not in orders:
             raise ValueError(f"order must be one of {', '.join(orders)}; got {self.order!r}")
         if self.players < 0:
@@ -116,7 +116,7 @@ def make_report(
             page.thumbnails = _write_thumbnails(dataset, folder, options)
         _add_players(page, folder, options)
         page.seconds = time.time() - started
-        write_text(folder.data, _json(page))
+        write_json(folder.data, page.data())
         write_text(folder.index, render(page))
         folder.keep()
     logger.info("%s: %.1f MB", folder.index, size_of(folder.path) / MEGABYTE)
@@ -165,7 +165,7 @@ def _add_players(page: Page, folder: ReportFolder, options: ReportOptions) -> No
     """Players of the worst and best videos, as many as the budget holds."""
     page.order = options.order
     page.players_folder = f"{folder.pictures.name}/players"
-    metric = next(m for m in score_tables.PER_VIDEO if m.name == options.order)
+    metric = next(m for m in PER_VIDEO if m.name == options.order)
     chosen = score_tables.worst_and_best(page.video_rows, metric, options.players)
     if not chosen:
         return
@@ -213,11 +213,7 @@ class _BudgetUsedError(Exception):
 def _size(page: Page, folder: ReportFolder) -> int:
     """Bytes that the report would have now."""
     pictures = size_of(folder.pictures)
-    return pictures + len(render(page).encode()) + len(_json(page).encode())
-
-
-def _json(page: Page) -> str:
-    return json.dumps(page.data(), allow_nan=False, indent=1) + "\n"
+    return pictures + len(render(page).encode()) + len(json_text(page.data()).encode())
 
 
 def _job(page: Page, index: int, options: ReportOptions) -> PlayerJob:

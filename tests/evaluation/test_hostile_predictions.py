@@ -128,7 +128,7 @@ def test_a_mask_above_the_limit_is_named_with_the_limit(root, folder):
 
 def test_predictions_of_4_bits_are_scored_as_they_were_written(root, folder):
     write_png(folder / "a" / "1.png", (8, 6), bits=4, rows=rows_of(LABELS.tolist(), 4))
-    assert score(root).results()["mIoU"] == 100
+    assert score(root).results().sem_seg["mIoU"] == 100
 
 
 def test_records_of_a_video_that_leads_out_are_refused_before_anything_is_read(

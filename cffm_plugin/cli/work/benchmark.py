@@ -20,7 +20,7 @@ from ...benchmark import (
     tables_of,
 )
 from ...benchmark.data_modes import generated_dataset, measure_dataloader, measure_evaluation
-from ...files import write_text
+from ...files import write_json
 from ..benchmark import MIT, SUITES
 
 SUITE_SECONDS = 440.0  # after which entries are left out: a lent GPU is not there for long
@@ -41,7 +41,7 @@ def run_suite_of(args: argparse.Namespace) -> None:
         rows.append(row)
     print(table(rows))
     if args.json:
-        write_text(args.json, json.dumps(rows, indent=1) + "\n")
+        write_json(args.json, rows)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -76,7 +76,7 @@ def run(args: argparse.Namespace) -> None:
     print(json.dumps(result["machine"]))
     print(tables_of(result))
     if args.json:
-        write_text(args.json, json.dumps(result, indent=1) + "\n")
+        write_json(args.json, result)
 
 
 def measure_data(args: argparse.Namespace, benchmark: Benchmark) -> dict[str, Any]:

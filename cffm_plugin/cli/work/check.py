@@ -2,7 +2,6 @@
 
 import argparse
 import io
-import json
 import sys
 import textwrap
 from collections import defaultdict
@@ -23,7 +22,7 @@ from ...doctor import (
     check_dataset,
     write_corrected_masks,
 )
-from ...files import write_text
+from ...files import write_json
 
 SHOWN = 3  # findings of each kind
 UNDONE = 2  # an exit code
@@ -50,8 +49,7 @@ def check_and_tell(args: argparse.Namespace) -> int:
     report = check(args, {"offsets": offsets, **reading})
     print_report(report)
     if args.json is not None:
-        text = json.dumps(report.as_dict(), indent=1, allow_nan=False)
-        write_text(args.json, text + "\n")
+        write_json(args.json, report.as_dict())
     if args.fix is not None:
         written, left = write_corrected_masks(report, args.fix, **reading)
         print_corrections(report, args.fix, written, left)

@@ -1,13 +1,12 @@
 """What `cffm compare` does, with the arguments of ``cffm_plugin.cli.compare``."""
 
 import argparse
-import json
 import os
 import sys
 from pathlib import Path
 
 from ...experiments import TRAIN, Comparison, Run, RunResult, read_results, run_all
-from ...files import write_text
+from ...files import write_json, write_text
 
 
 def run(args: argparse.Namespace) -> None:
@@ -36,8 +35,7 @@ def run(args: argparse.Namespace) -> None:
     if results:
         comparison = Comparison(models, args.seeds, results)
         write_text(args.output / "comparison.md", comparison.markdown())
-        as_json = json.dumps(comparison.as_json(), indent=1)
-        write_text(args.output / "comparison.json", as_json + "\n")
+        write_json(args.output / "comparison.json", comparison.as_json())
         print(f"\n{comparison.markdown()}\n{args.output / 'comparison.md'}")
         print(args.output / "comparison.json")
     if failed:

@@ -1,7 +1,6 @@
 """What `cffm quickstart` does, with the arguments of ``cffm_plugin.cli.quickstart``."""
 
 import argparse
-import json
 import os
 import shlex
 import shutil
@@ -18,12 +17,13 @@ from tabulate import tabulate
 from ... import synthetic  # noqa: F401  (registers the dataset)
 from ...data import read_image, read_mask
 from ...experiments import SYNTHETIC, TRAIN, Run, read_results, run_all
-from ...files import whole_file, write_text
+from ...files import whole_file, write_json
 from ...pictures.painting import colorize, comparison_sheet
 from ...report import ReportedDataset, ReportOptions, find_model, make_report
+from ...results import FWIOU, MIOU, MVC8, MVC16, TA8
 
 DATASET = "synthetic_vspw_val"
-METRICS = ("mIoU", "fwIoU", "mVC8", "mVC16", "TA8")
+METRICS = tuple(metric.name for metric in (MIOU, FWIOU, MVC8, MVC16, TA8))
 MODELS = {"baseline": "image baseline", "cffm": "CFFM"}
 SMOOTHING = 0.5
 PREVIEW_FRAMES = (10, 13, 16, 19)
@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> None:
     if run_all(runs):
         sys.exit(1)
     metrics = {name: measure(run) for name, run in zip(row_titles(), runs[1:], strict=True)}
-    write_text(output / "metrics.json", json.dumps(metrics, indent=1) + "\n")
+    write_json(output / "metrics.json", metrics)
     with whole_file(output / "preview.png") as partial:
         preview(output).save(partial)
     index = report(output)

@@ -5,12 +5,11 @@ import logging
 
 from ...data import register_video_folder_from_yaml
 from ...evaluation import DatasetScores, score_dataset_predictions, score_predictions
-from ...evaluation.results import (
+from ...evaluation.tables import (
     class_table,
     official_table,
     strict_table,
     summary_table,
-    write_json,
 )
 
 
@@ -37,7 +36,7 @@ def run(args: argparse.Namespace) -> None:
     logging.basicConfig(format="%(levelname)s: %(message)s")
     scores = score(args)
     if args.json is not None:
-        write_json(scores, args.json)
+        scores.results().write(args.json)
     scored = f"{scores.scored_frames} of {scores.frames} frames"
     print(f"{scores.dataset}: {len(scores.videos)} videos, {scored} scored\n")
     print(f"Percent per class:\n{class_table(scores)}\n")
