@@ -105,6 +105,13 @@ def test_a_folder_imports_only_what_the_architecture_allows(folder):
                 assert len(parts) <= 3, f"{file} imports {name}"
 
 
+@pytest.mark.parametrize("folder", ["engine", "evaluation"])
+def test_training_and_evaluation_know_no_reports(folder):
+    """Commands make them, when a job has ended."""
+    for file in (PACKAGE / folder).rglob("*.py"):
+        assert "report" not in file.read_text().lower(), file
+
+
 METRIC_NAME = re.compile(r"mIoU|fwIoU|mACC|pACC|IoU-?|m?VC(\d.*)?|TA(\d.*)?|strict[ _]VC")
 
 

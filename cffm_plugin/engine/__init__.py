@@ -4,7 +4,8 @@ from .. import needs_detectron2  # noqa: F401  (says how to get it)
 from .launch import complete_config, main, setup
 from .lost_processes import LostProcessError
 from .optimizer import build_optimizer
-from .preemption import STOPPED
+from .output_folder import output_folder_of
+from .preemption import STOPPED, StopSignals
 from .processes import launch_job
 from .trainer import CFFMTrainer
 
@@ -12,9 +13,11 @@ __all__ = [
     "STOPPED",
     "CFFMTrainer",
     "LostProcessError",
+    "StopSignals",
     "build_optimizer",
     "complete_config",
     "launch_job",
     "main",
+    "output_folder_of",
     "setup",
 ]

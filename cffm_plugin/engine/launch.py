@@ -22,7 +22,6 @@ from ..modeling import how_to_wrap, resolve_normalization
 from ..shipped_configs import find_config_file
 from .output_folder import claimed_for_training
 from .preemption import StopSignals
-from .reporting import MakeReport, check_report, report_evaluation
 from .trainer import CFFMTrainer
 
 # Builders of image segmentors alone, which are no classes.
@@ -97,17 +96,12 @@ def check_meta_architecture(name: str) -> None:
         )
 
 
-def main(
-    args: argparse.Namespace,
-    trainer: type[CFFMTrainer] = CFFMTrainer,
-    report: MakeReport | None = None,
-) -> Any:
+def main(args: argparse.Namespace, trainer: type[CFFMTrainer] = CFFMTrainer) -> Any:
     """Train, or evaluate with ``--eval-only``; a job for ``launch_job``.
 
     Args:
         args: of detectron2's ``default_argument_parser``.
         trainer: the class that builds the model and its data.
-        report: makes the report that TEST.REPORT asks for; cffm_plugin.report.report_of_config.
 
     Returns:
         the evaluation's results on the main process.
@@ -116,15 +110,10 @@ def main(
         FileExistsError: another training runs in OUTPUT_DIR; or it holds checkpoints, and there is
             no ``--resume``.
         SystemExit: with STOPPED, when training was asked to stop.
-        ValueError: TEST.REPORT asks for what can't be done, see ``check_report``.
     """
     cfg = load_config(args.config_file, args.opts)
-    check_report(cfg, report)
     if args.eval_only:
-        cfg = _set_up(cfg, args)
-        results = _evaluate(cfg, args, trainer)
-        report_evaluation(cfg, report)
-        return results
+        return _evaluate(_set_up(cfg, args), args, trainer)
     claimed: AbstractContextManager[None] = nullcontext()
     if comm.is_main_process():
         claimed = claimed_for_training(absolute_path(cfg.OUTPUT_DIR), resume=args.resume)
@@ -136,7 +125,6 @@ def main(
         training = trainer(cfg)
         training.resume_or_load(resume=args.resume)
         training.train()
-        report_evaluation(cfg, report)
         return getattr(training, "_last_eval_results", OrderedDict())
 
 

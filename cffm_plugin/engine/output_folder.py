@@ -1,4 +1,4 @@
-"""A folder that one training has for itself."""
+"""OUTPUT_DIR: what lies where in it, and that one training has it for itself."""
 
 import logging
 import os
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TextIO
 
 import portalocker
+from detectron2.config import CfgNode
 
 from ..checkpoint import saved_checkpoints
 from ..files import remove_leftovers
@@ -16,6 +17,15 @@ from ..files import remove_leftovers
 _LOCK = "training.lock"
 
 logger = logging.getLogger(__name__)
+
+
+def output_folder_of(cfg: CfgNode, kind: str, dataset_name: str) -> Path:
+    """Where something of a dataset goes, such as "inference".
+
+    The folder of that kind; where there are several datasets, one in it of the dataset's name.
+    """
+    folder = Path(cfg.OUTPUT_DIR, kind)
+    return folder / dataset_name if len(cfg.DATASETS.TEST) > 1 else folder
 
 
 @contextmanager

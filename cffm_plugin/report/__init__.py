@@ -2,7 +2,6 @@
 
 from .. import needs_detectron2  # noqa: F401  (says how to get it)
 from .making import ReportOptions, make_report
-from .of_config import report_of_config
 from .sources import ReportedDataset, ReportedModel, find_model
 
 __all__ = [
@@ -11,5 +10,4 @@ __all__ = [
     "ReportedModel",
     "find_model",
     "make_report",
-    "report_of_config",
 ]
