@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from detectron2.config import CfgNode
-from detectron2.data import MapDataset, MetadataCatalog
+from detectron2.data import MapDataset
 from detectron2.utils import comm
 from tabulate import tabulate
 from torch import nn
@@ -17,6 +17,7 @@ from tqdm import tqdm
 from ..checkpoint import ModelInfo, SegmentorCheckpointer
 from ..config import flat_values
 from ..data import ClipMapper
+from ..data.classes import label_mapping_of
 from ..data.loaders import start_worker
 from ..files import remove_leftovers
 from .pseudo_label_folder import PseudoLabelFolder, count_values
@@ -152,12 +153,7 @@ def training_command(cfg: CfgNode, folder: PseudoLabelFolder, config_file: str) 
         folder: the labels.
         config_file: of that model; "" where it came from the checkpoint.
     """
-    real = [
-        name
-        for name in cfg.DATASETS.TRAIN
-        if name in MetadataCatalog
-        and MetadataCatalog.get(name).get("label_mapping") == folder.label_mapping
-    ]
+    real = [name for name in cfg.DATASETS.TRAIN if label_mapping_of(name) == folder.label_mapping]
     names, files = (*real, folder.name), (*cfg.DATASETS.VIDEO_FOLDERS, str(folder.yaml_file))
     keys = {
         "MODEL.TEMPORAL.ENABLED": "True",

@@ -2,11 +2,10 @@
 
 from .. import needs_detectron2  # noqa: F401  (says how to get it)
 from .making import ReportOptions, make_report
-from .sources import ReportedDataset, ReportedModel, find_model
+from .sources import ReportedModel, find_model
 
 __all__ = [
     "ReportOptions",
-    "ReportedDataset",
     "ReportedModel",
     "find_model",
     "make_report",

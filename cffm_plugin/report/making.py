@@ -12,8 +12,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from ..constants import MAX_MEGABYTES, PLAYER_WIDTH, PLAYERS
-from ..data import DEFAULT_MAX_MEGAPIXELS
-from ..evaluation import DatasetScores
+from ..data import Dataset
+from ..evaluation import DatasetScores, score_predictions
 from ..evaluation.predictions import map_in_processes
 from ..files import json_text, write_json, write_text
 from ..results import PER_VIDEO
@@ -22,7 +22,7 @@ from .folder import ReportFolder, size_of
 from .page import Page, check_jinja, render
 from .players import Player, PlayerJob, write_player, write_thumbnail
 from .provenance import origin_of
-from .sources import ReportedDataset, ReportedModel
+from .sources import ReportedModel
 
 THUMBNAIL_WIDTH = 96
 MEGABYTE = 1_000_000
@@ -39,7 +39,7 @@ class ReportOptions:
         max_megabytes: the folder's size that no player exceeds, in millions of bytes.
         player_width: frames of players are at most this wide, in pixels.
         order: a metric of ``PER_VIDEO`` that says which videos are worst and best.
-        one_based, partial, jobs, progress, max_megapixels: see ``score_dataset_predictions``.
+        one_based, partial, jobs, progress: see ``score_predictions``.
         command: what to say that the report was made with; empty for nothing.
     """
 
@@ -51,7 +51,6 @@ class ReportOptions:
     partial: bool = False
     jobs: int = 1
     progress: bool = False
-    max_megapixels: float = DEFAULT_MAX_MEGAPIXELS
     command: str = ""
 
     def check(self) -> None:
@@ -71,7 +70,7 @@ class ReportOptions:
 
 
 def make_report(
-    dataset: ReportedDataset,
+    dataset: Dataset,
     models: Sequence[ReportedModel],
     output: str | PathLike,
     options: ReportOptions | None = None,
@@ -93,7 +92,7 @@ def make_report(
         FileExistsError: the folder holds something else.
         ModuleNotFoundError: jinja2 is not installed.
         ValueError: there is no model, two have one name, or an option is out of range; predictions
-            are missing or do not fit (see ``score_dataset_predictions``), or an image is damaged.
+            are missing or do not fit (see ``score_predictions``), or an image is damaged.
         OSError: a file can't be read or written.
     """
     options = options or ReportOptions()
@@ -133,20 +132,20 @@ def _check_models(models: Sequence[ReportedModel]) -> None:
         )
 
 
-def _score(dataset: ReportedDataset, model: ReportedModel, options: ReportOptions) -> DatasetScores:
-    return dataset.score(
+def _score(dataset: Dataset, model: ReportedModel, options: ReportOptions) -> DatasetScores:
+    return score_predictions(
+        dataset,
         model.predictions,
         window_sizes=score_tables.WINDOW_SIZES,
         one_based=options.one_based,
         partial=options.partial,
         jobs=options.jobs,
         progress=options.progress,
-        max_megapixels=options.max_megapixels,
     )
 
 
 def _write_thumbnails(
-    dataset: ReportedDataset, folder: ReportFolder, options: ReportOptions
+    dataset: Dataset, folder: ReportFolder, options: ReportOptions
 ) -> dict[int, str]:
     """Video -> the name of a picture of its middle frame, below the folder."""
     written = {}
@@ -156,7 +155,7 @@ def _write_thumbnails(
         frame = video["frames"][len(video["frames"]) // 2]
         name = f"{folder.pictures.name}/thumbnails/{index}.webp"
         target = folder.path / name
-        write_thumbnail(frame["file_name"], target, THUMBNAIL_WIDTH, options.max_megapixels)
+        write_thumbnail(frame["file_name"], target, THUMBNAIL_WIDTH, dataset.max_megapixels)
         written[index] = name
     return written
 
@@ -223,12 +222,12 @@ def _job(page: Page, index: int, options: ReportOptions) -> PlayerJob:
         video_id=video["video_id"],
         frames=tuple((frame["file_name"], frame["sem_seg_file_name"]) for frame in frames),
         predictions=tuple(model.predictions for model in page.models),
-        mapping=page.dataset.mapping,
+        mapping=page.dataset.label_mapping,
         colors=page.dataset.colors,
         one_based=options.one_based,
         partial=options.partial,
         width=options.player_width,
-        max_megapixels=options.max_megapixels,
+        max_megapixels=page.dataset.max_megapixels,
     )
 
 

@@ -8,6 +8,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from ..data import Dataset
 from ..evaluation import DatasetScores
 from ..files import finite_or_none
 from ..libraries import import_library
@@ -17,7 +18,7 @@ from .difference_marks import FLICKERS, MARKS, WRONG_ALONE
 from .flicker_strips import ROW, bars, common_top
 from .folder import KIND
 from .players import Player
-from .sources import ReportedDataset, ReportedModel
+from .sources import ReportedModel
 
 _NEEDED_BY = "Making a report"
 
@@ -41,7 +42,7 @@ class Page:
         seconds: that it took.
     """
 
-    dataset: ReportedDataset
+    dataset: Dataset
     models: Sequence[ReportedModel]
     scores: Sequence[DatasetScores]
     video_rows: list[score_tables.Row]
@@ -59,7 +60,7 @@ class Page:
     @classmethod
     def of(
         cls,
-        dataset: ReportedDataset,
+        dataset: Dataset,
         models: Sequence[ReportedModel],
         scores: Sequence[DatasetScores],
         *,
@@ -86,7 +87,7 @@ class Page:
         classes = score_tables.class_rows(self.scores)
         return {
             "kind": KIND,
-            "dataset": self.dataset.name,
+            "dataset": self.dataset.title,
             "models": [
                 {"name": model.name, "predictions": str(model.predictions)} for model in self.models
             ],

@@ -19,7 +19,7 @@ from planted_faults import (
     write,
 )
 
-from cffm_plugin.data import build_clip_train_loader, load_vspw, read_image, read_mask
+from cffm_plugin.data import Dataset, build_clip_train_loader, load_vspw, read_image, read_mask
 from cffm_plugin.data.image_files import is_whole
 from cffm_plugin.data.images import image_size
 from cffm_plugin.doctor import Severity, check_dataset
@@ -144,7 +144,7 @@ def test_wrong_arguments_are_refused(sound, arguments, message):
 
 def test_a_name_given_twice_is_refused():
     with pytest.raises(ValueError, match="none twice"):
-        check_dataset(["vspw_val", "vspw_val"])
+        check_dataset([Dataset.registered("vspw_val")] * 2)
 
 
 def test_a_missing_folder_is_named_in_the_loaders_words(tmp_path):

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from cffm_plugin.cli import score as score_command
+from cffm_plugin.data import Dataset
 from cffm_plugin.evaluation import score_predictions
 from cffm_plugin.evaluation.numbering import NamedVideo, by_number, in_order, other_names
 
@@ -36,7 +37,7 @@ def write(root, frames, files):
 
 
 def score(root, **options):
-    return score_predictions(root, "val", root / "predictions", num_classes=3, **options)
+    return score_predictions(Dataset.in_folder(root, "val", 3), root / "predictions", **options)
 
 
 def names(start, pattern="{:08d}", length=LENGTH):

@@ -15,8 +15,8 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from PIL import Image
 
 from cffm_plugin.cli.score import main as score_command
-from cffm_plugin.data import load_vspw, register_vspw
-from cffm_plugin.evaluation import VSPWEvaluator, score_dataset_predictions, score_predictions
+from cffm_plugin.data import Dataset, load_vspw, register_vspw
+from cffm_plugin.evaluation import VSPWEvaluator, score_predictions
 from cffm_plugin.evaluation import predictions as predictions_module
 
 ROOT = Path(__file__).parents[2]
@@ -71,8 +71,8 @@ def random_videos(lengths):
     return masks, predictions
 
 
-def score(root, predictions, **options):
-    return score_predictions(root, "val", predictions, **{"num_classes": NUM_CLASSES} | options)
+def score(root, predictions, num_classes=NUM_CLASSES, **options):
+    return score_predictions(Dataset.in_folder(root, "val", num_classes), predictions, **options)
 
 
 def written(scores, folder):
@@ -116,7 +116,7 @@ def golden(tmp_path_factory):
 @pytest.fixture(scope="module")
 def golden_scores(golden):
     _, root, predictions = golden
-    return score_predictions(root, "val", predictions)
+    return score_predictions(Dataset.in_folder(root, "val"), predictions)
 
 
 def close(expected):
@@ -389,12 +389,12 @@ def test_frames_without_masks_need_no_prediction(tmp_path, caplog):
     masks, predictions = random_videos([17])
     root = write_dataset(tmp_path / "dataset", {**masks, "unlabelled": [None] * 3}, split="test")
     folder = write_predictions(tmp_path / "predictions", predictions)
-    scores = score_predictions(root, "test", folder, num_classes=NUM_CLASSES)
+    scores = score_predictions(Dataset.in_folder(root, "test", NUM_CLASSES), folder)
     assert (scores.frames, scores.scored_frames) == (20, 17)
     assert "3 of 20 frames have no mask" in caplog.text
     (root / "test.txt").write_text("unlabelled")
     with pytest.raises(ValueError, match="no frame of its videos has a mask"):
-        score_predictions(root, "test", folder, num_classes=NUM_CLASSES)
+        score_predictions(Dataset.in_folder(root, "test", NUM_CLASSES), folder)
 
 
 # --- Values ---------------------------------------------------------------------------------
@@ -470,7 +470,7 @@ def test_camvid_is_scored_by_its_registered_name(tmp_path, monkeypatch, capsys):
     arguments = ["--dataset", "camvid_val", "--predictions", tmp_path / "predictions"]
     run_tool(monkeypatch, *arguments, "--jobs", 1, "--json", tmp_path / "scores.json")
     assert "camvid_val: 1 videos, 3 of 3 frames scored" in capsys.readouterr().out
-    scores = score_dataset_predictions("camvid_val", tmp_path / "predictions")
+    scores = score_predictions(Dataset.registered("camvid_val"), tmp_path / "predictions")
     # 3 frames of 5 labelled rows, of which one row is wrong.
     assert scores.results().sem_seg["pACC"] == close(100 * 14 / 15)
     assert scores.class_names[2] == "pole"
@@ -502,8 +502,8 @@ def test_folders_of_a_yaml_file_are_scored_where_they_have_labels(
     arguments += ["--predictions", tmp_path / "predictions", "--jobs", 1]
     run_tool(monkeypatch, *arguments, *["--one-based"] * one_based)
     assert "cffm_test_predicted: 1 videos, 2 of 4 frames scored" in capsys.readouterr().out
-    scores = score_dataset_predictions(
-        "cffm_test_predicted", tmp_path / "predictions", one_based=one_based
+    scores = score_predictions(
+        Dataset.registered("cffm_test_predicted"), tmp_path / "predictions", one_based=one_based
     )
     assert scores.results().sem_seg["IoU-road"] == close(100 * 4 / 6)
     assert scores.results().sem_seg["IoU-car"] == 0
@@ -527,9 +527,9 @@ def test_wrong_usage_is_refused(monkeypatch, capsys, arguments, message):
     assert message in capsys.readouterr().err
 
 
-def test_a_name_that_is_not_registered_is_named_with_those_like_it(tmp_path):
+def test_a_name_that_is_not_registered_is_named_with_those_like_it():
     with pytest.raises(ValueError, match=r"camvid_vall: no dataset.*Did you mean camvid_val"):
-        score_dataset_predictions("camvid_vall", tmp_path)
+        Dataset.registered("camvid_vall")
 
 
 # --- Memory and the tool's exit status ------------------------------------------------------

@@ -123,7 +123,7 @@ def test_without_jinja2_the_report_says_how_to_get_it():
     result = run_without(
         ["jinja2"],
         """
-        from cffm_plugin.report import make_report, ReportedDataset, ReportedModel
+        from cffm_plugin.report import make_report, ReportedModel
         from pathlib import Path
         make_report(None, [ReportedModel("m", Path("."))], "report")
         """,

@@ -11,9 +11,10 @@ from pathlib import Path
 
 from detectron2.config import CfgNode
 
+from ...data import Dataset
 from ...engine import output_folder_of
 from ...libraries import import_library
-from ...report import ReportedDataset, ReportedModel, ReportOptions, make_report
+from ...report import ReportedModel, ReportOptions, make_report
 
 logger = logging.getLogger(__name__)
 
@@ -59,16 +60,11 @@ def report_evaluation(cfg: CfgNode) -> None:
 def _make(cfg: CfgNode, name: str) -> Path:
     run = Path(cfg.OUTPUT_DIR)
     predictions = output_folder_of(cfg, "inference", name) / "result_submission"
-    options = ReportOptions(
-        players=cfg.TEST.REPORT_PLAYERS,
-        jobs=max(1, cfg.DATALOADER.NUM_WORKERS),
-        max_megapixels=cfg.INPUT.MAX_MEGAPIXELS,
-    )
     return make_report(
-        ReportedDataset.registered(name),
+        Dataset.registered(name, cfg.INPUT.MAX_MEGAPIXELS),
         [ReportedModel(run.resolve().name, predictions, run)],
         output_folder_of(cfg, "report", name),
-        options,
+        ReportOptions(cfg.TEST.REPORT_PLAYERS, jobs=max(1, cfg.DATALOADER.NUM_WORKERS)),
     )
 
 
