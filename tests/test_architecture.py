@@ -105,6 +105,13 @@ def test_a_folder_imports_only_what_the_architecture_allows(folder):
                 assert len(parts) <= 3, f"{file} imports {name}"
 
 
+def test_nothing_asks_of_which_kind_a_prediction_is():
+    """Neither by its class, outside the one function that takes what heads give, nor otherwise."""
+    asked = re.compile(r"isinstance\([^\n]*(Prediction|Coarse)|\.gives_logits|[\"']gives_logits")
+    asking = {file.name for file in PACKAGE.rglob("*.py") if asked.search(file.read_text("utf-8"))}
+    assert asking == {"prediction.py", "mask_prediction.py"}
+
+
 @pytest.mark.parametrize("folder", ["engine", "evaluation"])
 def test_training_and_evaluation_know_no_reports(folder):
     """Commands make them, when a job has ended."""

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from .encoded import size_of
-from .label_maps import resize
 from .nested import map_tensors
 from .padding import pad_to_one_size
+from .prediction import as_prediction
 
 if TYPE_CHECKING:
     from .clip_segmentor import ClipSegmentor
@@ -56,12 +56,12 @@ def clip_losses(
             model.assemble(encoded[slot::length], slots=(slot,))
             for slot in range(model.num_references)
         ]
-        logits, name = model.output(target, model.mine(target, references)), "loss_video"
+        prediction, name = model.output(target, model.mine(target, references)), "loss_video"
     else:
-        logits, name = model.prototype_logits(target, items), "loss_prototype"
-    if isinstance(logits, Tensor):
-        logits = resize(logits, embedding.shape[-2:])
-    video_losses = model.head.video_losses(logits, padded_labels[targets_at])
+        prediction = as_prediction(model.prototype_logits(target, items))
+        name = "loss_prototype"
+    prediction = prediction.resized(embedding.shape[-2:])
+    video_losses = model.head.video_losses(prediction, padded_labels[targets_at])
     losses[name] = model.video_loss_weight * torch.stack([*video_losses.values()]).sum()
     return losses
 

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..core.nested import map_tensors, tensors_in
-from ..modeling import CFFMSegmentor, CoarseLogits, EncodedFrames
+from ..modeling import CFFMSegmentor, CoarseLogits, EncodedFrames, LogitsPrediction
 
 EXAMPLE_PROTOTYPES = 100
 
@@ -111,14 +111,14 @@ class Predict(nn.Module):
             ]
             items = [{"prototypes": p} for p in inputs.get("prototypes", ())]
             refined = self.model.mine(encoded, references)
-            logits = self.model.output(encoded, refined, items)
+            prediction = self.model.output(encoded, refined, items)
         else:
-            logits = self.model.classify(encoded)
-        outputs = {"logits": logits}
+            prediction = self.model.classify(encoded)
+        outputs = {"logits": prediction.logits()}
         if self.full_resolution:
-            (coarse,) = self.model.coarse(logits, encoded, [encoded.image_size])
+            (coarse,) = self.model.coarse(prediction, encoded, [encoded.image_size])
             labels = coarse.full_resolution().argmax(dim=0)
-            outputs["labels"] = labels.to(torch.uint8) if logits.shape[1] <= 256 else labels
+            outputs["labels"] = labels.to(torch.uint8) if self.model.num_classes <= 256 else labels
         return outputs
 
 
@@ -156,7 +156,7 @@ def stream_graphs(
     Raises:
         ValueError: the model is of mask classification, whose outputs are no resized logits.
     """
-    if not model.gives_logits:
+    if model.head.kind.is_map:
         raise ValueError(
             f"{type(model.sem_seg_head).__name__} is a head of mask classification: its masks are "
             "resized before their sigmoid, which the exported graphs and their runner do not do. "
@@ -172,8 +172,8 @@ def stream_graphs(
     frame_tensors = encoded_tensors(encoded)
     classify = Predict(model, encoded, [], full_resolution)
     graphs = {"classify": _run_once(classify, _used(classify, frame_tensors))}
-    (coarse,) = model.coarse(graphs["classify"].outputs["logits"], encoded, [size])
-    assert isinstance(coarse, CoarseLogits)
+    logits = LogitsPrediction(graphs["classify"].outputs["logits"])
+    (coarse,) = logits.coarse(encoded, model.head.stride, [size], model.head.upsampling)
     if model.num_references:
         graphs["refine"] = _refine_graph(model, encoded, frame_tensors, full_resolution)
     module.wanted = {name for graph in graphs.values() for name in graph.inputs}

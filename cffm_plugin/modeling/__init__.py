@@ -4,8 +4,9 @@ from .. import needs_detectron2  # noqa: F401  (says how to get it)
 from ..core.agreement import check_agreement, ensure_agreement
 from ..core.encoded import EncodedFrames
 from ..core.head_embedding import HeadEmbedding
-from ..core.label_maps import CoarseLogits, all_finite
-from ..core.mask_prediction import CoarseMasks, CoarseOutput, MaskPrediction, normalise_scores
+from ..core.label_maps import CoarseLogits, CoarseOutput, all_finite
+from ..core.mask_prediction import CoarseMasks, MaskPrediction, kind_of
+from ..core.prediction import LogitsPrediction, Prediction
 from ..core.prototype_branch import PrototypeBranch
 from ..core.temporal_head import TemporalHead
 from ..core.temporal_module import FrameMap, TemporalModule
@@ -26,7 +27,10 @@ __all__ = [
     "EncodedFrames",
     "FrameMap",
     "HeadEmbedding",
+    "LogitsPrediction",
     "MaskPrediction",
+    "Prediction",
+    "kind_of",
     "MiT",
     "PrototypeBranch",
     "SegFormerHead",
@@ -41,6 +45,5 @@ __all__ = [
     "ensure_agreement",
     "embedding_of",
     "how_to_wrap",
-    "normalise_scores",
     "resolve_normalization",
 ]
