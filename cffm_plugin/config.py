@@ -42,7 +42,11 @@ def add_cffm_config(cfg: CfgNode) -> None:
     # Heads of DeepLab, WarmupPolyLR and the class-area limit of crops.
     add_deeplab_config(additions)
     _add_temporal_keys(additions)
+    _add_cffm_keys(additions)
+    _add_mrcfa_keys(additions)
+    _add_tv3s_keys(additions)
     _add_segmentor_keys(additions)
+    _add_backbone_keys(additions)
     _add_hugging_face_keys(additions)
     _add_data_keys(additions)
     _add_test_keys(additions)
@@ -57,17 +61,21 @@ def _add_temporal_keys(cfg: CfgNode) -> None:
     # False: the plain image segmentor, with the same data, trainer and evaluator.
     cfg.MODEL.TEMPORAL.ENABLED = True
     # The temporal module, a name in cffm_plugin.modeling.TEMPORAL_REGISTRY. "CFFM": the paper's, as
-    # the authors' weights need it. "CFFMRecall": looks at the past cell by cell as well.
+    # the authors' weights need it. "CFFMRecall": looks at the past cell by cell as well. "MRCFA":
+    # compares cells with past frames at three levels of the backbone. "TV3S": a state space model
+    # carries a state from frame to frame. Recurrent ones look at every
+    # frame of a stream, and train on clips of the frames below.
     cfg.MODEL.TEMPORAL.NAME = defaults.TEMPORAL
     # Reference frames relative to the target, oldest first, all negative.
     cfg.MODEL.TEMPORAL.FRAME_OFFSETS = defaults.FRAME_OFFSETS
     # Stride of the embedding that the temporal module works on.
     cfg.MODEL.TEMPORAL.STRIDE = defaults.STRIDE
     # How the refined embedding becomes logits. "classifier": the paper's, what the authors' weights
-    # need. "refine": what the module changed goes through the image head's own classifier, so that
-    # the video segmentor starts as the image segmentor.
+    # need. "refined": a classifier of the refined embedding alone. "refine": what the module
+    # changed goes through the image head's own classifier, so that the video segmentor starts as
+    # the image segmentor.
     cfg.MODEL.TEMPORAL.OUTPUT = defaults.OUTPUT
-    # Channel dropout before the video classifier of "classifier".
+    # Channel dropout before the video classifier of "classifier" and "refined".
     cfg.MODEL.TEMPORAL.DROPOUT = defaults.DROPOUT
     # Weights of the head's two losses: on all frames' image logits, on the target's video logits.
     # With these the image segmentor trains as it would alone; under Adam the temporal module, which
@@ -90,6 +98,8 @@ def _add_temporal_keys(cfg: CfgNode) -> None:
     cfg.MODEL.TEMPORAL.PROTOTYPES.NUM_PROTOTYPES = 100
     cfg.MODEL.TEMPORAL.PROTOTYPES.ITERATIONS = 10
 
+
+def _add_cffm_keys(cfg: CfgNode) -> None:
     # CFFM itself. See cffm_plugin.core.CFFM for what the values mean.
     cfg.MODEL.CFFM = CfgNode()
     # Number of temporal blocks: 1 for MiT-B0, 2 for B1 and B2, 4 for B5.
@@ -110,6 +120,43 @@ def _add_temporal_keys(cfg: CfgNode) -> None:
     # and the channels by which cells are compared.
     cfg.MODEL.CFFM.RECALL_RADIUS = defaults.RECALL_RADIUS
     cfg.MODEL.CFFM.RECALL_KEY_DIM = defaults.RECALL_KEY_DIM
+    # CFFMMemory, which recalls from a memory of all past frames, with the two keys above: how many
+    # frames a cell of the memory counts as, at most; and how many of its cells, to either side,
+    # CFFM sees as one. Its FRAME_OFFSETS are neighbouring frames, its STRIDE is the head's.
+    cfg.MODEL.CFFM.MEMORY_FRAMES = defaults.MEMORY_FRAMES
+    cfg.MODEL.CFFM.CONTEXT_POOL = defaults.CONTEXT_POOL
+
+
+def _add_mrcfa_keys(cfg: CfgNode) -> None:
+    # MRCFA. See cffm_plugin.core.MRCFA for what the values mean.
+    cfg.MODEL.MRCFA = CfgNode()
+    # Three maps of the backbone in which target and past are compared, finest first.
+    cfg.MODEL.MRCFA.LEVELS = defaults.MRCFA_LEVELS
+    # The share of a past frame's tokens that the target looks at. The paper's: 0.8 for MiT-B0, 0.5
+    # for the others.
+    cfg.MODEL.MRCFA.KEEP = defaults.MRCFA_KEEP
+    # Nets of two convolutions instead of one: the paper's for MiT-B1, and for no other.
+    cfg.MODEL.MRCFA.DEEP_NETS = defaults.MRCFA_DEEP_NETS
+    # Tokens are chosen by the sum of so many largest affinities.
+    cfg.MODEL.MRCFA.SCORE_CELLS = defaults.MRCFA_SCORE_CELLS
+
+
+def _add_tv3s_keys(cfg: CfgNode) -> None:
+    # TV3S. See cffm_plugin.core.TV3S for what the values mean.
+    cfg.MODEL.TV3S = CfgNode()
+    # How it is used, with the same weights. "clip": every target's state begins anew with its first
+    # reference, as in training; the published scores are of this. "stream": the state lives as long
+    # as the video, at the cost of one step a frame instead of one for every frame of the clip.
+    cfg.MODEL.TV3S.MODE = defaults.TV3S_MODE
+    # Number of blocks; odd ones (counted from 0) work on shifted windows.
+    cfg.MODEL.TV3S.DEPTH = defaults.TV3S_DEPTH
+    # Side of a window, and how far it is shifted, in embedding cells.
+    cfg.MODEL.TV3S.WINDOW_SIZE = defaults.TV3S_WINDOW_SIZE
+    cfg.MODEL.TV3S.SHIFT = defaults.TV3S_SHIFT
+    # States for each channel of the state space models.
+    cfg.MODEL.TV3S.NUM_STATES = defaults.TV3S_NUM_STATES
+    # Largest rate of stochastic depth in training, for each window by itself.
+    cfg.MODEL.TV3S.WINDOW_DROP_RATE = defaults.TV3S_WINDOW_DROP_RATE
 
 
 def _add_segmentor_keys(cfg: CfgNode) -> None:
@@ -131,9 +178,14 @@ def _add_segmentor_keys(cfg: CfgNode) -> None:
     # less memory, more time, the same gradients.
     cfg.MODEL.ACTIVATION_CHECKPOINTING = False
 
+    # Channel dropout before the classifier of SegFormerHead.
+    cfg.MODEL.SEM_SEG_HEAD.DROPOUT = 0.1
+
     # The weights of convolutions, and with them feature maps, in the memory format "channels last".
     cfg.MODEL.CHANNELS_LAST = False
 
+
+def _add_backbone_keys(cfg: CfgNode) -> None:
     # The Mix Transformer backbone, build_mit_backbone.
     cfg.MODEL.MIT = CfgNode()
     # mit_b0 .. mit_b5, or mit_tiny for tests and the quickstart.
@@ -144,6 +196,16 @@ def _add_segmentor_keys(cfg: CfgNode) -> None:
     # Images are padded to multiples of it. 0 for SegFormerHead; 32 for heads that double sizes,
     # such as SemSegFPNHead.
     cfg.MODEL.MIT.SIZE_DIVISIBILITY = 0
+
+    # Detectron2's Swin Transformer as a backbone, build_swin_backbone.
+    cfg.MODEL.D2_SWIN = CfgNode()
+    # swin_t or swin_s.
+    cfg.MODEL.D2_SWIN.NAME = "swin_t"
+    cfg.MODEL.D2_SWIN.OUT_FEATURES = ["res2", "res3", "res4", "res5"]
+    # Largest rate of stochastic depth; it grows linearly from 0 over the blocks.
+    cfg.MODEL.D2_SWIN.DROP_PATH_RATE = 0.3
+    # As for MODEL.MIT: 0 for SegFormerHead; 32 for heads that double sizes, such as SemSegFPNHead.
+    cfg.MODEL.D2_SWIN.SIZE_DIVISIBILITY = 0
 
     # Any model of the library timm as a backbone, build_timm_backbone.
     cfg.MODEL.TIMM = CfgNode()
@@ -169,9 +231,6 @@ def _add_segmentor_keys(cfg: CfgNode) -> None:
     cfg.MODEL.TIMM.FREEZE = False
     # Channels of each map of a plain ViT's pyramid.
     cfg.MODEL.TIMM.PYRAMID_CHANNELS = 256
-
-    # Channel dropout before the classifier of SegFormerHead.
-    cfg.MODEL.SEM_SEG_HEAD.DROPOUT = 0.1
 
 
 def _add_hugging_face_keys(cfg: CfgNode) -> None:
@@ -222,7 +281,8 @@ def _add_test_keys(cfg: CfgNode) -> None:
     cfg.TEST.AUG.SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
 
     # Evaluate videos as streams: every frame is read and encoded once. False: as clips, the same
-    # result at several times the cost.
+    # result at several times the cost; but of a recurrent module, which then starts every clip as a
+    # new video.
     cfg.TEST.STREAMING = True
 
     # Mixed precision of streams, evaluation and the demo: "bfloat16", "float16", or "" for none.

@@ -5,10 +5,7 @@ IMAGE_RATE = 10  # frames per second of images, of which nothing says it
 DEMO_WEIGHTS = "output/demo/cffm_camvid.safetensors"  # what `make demo` writes
 FRAMES_OF_VIDEOS = "{video}/{frame}"  # of folders of frames that are labelled by a model
 EXPORT_FORMATS = ("onnx", "torch_export")
-BENCHMARK_MODES = (
-    *("stream", "clip", "image", "backbone", "train", "stream_guards", "train_guards"),
-    *("dataloader", "evaluate"),
-)
+BENCHMARK_MODES = ("stream", "clip", "image", "backbone", "train")
 # Of reports.
 PLAYERS, MAX_MEGABYTES, PLAYER_WIDTH = 10, 200.0, 480
 SPLITS = ("train", "val", "test")  # of datasets that come by name

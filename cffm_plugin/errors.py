@@ -1,8 +1,9 @@
 """Errors of what a person gave, such as a name, a file or a key: a line that says what to do."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 
 class ProcessFailedError(RuntimeError):
@@ -27,6 +28,12 @@ def message_of(error: BaseException) -> str | None:
 def text_of(error: BaseException) -> str:
     """An error's message; ``str`` would put that of a ``KeyError`` in quotes."""
     return str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+
+
+def some(items: Sequence[Any], most: int = 5) -> str:
+    """The first items, and how many more there are, for an error."""
+    more = len(items) - most
+    return ", ".join(map(str, items[:most])) + (f" and {more} more" if more > 0 else "")
 
 
 @contextmanager

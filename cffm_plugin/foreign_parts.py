@@ -76,7 +76,7 @@ def add_foreign_parts(cfg: CfgNode, config_file: str, overrides: Sequence[Any]) 
     for key, value in zip(overrides[::2], overrides[1::2]):
         if key in _HOW_TO_WRITE:
             named += _entries(key, value, "the command line", os.getcwd())
-    resolved = {key: list(_value(cfg, key)) for key in _HOW_TO_WRITE}
+    resolved = {key: list(cfg.MODEL[key.removeprefix("MODEL.")]) for key in _HOW_TO_WRITE}
     for part in named:
         name, _, function = (
             part.entry.rpartition(":") if part.key == ADDERS else (part.entry, "", "")
@@ -129,10 +129,6 @@ def list_of_texts(value: Any) -> list[str] | None:
     if isinstance(value, (list, tuple)) and all(isinstance(entry, str) for entry in value):
         return list(value)
     return None
-
-
-def _value(cfg: CfgNode, key: str) -> Sequence[str]:
-    return cfg.MODEL[key.removeprefix("MODEL.")]
 
 
 def _absolute(part: _Named, name: str) -> str:

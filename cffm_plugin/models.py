@@ -20,8 +20,9 @@ def create_model(name: str, num_classes: int, **arguments: Any) -> VideoSegmento
 
     Args:
         name: "cffm_mit_b0" to "cffm_mit_b5" for CFFM as in the paper, which the authors' weights
-            need; "cffm_recall_mit_b0" to "..._b5" for this package's default; "segformer_mit_b0" to
-            "..._b5" for the image segmentor alone. ``MODELS`` has all.
+            need; "cffm_recall_mit_b0" to "..._b5" for this package's default; "tv3s_mit_b0" to
+            "..._b5" for TV3S; "segformer_mit_b0" to "..._b5" for the image segmentor alone.
+            ``MODELS`` has all.
         num_classes: K.
         arguments: ``embedding_channels`` (256), ``drop_path_rate``, ``dropout``, ``ignore_value``
             (255); ``temporal``, a name or a module of your own; ``output`` and all others of

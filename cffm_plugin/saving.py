@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from .files import whole_file, write_text
+from .files import whole_file, write_json
 from .libraries import OptionalLibrary
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def save_pretrained(model: "VideoSegmentor", folder: Path) -> Path:
     weights = {name: value.detach().contiguous() for name, value in model.state_dict().items()}
     with whole_file(folder / WEIGHTS) as file:
         safetensors.save_file(weights, str(file))
-    write_text(folder / RECIPE, json.dumps(model.recipe, indent=2) + "\n")
+    write_json(folder / RECIPE, model.recipe)
     return folder
 
 

@@ -47,7 +47,7 @@ def measure_scaling(
             cfg_of_value.MODEL.SEM_SEG_HEAD.NUM_CLASSES = value
         elif axis == "streams":
             streams = value
-        benchmark = Benchmark(cfg_of_value, frame, streams=streams, count=False)
+        benchmark = Benchmark(cfg_of_value, frame, streams=streams)
         steps = benchmark.steps(["stream"])
         summary = measure(steps, repeats, benchmark.device, warmup=1)["stream"].summary()
         measured = frame[0] * frame[1] if axis == "lines" else value

@@ -17,12 +17,13 @@ from detectron2.engine.hooks import CallbackHook
 from tabulate import tabulate
 from torch import Tensor
 
-from cffm_plugin.benchmark.data_modes import generated_dataset
 from cffm_plugin.config import load_config
 from cffm_plugin.data import register_vspw
 from cffm_plugin.engine import CFFMTrainer
 from cffm_plugin.inference import StreamingSegmentor
 from cffm_plugin.synthetic import SYNTHETIC_CLASSES
+
+from .data_speed import generated_dataset
 
 _SAMPLES = 60  # of a whole run
 _NUM_STREAMS = 8

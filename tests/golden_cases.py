@@ -5,6 +5,7 @@ No weights are stored: every tensor is a function of its official name and shape
 
 import json
 import zlib
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +35,11 @@ def normal(seed: int, shape) -> Tensor:
 
 def weight(name: str, shape) -> Tensor:
     z = np.random.RandomState(zlib.crc32(name.encode()) & 0x7FFFFFFF).standard_normal(shape)
-    if name.endswith(".running_mean"):
+    if name.endswith(".A_log"):
+        z = np.log(1 + np.arange(shape[-1])) + 0.1 * z
+    elif name.endswith("dt_proj.bias"):
+        z = z - 4.5
+    elif name.endswith(".running_mean"):
         z = 0.1 * z
     elif name.endswith(".running_var"):
         z = 0.5 + np.abs(z)
@@ -69,13 +74,27 @@ def official_checkpoint(variant: str) -> dict[str, Tensor]:
 
 def official_names(variant: str) -> dict[str, str]:
     """Our name -> official name, of every tensor that is converted."""
+    return names_in(load_json(f"official_state_dict_{variant}"))
+
+
+def names_in(official: Iterable[str]) -> dict[str, str]:
+    """Our name -> official name, of every tensor of a checkpoint that is converted."""
     names = {}
-    official = load_json(f"official_state_dict_{variant}")
     for name in official:
         found = find_rule(name, recognise(official))
         assert found is not None, name
         names.update(dict.fromkeys(found[1], name))
     return names
+
+
+def labels(case) -> Tensor:
+    """(B, T, H, W) int64, as the reference run drew them: 8 x 8 blocks, a tenth of them void."""
+    B, T, _, height, width = case["shape"]
+    random = np.random.RandomState(case["label_seed"])
+    cells = random.randint(0, 124, (B, T, 1, height // 8, width // 8))
+    cells[random.rand(*cells.shape) < 0.1] = 255
+    maps = torch.from_numpy(cells).squeeze(2)
+    return maps.repeat_interleave(8, dim=-2).repeat_interleave(8, dim=-1)
 
 
 def config(name: str, *overrides: str) -> CfgNode:

@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "video": {"core", "data", "pictures", "modeling", "inference", "engine"},
     "web": {"checkpoint", "inference", "engine", "video"},
     "export": {"core", "modeling", "data", "inference"},
-    "benchmark": {"core", "modeling", "data", "checkpoint", "inference", "engine", "synthetic"},
+    "benchmark": {"core", "modeling", "data", "inference", "engine", "synthetic"},
     "experiments": set(),
     "model_zoo": {"checkpoint", "engine", "modeling"},
     "hub": {"data", "modeling", "checkpoint", "inference", "engine"},

@@ -98,8 +98,8 @@ def test_leftovers_of_killed_processes_are_removed_and_nothing_else(tmp_path):
     assert {f.name for f in tmp_path.rglob("*") if f.is_file()} == {"a.txt", "b.txt"}
 
 
-def test_json_has_null_for_every_number_that_is_not_finite(tmp_path):
-    value = {8: [math.nan, (1.5, -math.inf)], "text": "NaN", "none": None}
+def test_json_has_null_for_every_number_that_is_not_finite_however_deep(tmp_path):
+    value = {8: [math.nan, (1.5, -math.inf)], "text": "NaN", "none": None, "b": {"c": math.inf}}
     write_json(tmp_path / "a.json", value)
     found = json.loads((tmp_path / "a.json").read_text(), parse_constant=pytest.fail)
-    assert found == {"8": [None, [1.5, None]], "text": "NaN", "none": None}
+    assert found == {"8": [None, [1.5, None]], "text": "NaN", "none": None, "b": {"c": None}}

@@ -12,7 +12,7 @@ from torch import nn
 from video_files import write_video
 
 import cffm_plugin
-from cffm_plugin.core import FrameMap, StreamingSegmentor
+from cffm_plugin.core import FrameMap, StreamingSegmentor, WindowedModule
 from cffm_plugin.core.label_maps import AFTER_CLASSIFIER
 
 NUM_CLASSES = 5
@@ -148,7 +148,7 @@ def test_the_papers_names_have_the_papers_output_and_others_the_default():
     assert "temporal.output.classifier.weight" in paper.state_dict()
     assert "temporal.output.classifier.weight" not in tiny_model().state_dict()
     alone = cffm_plugin.create_model("segformer_mit_tiny", 3, embedding_channels=16)
-    assert alone.temporal is None and alone.num_references == 0
+    assert alone.temporal is None and alone.clip_length == 1
 
 
 def test_a_stream_is_the_clip_and_takes_arrays_and_tensors_in_both_orders():
@@ -352,14 +352,14 @@ def test_a_wrapped_net_is_copied_streams_in_half_precision_and_is_gathered():
 
 
 def test_a_strangers_temporal_module_is_taken():
-    class Mean(nn.Module):
+    class Mean(WindowedModule):
         dim, num_references = 8, 2
 
         def assemble(self, frame, slots=None):
-            return FrameMap(frame)
+            return FrameMap(frame.cells)
 
         def mine(self, target, references):
-            return (target + sum(r.frame for r in references)) / 3
+            return (target.cells + sum(r.frame for r in references)) / 3
 
     model = cffm_plugin.wrap(
         net_of("sequential"), temporal=Mean(), output="classifier", size_divisibility=4

@@ -6,7 +6,6 @@ import itertools
 import logging
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -15,28 +14,15 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from ..checkpoint import SegmentorCheckpointer
 from ..config import load_config
-from ..constants import BENCHMARK_MODES
 from ..core.nested import to_channels_last
 from ..data.images import image_to_tensor
 from ..engine import complete_config
-from ..engine.preemption import LeaveWhenAsked, StopSignals
-from ..engine.train_loop import seed_step
-from ..inference import (
-    StreamingSegmentor,
-    compile_options,
-    compile_segmentor,
-    half_precision_copy,
-)
-from ..modeling import all_finite, build_segmentor
+from ..inference import StreamingSegmentor, compile_options, compile_segmentor, half_precision_copy
+from ..modeling import build_segmentor
 from ..synthetic import SyntheticConfig, render_video
 from .peer import build_peer, peer_backbone_step, peer_step
 
-INFERENCE_MODES = ("stream", "clip", "image", "backbone")
-MODEL_MODES = (*INFERENCE_MODES, "train", "stream_guards", "train_guards")
-DATA_MODES = ("dataloader", "evaluate")
-MODES = BENCHMARK_MODES
 NUM_FRAMES = 12  # rendered, then repeated
 
 Step = Callable[[], object]
@@ -71,9 +57,7 @@ class Benchmark:
         clip: a clip -> the target's full logits, as detectron2's users call the model -> argmax;
         image: a frame -> the image segmentor's label map;
         backbone: a normalised frame -> feature maps;
-        train: forward and backward of one clip of crops;
-        stream_guards: looking whether a frame's prediction is finite;
-        train_guards: what a training step's seed, and its asking whether to leave, take.
+        train: forward and backward of one clip of crops.
 
     With ``autocast`` or ``compiled`` the first four are there a second time, as they are without,
     under names that end in "_float32"; and so is the peer.
@@ -86,11 +70,6 @@ class Benchmark:
         channels_last: memory format of the model.
         compiled: the backbone and the temporal module, and the peer, go through ``torch.compile``.
         streams: frames of so many streams at a time in the mode "stream".
-        count: whether to count arithmetic.
-        beside_float32: False leaves out the second time.
-
-    Attributes:
-        flops: multiply-adds of the backbone, the image segmentor and a stream's step.
     """
 
     def __init__(
@@ -102,36 +81,35 @@ class Benchmark:
         channels_last: bool = False,
         compiled: bool = False,
         streams: int = 1,
-        count: bool = True,
-        beside_float32: bool = True,
     ):
         torch.manual_seed(0)
         self.cfg = cfg
         self.autocast, self.compiled, self.num_streams = autocast, compiled, streams
-        self.beside_float32 = beside_float32
         self.device = torch.device(cfg.MODEL.DEVICE)
         self.model: Any = build_segmentor(cfg).eval()
         if channels_last:
             to_channels_last(self.model)
         self.frames = [frame.to(self.device) for frame in _render(size)]
         self.image = (self.frames[0] - self.model.pixel_mean) / self.model.pixel_std
-        self.flops = self._count_flops() if count else {}
         self.fast = self._made_fast()
 
-    def steps(self, modes: list[str], with_peer: bool = False) -> dict[str, Step]:
-        """A step for every mode of ``MODEL_MODES`` asked for, and the peer's after them."""
+    def steps(
+        self, modes: Sequence[str], with_peer: bool = False, *, beside_float32: bool = True
+    ) -> dict[str, Step]:
+        """A step for every mode asked for, and the peer's after them.
+
+        ``beside_float32``: False leaves out the second time.
+        """
         steps: dict[str, Step] = {}
-        plain_too = self.beside_float32 and self.fast is not self.model
+        plain_too = beside_float32 and self.fast is not self.model
         for mode in modes:
-            make = getattr(self, f"_{mode}")
-            if mode not in INFERENCE_MODES:
-                steps[mode] = make()
+            if mode == "train":
+                steps |= {"train": self._train(), "plain_backbone_clip": self._plain_backbone()}
                 continue
+            make = getattr(self, f"_{mode}")
             steps[mode] = make(self.fast)
             if plain_too:
                 steps[f"{mode}_float32"] = make(self.model)
-        if "train" in modes:
-            steps["plain_backbone_clip"] = self._plain_backbone_clip()
         if with_peer:
             image, peer = self.image[None], self._peer_made_fast()
             own = image if self.autocast is None else image.to(self.autocast)
@@ -171,7 +149,9 @@ class Benchmark:
     def parameters(self) -> int:
         return sum(parameter.numel() for parameter in self.model.parameters())
 
-    def _count_flops(self) -> dict[str, float]:
+    @cached_property
+    def flops(self) -> dict[str, float]:
+        """Multiply-adds of the backbone, the image segmentor and a stream's step."""
         # Without values: plain softmax, which is counted, would fill the memory with large frames.
         try:
             return self._count_flops_on("meta")
@@ -190,12 +170,15 @@ class Benchmark:
             "backbone": _multiply_adds(lambda: model.backbone(image)),
             "image": encode + _multiply_adds(lambda: model.classify(encoded)),
         }
-        if model.num_references:
-            references = [model.assemble(encoded)] * model.num_references
+        if model.clip_length != 1:
+            offsets = self.cfg.MODEL.TEMPORAL.FRAME_OFFSETS
+            pasts = [model.first_past(offsets)]
+            for _ in range(-min(offsets, default=0)):  # fill the past
+                _, pasts = model.advance(encoded, pasts)
 
             def refine() -> Tensor:
-                model.assemble(encoded)
-                return model.output(encoded, model.mine(encoded, references))
+                refined, _ = model.advance(encoded, pasts)
+                return model.output(encoded, refined)
 
             counts["stream"] = encode + _multiply_adds(refine)
         return counts
@@ -243,27 +226,7 @@ class Benchmark:
 
         return step
 
-    @torch.no_grad()
-    def _stream_guards(self) -> Step:
-        (coarse,) = self.model.coarse(
-            self.model.classify(encoded := self.model.encode(self.frames[:1])),
-            encoded,
-            [self.frames[0].shape[-2:]],
-        )
-        return lambda: all_finite(*coarse.parts())
-
-    def _train_guards(self) -> Step:
-        hook = LeaveWhenAsked(StopSignals(), SegmentorCheckpointer(self.model), 1 << 30, 0)
-        hook.trainer = SimpleNamespace(iter=0, max_iter=1 << 30)
-
-        def step() -> None:
-            hook.before_step()
-            seed_step(0, 0)
-            hook.after_step()
-
-        return step
-
-    def _plain_backbone_clip(self) -> Step:
+    def _plain_backbone(self) -> Step:
         """The backbone alone, forward, on the frames of a training clip, with plain softmax."""
         length = len(self.cfg.MODEL.TEMPORAL.FRAME_OFFSETS) + 1
         clip = torch.randn(length, 3, *self.cfg.INPUT.CROP.SIZE, device=self.device)

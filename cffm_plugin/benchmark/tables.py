@@ -14,8 +14,6 @@ RATIOS = {
     "clip/stream": ("clip", "stream"),
     "backbone/peer_backbone": ("backbone", "peer_backbone"),
     "train/plain_backbone_clip": ("train", "plain_backbone_clip"),
-    "stream_guards/stream": ("stream_guards", "stream"),
-    "train_guards/train": ("train_guards", "train"),
 }
 
 
@@ -33,21 +31,11 @@ def tables_of(result: Mapping[str, Any]) -> str:
     times = [
         [name, s["median_s"], s["min_s"], s["max_s"], s["repeats"], s["peak_gb"]]
         for name, s in {**result["modes"], **result.get("peer", {})}.items()
-        if "min_s" in s
     ]
-    parts = []
-    if times:
-        header = ["step", "median s", "least", "most", "repeats", "peak GB"]
-        parts.append(tabulate(times, header, "pipe", floatfmt=".3f"))
-    for name in ("dataloader", "evaluate"):
-        if name in result["modes"]:
-            parts.append(f"{name}\n{tabulate(result['modes'][name].items(), (), 'plain')}")
+    header = ["step", "median s", "least", "most", "repeats", "peak GB"]
+    parts = [tabulate(times, header, "pipe", floatfmt=".3f")]
     if result["ratios"]:
-        rows = [
-            [name, f"{value:.2f}" if value >= 0.1 else f"{value:.6f}"]
-            for name, value in result["ratios"].items()
-        ]
-        parts.append(tabulate(rows, ["ratio", ""], "pipe", disable_numparse=True))
+        parts.append(tabulate(result["ratios"].items(), ["ratio", ""], "pipe", floatfmt=".2f"))
     model = [["parameters", f"{result['model']['parameters'] / 1e6:.2f} M"]]
     flops = result["model"]["flops"].items()
     model += [[f"multiply-adds, {name}", f"{count / 1e9:.1f} G"] for name, count in flops]

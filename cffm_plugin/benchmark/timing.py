@@ -2,6 +2,7 @@
 
 import gc
 import itertools
+import platform
 import resource
 import statistics
 import sys
@@ -9,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -60,6 +62,17 @@ def measure(
         measurement.seconds.append(_now(device) - start)
         measurement.peak_bytes = max(measurement.peak_bytes, _peak(device))
     return measurements
+
+
+def machine(device: torch.device) -> dict[str, Any]:
+    """What the times are of: device, threads and versions."""
+    on_gpu = device.type == "cuda"
+    return {
+        "device": torch.cuda.get_device_name(device) if on_gpu else platform.machine(),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+    }
 
 
 def _now(device: torch.device) -> float:

@@ -15,21 +15,26 @@ from torch import Tensor
 from .efficientnet_lite0 import EFFICIENTNET_LITE0
 from .huggingface import HUGGING_FACE
 from .mmseg import MMSEG
-from .official import OFFICIAL_CFFM, OFFICIAL_CFFM_PLUS
-from .rules import ENCODER, Drop, Format, Piece, Refuse, Rule, Split
+from .official import OFFICIAL_CFFM, OFFICIAL_CFFM_PLUS, OFFICIAL_MRCFA
+from .official_tv3s import OFFICIAL_TV3S, SWIN_IMAGENET
+from .rules import ENCODER, SWIN_ENCODER, Drop, Format, Piece, Refuse, Rule, Split
 from .segformer import MIT_ENCODER, SEGFORMER
 
 FORMATS: tuple[Format, ...] = (
     OFFICIAL_CFFM,
     OFFICIAL_CFFM_PLUS,
+    OFFICIAL_MRCFA,
+    OFFICIAL_TV3S,
     SEGFORMER,
     MIT_ENCODER,
+    SWIN_IMAGENET,
     HUGGING_FACE,
     MMSEG,
     EFFICIENTNET_LITE0,
 )
 OUR_HEADS = ("sem_seg_head.", "temporal.", "prototype_branch.")
-OUR_ENCODERS = rf"backbone\.({ENCODER}|extractor\..+)"
+_CLASSIFIER = r"(^|\.)(predictor|classifier|class_embed|output\.auxiliary\.\d+)\.[^.]+$"
+OUR_ENCODERS = rf"backbone\.({ENCODER}|{SWIN_ENCODER}|extractor\..+)"
 THEIR_HEADS = ("decode_head.", "auxiliary_head.")
 
 
@@ -56,7 +61,7 @@ class Conversion:
 
 def is_classifier(name: str) -> bool:
     """Whether a weight's name, ours, is that of a classifier: its shape starts with K."""
-    return name.split(".")[-2:-1] in (["predictor"], ["classifier"], ["class_embed"])
+    return re.search(_CLASSIFIER, name) is not None
 
 
 def recognise(keys: Iterable[str]) -> str:

@@ -1,6 +1,6 @@
-"""The authors' CFFM and CFFM++ checkpoints."""
+"""The authors' CFFM, CFFM++ and MRCFA checkpoints."""
 
-from .rules import ENCODER, Drop, Format, Rename, Rule, Split, numbered
+from .rules import ENCODER, TENSOR, Drop, Format, Rename, Rule, Split, numbered
 
 BLOCK = r"decode_head\.decoder_focal\.blocks\.(\d+)\."
 OUR_BLOCK = r"temporal.module.blocks.\1."
@@ -72,8 +72,48 @@ PLUS_RULES: tuple[Rule, ...] = (
     Drop(GLOBAL_BLOCK + r"attn\.(relative_position_bias_table|proj\.weight|proj\.bias)", UNUSED),
 )
 
+# The levels of MRCFA, counted from the finest: queries and keys are named by stage from 1, the nets
+# by the encoder's stage.
+_AFFINITIES = r"decode_head\.hypercorre_module\."
+_NETS = "temporal.module.nets."
+
+
+def _unit(net: str, ours: str) -> tuple[Rule, ...]:
+    """The convolutions and norms of a net's units, of three layers each."""
+    return tuple(
+        Rename(
+            _AFFINITIES + rf"hpn\.encoder_layer{net}\.{3 * unit + layer}{inner}" + TENSOR,
+            rf"{_NETS}{ours}.{unit}.{name}.\1",
+        )
+        for unit in (0, 1)
+        for layer, inner, name in ((0, r"\.conv2", "conv"), (1, "", "norm"))
+    )
+
+
+MRCFA_RULES: tuple[Rule, ...] = (
+    *SEGFORMER_RULES,
+    Rename(r"decode_head\.deco4\.smalldecoder\.1" + TENSOR, r"temporal.output.classifier.\1"),
+    Rename(
+        r"decode_head\.deco([1-3])\.smalldecoder\.1" + TENSOR,
+        numbered(r"temporal.output.auxiliary.{stage}.\2", -1),
+    ),
+    Rename(_AFFINITIES + r"q([1-3])" + TENSOR, numbered(r"temporal.module.queries.{stage}.\2", -1)),
+    Rename(_AFFINITIES + r"k([1-3])" + TENSOR, numbered(r"temporal.module.keys.{stage}.\2", -1)),
+    Rename(
+        r"decode_head\.sr([23])" + TENSOR,
+        numbered(r"temporal.module.key_reductions.{stage}.\2", -2),
+    ),
+    Rename(r"decode_head\.sr1_feat" + TENSOR, r"temporal.module.values.\1"),
+    *_unit("2", "refine.0"),
+    *_unit("3", "refine.1"),
+    *_unit("4", "refine.2"),
+    *_unit("4to3", "merge.0"),
+    *_unit("3to2", "merge.1"),
+)
+
 _OF_PLUS = r"decode_head\.decoder_swin\..+"
 OFFICIAL_CFFM = Format(
     "official CFFM", r"decode_head\.decoder_focal\..+", CFFM_RULES, unless=_OF_PLUS
 )
 OFFICIAL_CFFM_PLUS = Format("official CFFM++", _OF_PLUS, PLUS_RULES)
+OFFICIAL_MRCFA = Format("official MRCFA", r"decode_head\.hypercorre_module\..+", MRCFA_RULES)

@@ -15,6 +15,10 @@ Target = str | Callable[[re.Match], str]
 
 # Of the encoder as its authors spell it, which is how we do: part and rest of a name.
 ENCODER = r"(patch_embed[1-4]|block[1-4]\.\d+|norm[1-4])\.(.+)"
+# Of Swin, as Detectron2 and Mask2Former spell it too.
+SWIN_ENCODER = (
+    r"(patch_embed\.(?:proj|norm)|layers\.\d\.(?:blocks\.\d+|downsample)|norm[0-3])\.(.+)"
+)
 TENSOR = r"\.(weight|bias)"
 
 

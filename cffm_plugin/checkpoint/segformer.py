@@ -7,7 +7,7 @@ SEGFORMER = Format(
     "SegFormer segmentor",
     r"decode_head\.linear_c1\.proj\.weight",
     SEGFORMER_RULES,
-    unless=r"decode_head\.decoder_(focal|swin)\..+",
+    unless=r"decode_head\.(decoder_(focal|swin)|vs)\..+",
 )
 MIT_ENCODER = Format(
     "SegFormer ImageNet encoder (MiT)",

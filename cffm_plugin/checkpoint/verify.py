@@ -1,11 +1,12 @@
 """Proving that converted weights fill a whole model."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ..core import CFFM
+from ..core import CFFM, MRCFA, TV3S
 from ..modeling import (
     CFFMSegmentor,
     MiT,
@@ -14,7 +15,7 @@ from ..modeling import (
     TemporalHead,
     TimmBackbone,
 )
-from ..modeling.backbone import MIT_VARIANTS
+from ..modeling.backbone import MIT_VARIANTS, SWIN_VARIANTS, Swin
 from .conversion import is_classifier
 from .sizes import Sizes, sizes_of
 
@@ -23,7 +24,7 @@ def verify_complete(weights: Mapping[str, Tensor], *, new_classifier: bool = Fal
     """Prove, by a strict load, that weights in our names fill a model of their sizes.
 
     Args:
-        weights: of CFFM++, of CFFM, of an image segmentor, or of an encoder alone.
+        weights: of CFFM++, CFFM, MRCFA, TV3S, an image segmentor, or of an encoder alone.
         new_classifier: the classifiers were left out; all but them must be there.
 
     Returns:
@@ -48,15 +49,26 @@ def verify_complete(weights: Mapping[str, Tensor], *, new_classifier: bool = Fal
 
 
 def _model_of(sizes: Sizes) -> nn.Module:
-    if sizes.variant not in MIT_VARIANTS:
-        return nn.ModuleDict({"backbone": TimmBackbone(sizes.variant)})
-    backbone = MiT(MIT_VARIANTS[sizes.variant])
+    backbone: Any
+    if sizes.variant in SWIN_VARIANTS:
+        with torch.device("cpu"):  # Detectron2's reads values as it is made
+            backbone = Swin(SWIN_VARIANTS[sizes.variant])
+    elif sizes.variant in MIT_VARIANTS:
+        backbone = MiT(MIT_VARIANTS[sizes.variant])
+    else:
+        backbone = TimmBackbone(sizes.variant)
     if sizes.embedding_channels is None:
         return nn.ModuleDict({"backbone": backbone})
     dim = sizes.embedding_channels
     num_classes = sizes.num_classes or 1  # 1: the classifiers were left out, so any number does
     temporal, branch = None, None
-    if sizes.temporal_depth:
+    if sizes.temporal == "MRCFA":
+        mrcfa = MRCFA.build(dim, backbone.output_shape(), deep_nets=sizes.deep_nets)
+        temporal = TemporalHead(mrcfa, num_classes=num_classes, output="refined")
+    elif sizes.temporal == "TV3S":
+        tv3s = TV3S.build(dim, backbone.output_shape(), depth=sizes.temporal_depth)
+        temporal = TemporalHead(tv3s, num_classes=num_classes, output="refined")
+    elif sizes.temporal == "CFFM":
         cffm = CFFM(dim, sizes.temporal_depth, num_heads=sizes.num_heads)
         temporal = TemporalHead(cffm, num_classes=num_classes, output="classifier")
     if sizes.has_prototype_branch:

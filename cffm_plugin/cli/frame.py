@@ -11,6 +11,7 @@ import argparse
 import importlib
 import sys
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from ..errors import errors_as_messages
 from ..stopping import stops_raised
@@ -18,7 +19,7 @@ from ..stopping import stops_raised
 INTERRUPTED = 130
 GOES_ON = "The same command goes on from here."
 
-Parse = Callable[[Sequence[str] | None], argparse.Namespace]
+Parse = Callable[[Sequence[str]], argparse.Namespace]
 
 
 def make_parser(doc: str | None) -> argparse.ArgumentParser:
@@ -28,11 +29,29 @@ def make_parser(doc: str | None) -> argparse.ArgumentParser:
     )
 
 
+def number(kind: Callable[[str], Any], is_right: Callable[[Any], bool], fault: str) -> Any:
+    """A type of arguments, ``kind`` where ``is_right``; ``fault`` says of others what they are."""
+
+    def read(text: str) -> Any:
+        value = kind(text)
+        if not is_right(value):
+            raise argparse.ArgumentTypeError(f"{text} {fault}")
+        return value
+
+    read.__name__ = getattr(kind, "__name__", "number")  # what argparse calls it
+    return read
+
+
+def add_config_file(parser: argparse.ArgumentParser, without: str = "") -> None:
+    """--config-file; ``without``: what holds where it is left out."""
+    parser.add_argument(
+        "--config-file", default="", metavar="FILE", help=f"or the name of a shipped one{without}"
+    )
+
+
 def add_training_flags(parser: argparse.ArgumentParser) -> None:
     """Detectron2's, of everything that runs in one process or several."""
-    parser.add_argument(
-        "--config-file", default="", metavar="FILE", help="or the name of a shipped one"
-    )
+    add_config_file(parser)
     parser.add_argument(
         "--resume", action="store_true", help="go on from the last checkpoint of OUTPUT_DIR"
     )
@@ -76,13 +95,12 @@ def add_overrides(parser: argparse.ArgumentParser, *, bare: bool = True) -> None
     )
 
 
-def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
-    """The arguments, by default the process's own, with --debug and what follows --opts."""
+def parse(parser: argparse.ArgumentParser, argv: Sequence[str]) -> argparse.Namespace:
+    """The arguments, with --debug and what follows --opts."""
     parser.add_argument(
         "--debug", action="store_true", help="show where in the program an error comes from"
     )
-    words = list(sys.argv[1:] if argv is None else argv)
-    overrides: list[str] = []
+    words, overrides = list(argv), list[str]()
     takes_bare = any(a.dest == "opts" and not a.option_strings for a in parser._actions)
     if "--opts" in words and takes_bare:
         at = words.index("--opts")
@@ -93,20 +111,24 @@ def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argpar
     return args
 
 
-def main(parse_args: Parse, command: str, argv: Sequence[str] | None, advice: str = "") -> int:
-    """Run a command to its exit code.
+def command(parse_args: Parse, name: str, advice: str = "") -> Callable[..., int]:
+    """The ``main(argv)`` of a command's module: runs it to its exit code.
 
     Args:
         parse_args: reads the arguments.
-        command: the module in ``work``.
-        argv: the arguments; by default the process's own.
-        advice: printed where it was stopped.
+        name: of the module in ``work``.
+        advice: printed where the command was stopped.
     """
-    args = parse_args(argv)
-    try:
-        with errors_as_messages(debug=args.debug), stops_raised(advice):
-            work = importlib.import_module(f"{__package__}.work.{command}")
-            return work.run(args) or 0
-    except KeyboardInterrupt:
-        print(f"\nInterrupted. {advice}".rstrip(), file=sys.stderr)
-        return INTERRUPTED
+
+    def main(argv: Sequence[str] | None = None) -> int:
+        """Run the command with these arguments, by default the process's own; its exit code."""
+        args = parse_args(sys.argv[1:] if argv is None else argv)
+        try:
+            with errors_as_messages(debug=args.debug), stops_raised(advice):
+                work = importlib.import_module(f"{__package__}.work.{name}")
+                return work.run(args) or 0
+        except KeyboardInterrupt:
+            print(f"\nInterrupted. {advice}".rstrip(), file=sys.stderr)
+            return INTERRUPTED
+
+    return main

@@ -13,7 +13,6 @@ arguments are wrong; 130 Ctrl-C; 143 SIGTERM; 138 SIGUSR1.
 """
 
 import argparse
-import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,7 +26,7 @@ PICTURE_OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
-def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+def parse_args(argv: Sequence[str]) -> argparse.Namespace:
     parser = frame.make_parser(__doc__)
     parser.add_argument(
         "videos", nargs="+", metavar="VIDEO", help="files, addresses, and folders of videos"
@@ -39,20 +38,12 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         default="jpg",
         help="of the pictures (%(default)s)",
     )
+    quality = frame.number(int, lambda value: 1 <= value <= 100, "is not in 1..100")
     parser.add_argument(
-        "--quality", type=int, default=95, metavar="1..100", help="of JPEG (%(default)s)"
+        "--quality", type=quality, default=95, metavar="1..100", help="of JPEG (%(default)s)"
     )
     add_raw_colors(parser)
-    args = frame.parse(parser, argv)
-    if not 1 <= args.quality <= 100:
-        parser.error(f"--quality {args.quality} is not in 1..100")
-    return args
+    return frame.parse(parser, argv)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command with these arguments, by default the process's own; its exit code."""
-    return frame.main(parse_args, "frames", argv)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+main = frame.command(parse_args, "frames")

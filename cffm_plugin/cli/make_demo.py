@@ -9,7 +9,6 @@ where it was. configs/camvid/demo.yaml is the recipe.
 """
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from ..constants import DEMO_WEIGHTS
 from . import frame
 
 
-def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+def parse_args(argv: Sequence[str]) -> argparse.Namespace:
     parser = frame.make_parser(__doc__)
     parser.add_argument(
         "--data",
@@ -36,10 +35,4 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     return frame.parse(parser, argv)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command with these arguments, by default the process's own; its exit code."""
-    return frame.main(parse_args, "make_demo", argv, frame.GOES_ON)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+main = frame.command(parse_args, "make_demo", frame.GOES_ON)

@@ -9,7 +9,6 @@ Exit codes are those of `cffm demo`.
 """
 
 import argparse
-import sys
 from collections.abc import Sequence
 
 from . import demo, frame
@@ -26,17 +25,11 @@ _NO_PICTURES = {
 }
 
 
-def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+def parse_args(argv: Sequence[str]) -> argparse.Namespace:
     parser = frame.make_parser(__doc__)
     parser.add_argument("--masks", required=True, metavar="DIR", help="the folder to write")
     demo.add_model_and_inputs(parser)
     return argparse.Namespace(**vars(frame.parse(parser, argv)) | _NO_PICTURES)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command with these arguments, by default the process's own; its exit code."""
-    return frame.main(parse_args, "demo", argv)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+main = frame.command(parse_args, "demo")

@@ -3,6 +3,7 @@
 import argparse
 import os
 from pathlib import Path
+from typing import Any
 
 from ..constants import MAX_MEGAPIXELS
 
@@ -14,6 +15,10 @@ def add_dataset(parser: argparse.ArgumentParser) -> None:
     dataset.add_argument("--dataset-root", type=Path, help="the folder with <split>.txt and data/")
     parser.add_argument("--split", help="name of the list file without .txt, for --dataset-root")
     parser.add_argument("--num-classes", type=int, help="for --dataset-root (124)")
+    add_video_folders(parser)
+
+
+def add_video_folders(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--video-folders",
         nargs="+",
@@ -49,6 +54,12 @@ def add_reading(parser: argparse.ArgumentParser, verb: str, result: str) -> None
         default=min(os.cpu_count() or 1, 8),
         help=f"processes; the {result} not depend on it (%(default)s)",
     )
+
+
+def reading_options(args: argparse.Namespace) -> dict[str, Any]:
+    """What ``add_reading`` read and is not of the dataset, as scores and reports take it."""
+    names = ("one_based", "partial", "jobs")
+    return {name: getattr(args, name) for name in names} | {"progress": True}
 
 
 def check_dataset(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:

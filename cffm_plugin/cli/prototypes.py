@@ -8,13 +8,12 @@ MODEL.TEMPORAL.PROTOTYPES.FOLDER prototypes/mit_b1.
 """
 
 import argparse
-import sys
 from collections.abc import Sequence
 
 from . import frame
 
 
-def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+def parse_args(argv: Sequence[str]) -> argparse.Namespace:
     parser = frame.make_parser(__doc__)
     parser.add_argument("--datasets", nargs="+", required=True, help="registered names")
     parser.add_argument("--output", required=True, help="the folder to write")
@@ -22,10 +21,4 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     return frame.parse(parser, argv)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command with these arguments, by default the process's own; its exit code."""
-    return frame.main(parse_args, "prototypes", argv, frame.GOES_ON)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+main = frame.command(parse_args, "prototypes", frame.GOES_ON)

@@ -10,14 +10,13 @@ same way, it goes on where it was. Without a GPU, let --num-gpus be the number o
 """
 
 import argparse
-import sys
 from collections.abc import Sequence
 
 from ..constants import FRAMES_OF_VIDEOS
 from . import frame
 
 
-def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+def parse_args(argv: Sequence[str]) -> argparse.Namespace:
     parser = frame.make_parser(__doc__)
     parser.add_argument("--input", required=True, metavar="DIR", help="the folder of videos")
     parser.add_argument("--output", required=True, metavar="DIR", help="the folder to write")
@@ -60,10 +59,4 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     return frame.parse(parser, argv)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command with these arguments, by default the process's own; its exit code."""
-    return frame.main(parse_args, "pseudo_label", argv, frame.GOES_ON)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+main = frame.command(parse_args, "pseudo_label", frame.GOES_ON)

@@ -11,23 +11,17 @@ upload. A new repository is private, unless --public.
 """
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from . import frame
 
 
-def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+def parse_args(argv: Sequence[str]) -> argparse.Namespace:
     parser = frame.make_parser(__doc__)
     parser.add_argument("folder", type=Path, help="what to write, or what to upload")
     parser.add_argument("--weights", metavar="FILE", help="the checkpoint, as in MODEL.WEIGHTS")
-    parser.add_argument(
-        "--config-file",
-        default="",
-        metavar="FILE",
-        help="or the name of a shipped one; without it: the config that the checkpoint carries",
-    )
+    frame.add_config_file(parser, "; without it: the config that the checkpoint carries")
     parser.add_argument("--name", default="", help="in the card; by default that of the repository")
     parser.add_argument("--half", action="store_true", help="float16: half the size")
     parser.add_argument(
@@ -54,10 +48,4 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     return args
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command with these arguments, by default the process's own; its exit code."""
-    return frame.main(parse_args, "publish", argv)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+main = frame.command(parse_args, "publish")

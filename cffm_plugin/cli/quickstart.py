@@ -10,14 +10,13 @@ is a command that you could type; what it prints goes to a log file in the step'
 """
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from . import frame
 
 
-def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+def parse_args(argv: Sequence[str]) -> argparse.Namespace:
     parser = frame.make_parser(__doc__)
     parser.add_argument("--output", type=Path, default=Path("output/quickstart"))
     parser.add_argument(
@@ -32,10 +31,4 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     return frame.parse(parser, argv)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command with these arguments, by default the process's own; its exit code."""
-    return frame.main(parse_args, "quickstart", argv)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+main = frame.command(parse_args, "quickstart")

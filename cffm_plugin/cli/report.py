@@ -11,7 +11,6 @@ its training curves and its config too. The first is the baseline that the other
 """
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -65,19 +64,12 @@ def _add_pictures(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+def parse_args(argv: Sequence[str]) -> argparse.Namespace:
     parser = make_parser()
-    words = sys.argv[1:] if argv is None else argv
-    args = frame.parse(parser, words)
+    args = frame.parse(parser, argv)
     prediction_arguments.check_dataset(parser, args)
-    args.words = list(words)
+    args.words = list(argv)
     return args
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command with these arguments, by default the process's own; its exit code."""
-    return frame.main(parse_args, "report", argv)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+main = frame.command(parse_args, "report")

@@ -13,14 +13,13 @@ Exit codes: 0 done; 1 an error, or some videos failed, which are listed at the e
 """
 
 import argparse
-import sys
 from collections.abc import Sequence
 
 from . import frame
-from .demo import add_raw_colors
+from .demo import add_painting, add_raw_colors
 
 
-def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+def parse_args(argv: Sequence[str]) -> argparse.Namespace:
     parser = frame.make_parser(__doc__)
     parser.add_argument(
         "--input", nargs="+", required=True, metavar="PATH", help="videos, folders, lists (.txt)"
@@ -33,11 +32,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--ahead", type=int, default=8, help="frames to read ahead of the model (%(default)s)"
     )
-    parser.add_argument("--opacity", type=float, default=0.5, help="of the colours (%(default)s)")
-    parser.add_argument(
-        "--legend", choices=("side", "over", "off"), default="side", help="(%(default)s)"
-    )
-    parser.add_argument("--side-by-side", action="store_true", help="each frame to the left, too")
+    add_painting(parser)
     add_raw_colors(parser)
     frame.add_training_flags(parser)
     args = frame.parse(parser, argv)
@@ -46,10 +41,4 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     return args
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command with these arguments, by default the process's own; its exit code."""
-    return frame.main(parse_args, "segment_videos", argv, frame.GOES_ON)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+main = frame.command(parse_args, "segment_videos", frame.GOES_ON)

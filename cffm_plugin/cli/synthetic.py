@@ -8,7 +8,6 @@ Interrupted, it goes on when called again; called with the same options, it leav
 
 import argparse
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,14 +23,11 @@ from . import frame
 FOLDER = "synthetic_vspw"  # where the registered datasets of this name look
 
 
-def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+def parse_args(argv: Sequence[str]) -> argparse.Namespace:
     parser = frame.make_parser(__doc__)
     datasets = Path(os.environ.get("DETECTRON2_DATASETS", "datasets"))
     parser.add_argument(
-        "--output",
-        type=Path,
-        default=datasets / FOLDER,
-        help="the folder to write (%(default)s)",
+        "--output", type=Path, default=datasets / FOLDER, help="the folder to write (%(default)s)"
     )
     parser.add_argument(
         "--videos",
@@ -42,10 +38,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         help="videos in each split (%(default)s)",
     )
     parser.add_argument(
-        "--frames",
-        type=int,
-        default=SYNTHETIC_FRAMES,
-        help="frames in each video (%(default)s)",
+        "--frames", type=int, default=SYNTHETIC_FRAMES, help="frames in each video (%(default)s)"
     )
     parser.add_argument(
         "--size",
@@ -68,10 +61,4 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     return frame.parse(parser, argv)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command with these arguments, by default the process's own; its exit code."""
-    return frame.main(parse_args, "synthetic", argv)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+main = frame.command(parse_args, "synthetic")

@@ -9,40 +9,25 @@ the dataset as it is, at its own size, evenly spaced over all of DATASETS.TRAIN.
 """
 
 import argparse
-import sys
 from collections.abc import Sequence
 
 from . import frame
 
 
-def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+def parse_args(argv: Sequence[str]) -> argparse.Namespace:
     parser = frame.make_parser(__doc__)
     parser.add_argument("--source", choices=("dataloader", "annotation"), required=True)
-    parser.add_argument("--config-file", default="", metavar="FILE")
+    frame.add_config_file(parser)
     parser.add_argument(
         "--output-dir", default="./", metavar="DIR", help="where PNGs go (%(default)s)"
     )
     parser.add_argument(
         "--show", action="store_true", help="a window instead; any key: on, Escape: the end"
     )
-    parser.add_argument(
-        "--num-clips", type=_positive, default=16, metavar="N", help="how many (%(default)s)"
-    )
+    count = frame.number(int, lambda value: value >= 1, "is not 1 or more")
+    parser.add_argument("--num-clips", type=count, default=16, metavar="N", help="(%(default)s)")
     frame.add_overrides(parser)
     return frame.parse(parser, argv)
 
 
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
-    return value
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command with these arguments, by default the process's own; its exit code."""
-    return frame.main(parse_args, "visualize", argv)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+main = frame.command(parse_args, "visualize")

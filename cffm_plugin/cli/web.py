@@ -8,13 +8,12 @@ model of `make demo`.
 """
 
 import argparse
-import sys
 from collections.abc import Sequence
 
 from . import frame
 
 
-def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+def parse_args(argv: Sequence[str]) -> argparse.Namespace:
     parser = frame.make_parser(__doc__)
     parser.add_argument(
         "--model",
@@ -28,11 +27,12 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--share", action="store_true", help="a public address, through gradio's servers"
     )
+    positive = frame.number(float, lambda value: 0 < value < 1e9, "is not above 0")
     parser.add_argument(
-        "--max-mb", type=_positive, default=100.0, metavar="N", help="of a file (%(default)s)"
+        "--max-mb", type=positive, default=100.0, metavar="N", help="of a file (%(default)s)"
     )
     parser.add_argument(
-        "--max-seconds", type=_positive, default=20.0, metavar="N", help="of a video (%(default)s)"
+        "--max-seconds", type=positive, default=20.0, metavar="N", help="of a video (%(default)s)"
     )
     parser.add_argument(
         "--max-pixels",
@@ -54,17 +54,4 @@ class _OneOrTwo(argparse.Action):
         setattr(namespace, self.dest, [*(getattr(namespace, self.dest) or []), values])
 
 
-def _positive(text: str) -> float:
-    value = float(text)
-    if not 0 < value < 1e9:
-        raise argparse.ArgumentTypeError(f"{text} is not above 0")
-    return value
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command with these arguments, by default the process's own; its exit code."""
-    return frame.main(parse_args, "web", argv)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+main = frame.command(parse_args, "web")

@@ -7,8 +7,10 @@ from .clip_segmentor import ClipSegmentor
 from .frame_tokens import FrameTokens
 from .head_embedding import HeadEmbedding
 from .mask_prediction import MaskPrediction
+from .memory import CellMemory, CFFMMemory, MemoryState
 from .mining import CrossFrameMining
 from .mit import MIT_VARIANTS, MiT
+from .mrcfa import MRCFA
 from .prototype_branch import PrototypeBranch
 from .prototypes import PrototypeBlock, prototype_frames
 from .recall import CFFMRecall, FrameRecall, RecallTokens
@@ -16,31 +18,53 @@ from .segformer import SegFormerHead
 from .segmentor_output import SegmentorOutput
 from .streaming import StreamingSegmentor
 from .temporal_head import TemporalHead
-from .temporal_module import FrameMap, TemporalModule
+from .temporal_module import (
+    FrameFeatures,
+    FrameMap,
+    RecurrentModule,
+    Refined,
+    TemporalModule,
+    Tokens,
+    WindowedModule,
+)
+from .tv3s import TV3S, TV3SClip, TV3SState, TV3SStream
 
 __all__ = [
     "CFFM",
     "CFFMBlock",
+    "CFFMMemory",
     "CFFMRecall",
+    "CellMemory",
     "ClipSegmentor",
     "CoarseToFineAssembling",
     "CrossFrameMining",
+    "FrameFeatures",
     "FrameMap",
     "FrameRecall",
     "FrameTokens",
     "HeadEmbedding",
     "MIT_VARIANTS",
+    "MRCFA",
     "MaskPrediction",
     "MiT",
     "PrototypeBlock",
     "PrototypeBranch",
     "RecallTokens",
+    "RecurrentModule",
+    "MemoryState",
+    "Refined",
     "SegFormerHead",
     "SegmentorOutput",
     "StreamingSegmentor",
+    "TV3S",
+    "TV3SClip",
+    "TV3SState",
+    "TV3SStream",
     "TemporalHead",
     "TemporalModule",
+    "Tokens",
     "WindowPooling",
+    "WindowedModule",
     "attend",
     "prototype_frames",
 ]

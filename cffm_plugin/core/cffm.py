@@ -3,8 +3,8 @@
 Sun et al., "Coarse-to-Fine Feature Mining for Video Semantic Segmentation", CVPR 2022.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +15,7 @@ from . import defaults
 from .assembling import CoarseToFineAssembling
 from .frame_tokens import FrameTokens
 from .mining import CrossFrameMining
+from .temporal_module import FrameFeatures, WindowedModule
 from .windows import AttentionTable, pad_to_windows
 
 LARGEST_HIDDEN = 1 << 25  # values of a frame that an MLP makes at a time in inference: 128 MB
@@ -105,7 +106,7 @@ class CFFMBlock(nn.Module):
         return target + self.mlp(self.norm2(target))
 
 
-class CFFM(nn.Module):
+class CFFM(WindowedModule):
     """Refines the features of a target frame by those of a few earlier frames.
 
     Reference features enter every block unchanged; only the target is updated. The work on a
@@ -169,6 +170,13 @@ class CFFM(nn.Module):
             for _ in range(depth)
         )
 
+    @classmethod
+    def build(
+        cls, embedding_channels: int, output_shape: Mapping[str, Any], **arguments: Any
+    ) -> Self:
+        num_heads = arguments.get("num_heads", defaults.NUM_HEADS)
+        return cls(width_for_heads(embedding_channels, num_heads), **arguments)
+
     def set_activation_checkpointing(self, enable: bool) -> None:
         """Whether training computes the blocks' activations again instead of keeping them."""
         self.activation_checkpointing = enable
@@ -181,18 +189,19 @@ class CFFM(nn.Module):
             elif isinstance(module, CrossFrameMining):
                 module.dtype = dtype
 
-    def start_as_identity(self) -> None:
+    def start_as_identity(self) -> bool:
         """Set the last linear maps of every block to zero: the target comes out as it is."""
         for block in self.blocks:
             assert isinstance(block, CFFMBlock)
             for last in (block.mining.proj, block.mlp.fc2):
                 nn.init.zeros_(last.weight)
                 nn.init.zeros_(last.bias)
+        return True
 
-    def compile(self, *args: Any, **kwargs: Any) -> None:
+    def compile_parts(self, **options: Any) -> None:
         """Put the blocks through ``torch.compile``: what ``mine`` spends its time on."""
         for block in self.blocks:
-            block.compile(*args, **kwargs)
+            block.compile(**options)
 
     def forward(self, clip: Tensor) -> Tensor:
         """Refine the last frame of a clip.
@@ -207,35 +216,32 @@ class CFFM(nn.Module):
             ValueError: a clip of another shape.
         """
         self.check_clip(clip)
-        *references, target = clip.unbind(1)
-        return self.mine(
-            target,
-            [self.assemble(frame, slots=(slot,)) for slot, frame in enumerate(references)],
-        )
+        return super().forward(clip)
 
-    def assemble(self, frame: Tensor, slots: Sequence[int] | None = None) -> FrameTokens:
+    def assemble(self, frame: FrameFeatures, slots: Sequence[int] | None = None) -> FrameTokens:
         """The tokens of a frame that later targets look at.
 
         Args:
-            frame: (B, C, H, W).
+            frame: its cells are (B, C, H, W).
             slots: the places among the references that the frame will take, 0 the oldest. None:
                 all of them, as in a stream, where a frame grows older.
 
         Raises:
             ValueError: a frame of another shape.
         """
-        self._check_frame(frame, "frame")
+        cells = frame.cells
+        self._check_cells(cells, "frame")
         slots = range(self.num_references) if slots is None else slots
-        height, width = frame.shape[2:]
-        frame = frame.permute(0, 2, 3, 1)
+        height, width = cells.shape[2:]
+        cells = cells.permute(0, 2, 3, 1)
         blocks: Any = self.blocks
-        return FrameTokens(height, width, tuple(block.assemble(frame, slots) for block in blocks))
+        return FrameTokens(height, width, tuple(block.assemble(cells, slots) for block in blocks))
 
-    def mine(self, target: Tensor, references: Sequence[FrameTokens]) -> Tensor:
+    def mine(self, target: FrameFeatures, references: Sequence[FrameTokens]) -> Tensor:
         """Refine a target frame by the tokens of its references.
 
         Args:
-            target: (B, C, H, W).
+            target: its cells are (B, C, H, W).
             references: one per reference frame, oldest first, of frames of the same size.
 
         Returns:
@@ -246,15 +252,15 @@ class CFFM(nn.Module):
         """
         self.check_references(target, references)
         first: Any = self.blocks[0]
-        table = first.table(target.shape[2:])
-        target = target.permute(0, 2, 3, 1)
+        table = first.table(target.cells.shape[2:])
+        cells = target.cells.permute(0, 2, 3, 1)
         for i, block in enumerate(self.blocks):
             keys_values = _keys_values_of(references, i)
             if self.activation_checkpointing and torch.is_grad_enabled():
-                target = checkpoint(block, target, keys_values, table, use_reentrant=False)
+                cells = checkpoint(block, cells, keys_values, table, use_reentrant=False)
             else:
-                target = block(target, keys_values, table)
-        return target.permute(0, 3, 1, 2)
+                cells = block(cells, keys_values, table)
+        return cells.permute(0, 3, 1, 2)
 
     def check_clip(self, clip: Tensor) -> None:
         """
@@ -267,13 +273,13 @@ class CFFM(nn.Module):
                 f"(B, {self.num_references + 1}, {self.dim}, H, W), got {tuple(clip.shape)}"
             )
 
-    def check_references(self, target: Tensor, references: Sequence[FrameTokens]) -> None:
+    def check_references(self, target: FrameFeatures, references: Sequence[FrameTokens]) -> None:
         """
         Raises:
             ValueError: target and references are not what ``mine`` takes.
         """
-        self._check_frame(target, "target")
-        height, width = target.shape[2:]
+        self._check_cells(target.cells, "target")
+        height, width = target.cells.shape[2:]
         if len(references) != self.num_references:
             raise ValueError(f"expected {self.num_references} references, got {len(references)}")
         for tokens in references:
@@ -283,9 +289,14 @@ class CFFM(nn.Module):
                     f"{tokens.height}x{tokens.width}: a clip's frames must have one size"
                 )
 
-    def _check_frame(self, frame: Tensor, name: str) -> None:
-        if frame.dim() != 4 or frame.shape[1] != self.dim:
-            raise ValueError(f"{name}: expected (B, {self.dim}, H, W), got {tuple(frame.shape)}")
+    def _check_cells(self, cells: Tensor, name: str) -> None:
+        if cells.dim() != 4 or cells.shape[1] != self.dim:
+            raise ValueError(f"{name}: expected (B, {self.dim}, H, W), got {tuple(cells.shape)}")
+
+
+def width_for_heads(channels: int, num_heads: int) -> int:
+    """The next width that attention heads can share evenly."""
+    return -(-channels // num_heads) * num_heads
 
 
 def _keys_values_of(references: Sequence[FrameTokens], block: int) -> list[Tensor]:

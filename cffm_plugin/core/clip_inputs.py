@@ -50,8 +50,8 @@ def check_clips(clips: Tensor, labels: Tensor | None, model: "ClipSegmentor") ->
     Raises:
         ValueError: they are not of a shape that it takes.
     """
-    length = model.num_references + 1
-    expected = f"(B, {length}, 3, H, W), RGB, values 0..255, the target last"
+    length = model.clip_length
+    expected = f"(B, {length or 'T'}, 3, H, W), RGB, values 0..255, the target last"
     if not isinstance(clips, Tensor) or clips.dim() not in (4, 5) or clips.shape[-3] != 3:
         got = tuple(clips.shape) if isinstance(clips, Tensor) else type(clips).__name__
         raise ValueError(f"clips are {expected}; or (B, 3, H, W), for images; got {got}")
@@ -59,7 +59,7 @@ def check_clips(clips: Tensor, labels: Tensor | None, model: "ClipSegmentor") ->
     if model.training:
         if labels is None:
             raise ValueError("training needs labels: model(clips, labels=labels); or model.eval()")
-        if model.temporal is not None and clips.shape[1] != length:
+        if model.temporal is not None and length not in (None, clips.shape[1]):
             raise ValueError(f"training takes clips {expected}; got {tuple(clips.shape)}")
     shapes = ((*clips.shape[:2], *clips.shape[3:]), (len(clips), *clips.shape[3:]))
     if labels is not None and tuple(labels.shape) not in shapes:

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from .encoded import size_of
+from .encoded import EncodedFrames, size_of
 from .nested import map_tensors
+from .outputs import RefinedOutput
 from .padding import pad_to_one_size
-from .prediction import as_prediction
+from .prediction import Prediction, as_prediction
 
 if TYPE_CHECKING:
     from .clip_segmentor import ClipSegmentor
@@ -25,15 +26,18 @@ def clip_losses(
 
     The head's losses on the image predictions of all labelled frames, under their own names, and
     the sum of its ``video_losses`` on the targets' video predictions: ``loss_video``, or
-    ``loss_prototype`` where CFFM++'s branch is trained.
+    ``loss_prototype`` where CFFM++'s branch is trained. With auxiliary predictions, see
+    ``Refined``, it is the mean over these and the video prediction.
 
     Args:
         model: in training mode, with a temporal module.
-        clips: of each, its frames (3, H, W), the target last.
+        clips: of each, its frames (3, H, W), the target last; all of one length.
         labels: of each frame, its label map (H, W), or None; never None for a target.
         items: with a prototype branch: of each clip, ``prototypes``.
     """
-    length = model.num_references + 1
+    length = len(clips[0])
+    if any(len(clip) != length for clip in clips):
+        raise ValueError(f"clips of a batch have one length, got {[len(clip) for clip in clips]}")
     label_maps = [label for clip_labels in labels for label in clip_labels]  # clip by clip, in time
     labelled = [i for i, label in enumerate(label_maps) if label is not None]
     targets_at = [n for n, i in enumerate(labelled) if (i + 1) % length == 0]
@@ -49,21 +53,42 @@ def clip_losses(
         image_losses = model.head.image_losses(*labelled_parts, padded_labels)
     losses = {name: model.image_loss_weight * loss for name, loss in image_losses.items()}
 
-    encoded = model.encoded(embedding, context, image_size, size_of(batch))
-    target = encoded[length - 1 :: length]
+    encoded = model.encoded(batch, features, embedding, context, image_size)
+    *references, target = (encoded[place::length] for place in range(length))
     if model.prototype_branch is None:
-        references = [
-            model.assemble(encoded[slot::length], slots=(slot,))
-            for slot in range(model.num_references)
-        ]
-        prediction, name = model.output(target, model.mine(target, references)), "loss_video"
+        predictions, name = _video_predictions(model, references, target), "loss_video"
     else:
-        prediction = as_prediction(model.prototype_logits(target, items))
+        predictions = [as_prediction(model.prototype_logits(target, items))]
         name = "loss_prototype"
-    prediction = prediction.resized(embedding.shape[-2:])
-    video_losses = model.head.video_losses(prediction, padded_labels[targets_at])
-    losses[name] = model.video_loss_weight * torch.stack([*video_losses.values()]).sum()
+    video_losses = [
+        _video_loss(model, prediction, size_of(embedding), padded_labels[targets_at])
+        for prediction in predictions
+    ]
+    losses[name] = model.video_loss_weight * torch.stack(video_losses).mean()
     return losses
+
+
+def _video_predictions(
+    model: "ClipSegmentor", references: Sequence[EncodedFrames], target: EncodedFrames
+) -> list[Prediction]:
+    """The video prediction of N targets, and the auxiliary ones."""
+    refined = model.refine_clip(references, target)
+    if isinstance(refined, Tensor):
+        return [model.output(target, refined)]
+    assert model.temporal is not None
+    output = model.temporal.output
+    auxiliary = []
+    if isinstance(output, RefinedOutput):
+        auxiliary = output.auxiliary_logits(refined.auxiliary)
+    return [model.output(target, refined), *map(as_prediction, auxiliary)]
+
+
+def _video_loss(
+    model: "ClipSegmentor", prediction: Prediction, size: tuple[int, int], labels: Tensor
+) -> Tensor:
+    """Of one prediction; logits are resized to ``size``, the embedding's."""
+    losses = model.head.video_losses(prediction.resized(size), labels)
+    return torch.stack([*losses.values()]).sum()
 
 
 def frame_losses(

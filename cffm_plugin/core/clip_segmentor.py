@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from . import defaults
 from .clip_inputs import check_clips, frames_of, labels_of_clips, output_size_of
 from .clip_losses import clip_losses, frame_losses
-from .clips import spaced_offsets
 from .frames import check_channel_order
 from .head_embedding import HeadEmbedding
 from .label_maps import CoarseOutput, crop_and_resize
+from .levels import level_shapes, output_shape_of
 from .prototype_branch import PrototypeBranch
 from .segmentor_output import SegmentorOutput
 from .stages import SegmentorStages
@@ -40,11 +40,12 @@ class ClipSegmentor(SegmentorStages):
         freeze_image_segmentor: training trains ``temporal`` alone: backbone and head are
             without gradient and in evaluation mode.
         activation_checkpointing: training keeps few activations and computes the others again:
-            less memory, a fourth more time, the same gradients. For CFFM, and for backbones
-            with a method ``set_activation_checkpointing`` (MiT and timm's).
+            less memory, a fourth more time, the same gradients. For temporal modules that know how
+            to, such as CFFM, and for backbones with a method ``set_activation_checkpointing`` (MiT
+            and timm's).
         head: how ``sem_seg_head`` is seen as an embedding; by default by its own ``embed``.
         frame_offsets: of the references relative to the target, oldest first, of clips that it
-            was trained on; by default (-9, -6, -3) for three.
+            was trained on; by default three frames apart, (-9, -6, -3).
         image_format: order of channels that ``backbone`` takes, "RGB" or "BGR".
 
     Raises:
@@ -86,8 +87,12 @@ class ClipSegmentor(SegmentorStages):
         self.prototype_logit_weight = prototype_logit_weight
         self.head = head or HeadEmbedding(sem_seg_head, backbone, len(pixel_mean))
         self.image_format = image_format
-        offsets = spaced_offsets(self.num_references) if frame_offsets is None else frame_offsets
-        self.frame_offsets = tuple(offsets)
+        if temporal is not None:
+            module = temporal.module
+            level_shapes(output_shape_of(backbone), module.levels, type(module).__name__)
+        if frame_offsets is None:
+            frame_offsets = () if temporal is None else temporal.module.default_offsets
+        self.frame_offsets = tuple(frame_offsets)
         if self.head.criterion is not None:
             self.criterion = self.head.criterion.module  # for its buffers; MaskFormer's name
         if prototype_branch is not None and self.head.kind.is_map:
@@ -119,7 +124,8 @@ class ClipSegmentor(SegmentorStages):
         """
         Args:
             clips: (B, T, 3, H, W), RGB, values 0..255; the oldest frame first, the target last. T
-                is ``num_references + 1``; or 1, for images. Or (B, 3, H, W), for images.
+                is ``clip_length``, any number where that is None; or 1, for images. Or
+                (B, 3, H, W), for images.
             labels: of all frames, (B, T, H, W), or of the targets, (B, H, W); int64, 0..K-1, or
                 ``ignore_value`` (255) where there is no class.
 
@@ -191,21 +197,17 @@ class ClipSegmentor(SegmentorStages):
         output_size = output_size_of(item, target)
         if not self._takes_clip([*references, target]):
             return self.coarse(self.classify(encoded), encoded, [output_size])[0]
-        tokens = [
-            self.assemble(self.encode([frame]), slots=(slot,))
-            for slot, frame in enumerate(references)
-        ]
-        logits = self.output(encoded, self.mine(encoded, tokens), [item])
+        refined = self.refine_clip((self.encode([frame]) for frame in references), encoded)
+        logits = self.output(encoded, refined, [item])
         return self.coarse(logits, encoded, [output_size])[0]
 
     def _takes_clip(self, frames: list[Tensor]) -> bool:
         """Whether the temporal module works on a clip, or the image segmentor on its target."""
-        if self.temporal is None:
-            return False
-        clip_length = self.num_references + 1
-        if len(frames) > clip_length:
-            raise ValueError(f"a clip of {len(frames)} frames, expected at most {clip_length}")
-        return len(frames) == clip_length > 1
+        if self.temporal is None or self.clip_length is None:
+            return self.temporal is not None
+        if len(frames) > self.clip_length:
+            raise ValueError(f"a clip of {len(frames)} frames, expected at most {self.clip_length}")
+        return len(frames) == self.clip_length > 1
 
     def _checkpoint_activations(self) -> None:
         if not hasattr(self.backbone, "set_activation_checkpointing"):
@@ -214,9 +216,8 @@ class ClipSegmentor(SegmentorStages):
                 f"{type(self.backbone).__name__} does not offer it; MiT and timm's models do"
             )
         self.backbone.set_activation_checkpointing(True)
-        module: Any = None if self.temporal is None else self.temporal.module
-        if hasattr(module, "set_activation_checkpointing"):
-            module.set_activation_checkpointing(True)
+        if self.temporal is not None:
+            self.temporal.module.set_activation_checkpointing(True)
 
     def train(self, mode: bool = True) -> "ClipSegmentor":
         """As in torch, but frozen parts stay in evaluation mode."""

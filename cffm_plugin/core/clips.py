@@ -31,6 +31,17 @@ def inference_clip(target: int, offsets: Sequence[int] = DEFAULT_OFFSETS) -> lis
     return [-(-i * target // num_references) for i in range(num_references)] + [target]
 
 
+def needed_later(index: int, offsets: Sequence[int]) -> dict[int, set[int]]:
+    """Past frame -> the slots in which frame ``index`` and later ones need it."""
+    needed: dict[int, set[int]] = {}
+    for target in range(index, index - min(offsets, default=0)):
+        *references, _ = inference_clip(target, offsets)
+        for slot, reference in enumerate(references):
+            if reference < index:
+                needed.setdefault(reference, set()).add(slot)
+    return needed
+
+
 def offline_clip(
     target: int,
     num_frames: int,

@@ -36,4 +36,4 @@ def compile_segmentor(
     options: dict[str, Any] = {"backend": backend, "mode": mode, "dynamic": False}
     model.backbone.compile(**options)
     if model.temporal is not None:
-        model.temporal.module.compile(**options)
+        model.temporal.module.compile_parts(**options)

@@ -9,7 +9,7 @@ from typing import Any
 TEMPORAL = "CFFMRecall"  # MODEL.TEMPORAL.NAME, a name in TEMPORAL_MODULES
 OUTPUT = "refine"
 STRIDE = 8  # of the embedding that the temporal module works on
-DROPOUT = 0.1  # before the classifier of OUTPUT "classifier", and of CFFM++'s branch
+DROPOUT = 0.1  # before the classifier of OUTPUT "classifier" or "refined", and of CFFM++'s branch
 FRAME_OFFSETS = (-9, -6, -3)
 # With these the image segmentor trains as it would alone; under Adam the temporal module, which has
 # the second loss alone, learns as fast at any weight.
@@ -23,6 +23,8 @@ PAPER: dict[str, Any] = {
     "image_loss_weight": 0.5,
     "video_loss_weight": 1.0,
 }
+# Of CFFMMemory, whose cells are to be as fine as a head's.
+MEMORY: dict[str, Any] = {"temporal": "CFFMMemory", "stride": 4}
 # ImageNet's, red, green, blue, of images with values 0..255.
 PIXEL_MEAN = (123.675, 116.28, 103.53)
 PIXEL_STD = (58.395, 57.12, 57.375)
@@ -36,3 +38,18 @@ TARGET_KERNEL = 5
 MLP_RATIO = 4.0
 RECALL_RADIUS = 1
 RECALL_KEY_DIM = 32
+MEMORY_FRAMES = 16.0  # of CFFMMemory: that a cell of it counts as, at most
+CONTEXT_POOL = 2  # cells of the memory to a cell of CFFM, to either side
+MEMORY_OFFSETS = (-3, -2, -1)  # of clips that it trains on
+# MRCFA's arguments, and keys of MODEL.MRCFA.
+MRCFA_LEVELS = ("res3", "res4", "res5")
+MRCFA_KEEP = 0.5
+MRCFA_DEEP_NETS = False
+MRCFA_SCORE_CELLS = 5
+# TV3S's blocks (TV3S, section 4.1), by their names in TV3S and, in capitals, in MODEL.TV3S.
+TV3S_MODE = "clip"
+TV3S_DEPTH = 8
+TV3S_WINDOW_SIZE = 20
+TV3S_SHIFT = 10
+TV3S_NUM_STATES = 16
+TV3S_WINDOW_DROP_RATE = 0.1

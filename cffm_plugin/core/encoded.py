@@ -6,6 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from .nested import map_tensors
+from .temporal_module import FrameFeatures
 
 
 def size_of(batch: Tensor) -> tuple[int, int]:
@@ -20,18 +21,22 @@ class EncodedFrames:
     Attributes:
         embedding: of every pixel, (N, C, h, w), at the head's stride.
         context: what else the head needs to classify it, see ``HeadEmbedding``.
-        cells: the embedding at the temporal module's width and stride, (N, dim, h', w'): what it
-            works on, and what prototypes are made of. The embedding itself without a temporal
-            module.
+        features: what the temporal module gets of them.
         image_size: height and width of the frames before padding.
         padded_size: the same after it.
     """
 
     embedding: Tensor
     context: Any
-    cells: Tensor
+    features: FrameFeatures
     image_size: tuple[int, int]
     padded_size: tuple[int, int]
+
+    @property
+    def cells(self) -> Tensor:
+        """The embedding at the temporal module's width and stride, (N, dim, h', w'): what it works
+        on, and what prototypes are made of. The embedding itself without a temporal module."""
+        return self.features.cells
 
     def __getitem__(self, frames: slice | list[int]) -> "EncodedFrames":
         """Some of the frames."""

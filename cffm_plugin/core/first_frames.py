@@ -103,9 +103,10 @@ def _logits(model: ClipSegmentor, encoded: EncodedFrames, item: dict[str, Any]) 
     the frame being its own past."""
     predictions = [model.classify(encoded)]
     needs_prototypes = model.prototype_branch is not None and "prototypes" not in item
-    if model.num_references and not needs_prototypes:
-        tokens = [model.assemble(encoded)] * model.num_references
-        predictions.append(model.output(encoded, model.mine(encoded, tokens), [item]))
+    num_references = 1 if model.clip_length is None else model.clip_length - 1
+    if num_references and not needs_prototypes:
+        refined = model.refine_clip([encoded] * num_references, encoded)
+        predictions.append(model.output(encoded, refined, [item]))
     coarse = [model.coarse(p, encoded, [encoded.image_size])[0] for p in predictions]
     return [prediction.at_stride().values for prediction in coarse]
 

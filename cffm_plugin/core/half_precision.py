@@ -33,7 +33,7 @@ def half_precision_copy(
     SegFormerHead, which has little arithmetic; the temporal module's norms, recall and residuals;
     logits and all that is made of them. Backbones and temporal modules say by a method
     ``compute_in(dtype)`` what of them may be cast. A backbone without it computes in ``dtype``
-    altogether, but for batch norms; a temporal module without it stays as it is, and so does
+    altogether, but for batch norms; a temporal module stays as it is by default, and so does
     CFFM++'s branch. Other heads than SegFormerHead run under ``torch.autocast``.
 
     Every convolution and linear map that would compute in ``dtype`` is tried on this device with a
@@ -67,9 +67,8 @@ def half_precision_copy(
     in_autocast = "head" not in float32_parts and not isinstance(half.sem_seg_head, SegFormerHead)
     if in_autocast:
         _autocast_head(half, dtype)
-    module: Any = None if half.temporal is None else half.temporal.module
-    if "temporal" not in float32_parts and hasattr(module, "compute_in"):
-        module.compute_in(dtype)
+    if "temporal" not in float32_parts and half.temporal is not None:
+        half.temporal.module.compute_in(dtype)
     _keep_what_is_off(half, model, dtype, in_autocast)
     return half
 

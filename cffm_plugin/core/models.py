@@ -10,19 +10,38 @@ from . import defaults
 from .cffm import CFFM
 from .clip_segmentor import ClipSegmentor
 from .head_embedding import HeadEmbedding
+from .levels import output_shape_of
+from .memory import CFFMMemory
 from .mit import MIT_VARIANTS, MiT
+from .mrcfa import MRCFA
 from .recall import CFFMRecall
 from .segformer import SegFormerHead
 from .temporal_head import TemporalHead
+from .tv3s import TV3S
 from .wrapping import take_apart
 
-TEMPORAL_MODULES: dict[str, Any] = {"CFFM": CFFM, "CFFMRecall": CFFMRecall}
-# The depth of CFFM on each encoder (CFFM, section 4.1).
-_DEPTHS = {"mit_b0": 1, "mit_b5": 4}
+TEMPORAL_MODULES: dict[str, Any] = {
+    "CFFM": CFFM,
+    "CFFMRecall": CFFMRecall,
+    "CFFMMemory": CFFMMemory,
+    "MRCFA": MRCFA,
+    "TV3S": TV3S,
+}
+# Arguments of the temporal module that its paper has for an encoder (CFFM, section 4.1).
+_CFFM_ON: dict[str, dict[str, Any]] = {"mit_b0": {"depth": 1}, "mit_b5": {"depth": 4}}
+_ON_ENCODER: dict[str, dict[str, dict[str, Any]]] = {
+    "CFFM": _CFFM_ON,
+    "CFFMRecall": _CFFM_ON,
+    "CFFMMemory": _CFFM_ON,
+    "MRCFA": {"mit_b0": {"keep": 0.8}, "mit_b1": {"deep_nets": True}},
+}
 _KINDS: dict[str, dict[str, Any]] = {
     "cffm": defaults.PAPER,
     "cffm_recall": {},
+    "cffm_memory": defaults.MEMORY,
+    "mrcfa": {**defaults.PAPER, "temporal": "MRCFA", "output": "refined"},
     "segformer": {"temporal": None},
+    "tv3s": defaults.PAPER | {"temporal": "TV3S", "output": "refined"},
 }
 # Name -> kind, encoder.
 MODELS = {f"{kind}_{encoder}": (kind, encoder) for kind in _KINDS for encoder in MIT_VARIANTS}
@@ -55,8 +74,9 @@ def create_segmentor(
         ignore_value=ignore_value,
     )
     options = {"dropout": dropout, **_KINDS[kind], **arguments}
-    if isinstance(options.get("temporal", defaults.TEMPORAL), str):
-        options.setdefault("depth", _DEPTHS.get(encoder, defaults.DEPTH))
+    temporal = options.get("temporal", defaults.TEMPORAL)
+    if isinstance(temporal, str):
+        options = {**_ON_ENCODER.get(temporal, {}).get(encoder, {}), **options}
     return assemble_segmentor(kind_of, backbone, head, HeadEmbedding(head, backbone), **options)
 
 
@@ -106,26 +126,21 @@ def assemble_segmentor(
     Args:
         kind_of: its class.
         backbone, sem_seg_head, head: as of ``ClipSegmentor``.
-        temporal: "CFFM", "CFFMRecall", a module that offers ``TemporalModule``, or None.
+        temporal: a name in ``TEMPORAL_MODULES``, a temporal module of your own, or None.
         output, stride, dropout: as of ``TemporalHead``.
         pixel_mean, pixel_std, image_loss_weight, video_loss_weight, frame_offsets, image_format,
             freeze_image_segmentor, activation_checkpointing: as of ``ClipSegmentor``.
-        module_arguments: of CFFM: ``depth``, ``num_heads`` and the others.
+        module_arguments: of a temporal module that is named, such as CFFM's ``depth``.
 
     Raises:
-        TypeError: an argument is of nothing here, or of CFFM where ``temporal`` is no name.
-        ValueError: there is no such temporal module or output.
+        TypeError: nothing takes an argument, as CFFM's without its name.
+        ValueError: no such temporal module or output, or it looks at maps that ``backbone`` lacks.
     """
-    if module_arguments and not isinstance(temporal, str):
-        raise TypeError(
-            f"{', '.join(module_arguments)}: no arguments of a segmentor. If of CFFM, they need "
-            f"temporal to be one of {', '.join(TEMPORAL_MODULES)}; it is "
-            + ("None" if temporal is None else f"a {type(temporal).__name__}, made already")
-        )
+    module = _module(temporal, head.channels, backbone, module_arguments)
     temporal_head = None
-    if temporal is not None:
+    if module is not None:
         temporal_head = TemporalHead(
-            _module(temporal, head.channels, module_arguments),
+            module,
             num_classes=head.num_classes,
             output=output,
             dropout=dropout,
@@ -148,14 +163,21 @@ def assemble_segmentor(
     )
 
 
-def _module(temporal: str | nn.Module, channels: int, arguments: dict[str, Any]) -> Any:
-    if isinstance(temporal, nn.Module):
+def _module(
+    temporal: str | nn.Module | None, channels: int, backbone: nn.Module, arguments: dict[str, Any]
+) -> Any:
+    """The temporal module that is asked for; raises what ``assemble_segmentor`` says."""
+    if arguments and not isinstance(temporal, str):
+        raise TypeError(
+            f"{', '.join(arguments)}: no arguments of a segmentor. If of a temporal "
+            f"module, they need temporal to be one of {', '.join(TEMPORAL_MODULES)}; it is "
+            + ("None" if temporal is None else f"a {type(temporal).__name__}, made already")
+        )
+    if temporal is None or isinstance(temporal, nn.Module):
         return temporal
     if temporal not in TEMPORAL_MODULES:
         raise ValueError(
             f"temporal is one of {', '.join(TEMPORAL_MODULES)}, a module of your own, or None; got "
             f"{temporal!r}"
         )
-    num_heads = arguments.get("num_heads", defaults.NUM_HEADS)
-    dim = -(-channels // num_heads) * num_heads  # heads share the channels evenly
-    return TEMPORAL_MODULES[temporal](dim, **arguments)
+    return TEMPORAL_MODULES[temporal].build(channels, output_shape_of(backbone), **arguments)

@@ -1,6 +1,6 @@
 """Tensors in containers: what belongs to a batch of frames, whatever holds it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any, TypeVar
 
@@ -40,6 +40,44 @@ def tensors_in(value: Any) -> list[Tensor]:
 
     map_tensors(value, note)
     return found
+
+
+def split_batch(value: T, size: int) -> list[T]:
+    """The entries of a batch, each a batch of one, in memory of its own: one that is kept does not
+    keep the others.
+
+    Args:
+        value: tensors in any container of ``map_tensors``, all with the batch as first dimension.
+        size: of the batch.
+
+    Raises:
+        ValueError: a tensor has another first dimension.
+    """
+    for tensor in tensors_in(value):
+        if tensor.dim() == 0 or len(tensor) != size:
+            raise ValueError(
+                f"{type(value).__name__}: expected the batch of {size} as first dimension of every "
+                f"tensor, got {tuple(tensor.shape)}"
+            )
+    if size == 1:
+        return [value]
+    return [map_tensors(value, _entry(i)) for i in range(size)]
+
+
+def _entry(index: int) -> Callable[[Tensor], Tensor]:
+    return lambda tensor: tensor[index : index + 1].clone()
+
+
+def cat_batches(values: Sequence[T]) -> T:
+    """One batch of several, whose tensors but for the batch have the same shapes.
+
+    Args:
+        values: containers of one kind, as of ``split_batch``.
+    """
+    if len(values) == 1:
+        return values[0]
+    columns = iter(zip(*map(tensors_in, values), strict=True))
+    return map_tensors(values[0], lambda _: torch.cat(next(columns)))
 
 
 def to_channels_last(module: nn.Module) -> None:

@@ -1,5 +1,6 @@
 """How a refined embedding becomes logits: MODEL.TEMPORAL.OUTPUT."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -8,6 +9,7 @@ from torch import Tensor, nn
 from .encoded import EncodedFrames
 from .head_embedding import HeadEmbedding
 from .label_maps import resize
+from .temporal_module import TemporalModule
 
 
 class ClassifierOutput(nn.Module):
@@ -24,7 +26,12 @@ class ClassifierOutput(nn.Module):
     """
 
     def __init__(
-        self, module: Any, *, num_classes: int, dropout: float = 0.1, embedding_channels: int
+        self,
+        module: TemporalModule,
+        *,
+        num_classes: int,
+        dropout: float = 0.1,
+        embedding_channels: int,
     ):
         super().__init__()
         self.dropout = nn.Dropout2d(dropout)
@@ -43,26 +50,69 @@ class ClassifierOutput(nn.Module):
         return self.classifier(self.dropout(torch.cat([target.cells, refined], dim=1)))
 
 
+class RefinedOutput(nn.Module):
+    """The refined embedding alone through a classifier of its own; and, in training, each of the
+    module's auxiliary maps through one of its.
+
+    Args: as ``ClassifierOutput``; every classifier has its own dropout.
+    """
+
+    def __init__(
+        self,
+        module: TemporalModule,
+        *,
+        num_classes: int,
+        dropout: float = 0.1,
+        embedding_channels: int,
+    ):
+        super().__init__()
+        self.dropout = nn.Dropout2d(dropout)
+        self.classifier = nn.Conv2d(module.dim, num_classes, kernel_size=1)
+        self.auxiliary = nn.ModuleList(
+            nn.Conv2d(module.dim, num_classes, kernel_size=1) for _ in range(module.num_auxiliary)
+        )
+
+    def forward(self, target: EncodedFrames, refined: Tensor, head: HeadEmbedding) -> Tensor:
+        """As ``ClassifierOutput``."""
+        return self.classifier(self.dropout(refined))
+
+    def auxiliary_logits(self, maps: Sequence[Tensor]) -> list[Tensor]:
+        """Logits (N, K, h', w') of each auxiliary map (N, dim, h', w').
+
+        Raises:
+            ValueError: the module gave another number of them than it said.
+        """
+        if len(maps) != len(self.auxiliary):
+            raise ValueError(
+                f"the temporal module says num_auxiliary {len(self.auxiliary)}, and gave "
+                f"{len(maps)} auxiliary maps in training"
+            )
+        return [classify(self.dropout(x)) for classify, x in zip(self.auxiliary, maps)]
+
+
 class RefineOutput(nn.Module):
     """What the temporal module changed, added to the head's own embedding at the head's own stride;
     the head's own classifier decides.
 
     There is no second classifier, and before the first step of training the video segmentor *is*
-    the image segmentor, bit for bit: the module starts as the identity if it offers
-    ``start_as_identity()``, as CFFM does; otherwise, and where its width is not the embedding's,
-    its change goes through a 1x1 convolution that starts at zero.
+    the image segmentor, bit for bit: the module starts as the identity if it knows how to, see
+    ``TemporalModule.start_as_identity``, as CFFM does; otherwise, and where its width is not the
+    embedding's, its change goes through a 1x1 convolution that starts at zero.
 
     Args: as ``ClassifierOutput``; ``dropout`` is not used, the head has its own.
     """
 
     def __init__(
-        self, module: Any, *, num_classes: int, dropout: float = 0.0, embedding_channels: int
+        self,
+        module: TemporalModule,
+        *,
+        num_classes: int,
+        dropout: float = 0.0,
+        embedding_channels: int,
     ):
         super().__init__()
         self.expand: Any = None
-        if module.dim == embedding_channels and hasattr(module, "start_as_identity"):
-            module.start_as_identity()
-        else:
+        if module.dim != embedding_channels or not module.start_as_identity():
             self.expand = nn.Conv2d(module.dim, embedding_channels, kernel_size=1)
             nn.init.zeros_(self.expand.weight)
             nn.init.zeros_(self.expand.bias)
@@ -76,10 +126,14 @@ class RefineOutput(nn.Module):
         return head.classify(target.embedding + change, target.context)
 
 
-OUTPUTS: dict[str, type[nn.Module]] = {"classifier": ClassifierOutput, "refine": RefineOutput}
+OUTPUTS: dict[str, type[nn.Module]] = {
+    "classifier": ClassifierOutput,
+    "refined": RefinedOutput,
+    "refine": RefineOutput,
+}
 
 
-def build_output(name: str, module: Any, **arguments: Any) -> nn.Module:
+def build_output(name: str, module: TemporalModule, **arguments: Any) -> nn.Module:
     """The output of a name, for a temporal module.
 
     Raises:

@@ -6,17 +6,18 @@ cell takes of the past what looks like it, within a few cells, so that what has 
 takes nothing. Not in the paper.
 """
 
-from collections.abc import Container, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from . import defaults
-from .cffm import CFFM
+from .cffm import CFFM, width_for_heads
 from .frame_tokens import FrameTokens
+from .temporal_module import FrameFeatures, Tokens, WindowedModule
 
 FADE_IN_STEPS = 100
 _FIRST_TEMPERATURE = 30.0  # a cell of cosine 0.967 weighs 1/e of the cell itself
@@ -25,7 +26,7 @@ _OUTSIDE = -1e4  # score of cells beyond the border; within float16
 
 
 @dataclass(frozen=True)
-class RecallTokens:
+class RecallTokens(Tokens):
     """What later targets look at of B frames.
 
     Attributes:
@@ -41,20 +42,6 @@ class RecallTokens:
     def only(self, slots: Container[int]) -> "RecallTokens":
         """Without the pooled tokens of other slots; cells and keys serve all."""
         return RecallTokens(self.cells, self.keys, self.pooled.only(slots))
-
-    def unbind(self) -> list["RecallTokens"]:
-        """The frames of a batch, each a batch of one."""
-        parts = zip(self.cells.split(1), self.keys.split(1), self.pooled.unbind())
-        return [RecallTokens(*frame_parts) for frame_parts in parts]
-
-    @staticmethod
-    def cat(frames: Sequence["RecallTokens"]) -> "RecallTokens":
-        """One batch of frames of one size, all with tokens for the same slots."""
-        return RecallTokens(
-            torch.cat([tokens.cells for tokens in frames]),
-            torch.cat([tokens.keys for tokens in frames]),
-            FrameTokens.cat([tokens.pooled for tokens in frames]),
-        )
 
 
 class FrameRecall(nn.Module):
@@ -107,27 +94,29 @@ class FrameRecall(nn.Module):
         keys, temperature = self.keys(target), self.log_temperature.exp()
         scores = [temperature.expand(len(target), 1, *target.shape[2:])]
         past: list[Tensor] = []
-        inside = self._shifted(torch.ones_like(keys[:1, :1]))
+        inside = shifted(torch.ones_like(keys[:1, :1]), self.radius)
         for bias, tokens in zip(self.reference_bias, references, strict=True):
-            for near, here in zip(self._shifted(tokens.keys), inside):
+            for near, here in zip(shifted(tokens.keys, self.radius), inside):
                 score = temperature * (keys * near).sum(dim=1, keepdim=True) + bias
                 scores.append(score.where(here > 0, _OUTSIDE))
-            past += self._shifted(tokens.cells)
+            past += shifted(tokens.cells, self.radius)
         weights = torch.cat(scores, dim=1).softmax(dim=1).split(1, dim=1)
         mean = target * weights[0]
         for weight, cells in zip(weights[1:], past, strict=True):
             mean = torch.addcmul(mean, weight, cells)
         return mean
 
-    def _shifted(self, maps: Tensor) -> list[Tensor]:
-        """(B, C, H, W) -> the same, moved to bring every cell within the radius to its place."""
-        height, width = maps.shape[2:]
-        padded = F.pad(maps, (self.radius,) * 4)
-        offsets = range(2 * self.radius + 1)
-        return [padded[:, :, y : y + height, x : x + width] for y in offsets for x in offsets]
+
+def shifted(maps: Tensor, radius: int) -> list[Tensor]:
+    """(B, C, H, W) -> the same, moved to bring every cell within the radius to its place, row by
+    row; zero where it comes from outside."""
+    height, width = maps.shape[2:]
+    padded = F.pad(maps, (radius,) * 4)
+    offsets = range(2 * radius + 1)
+    return [padded[:, :, y : y + height, x : x + width] for y in offsets for x in offsets]
 
 
-class CFFMRecall(nn.Module):
+class CFFMRecall(WindowedModule):
     """Recall, then CFFM on what it makes of the target. The contract is CFFM's.
 
     Args:
@@ -162,6 +151,13 @@ class CFFMRecall(nn.Module):
             dim, self.num_references, radius=recall_radius, key_dim=recall_key_dim
         )
 
+    @classmethod
+    def build(
+        cls, embedding_channels: int, output_shape: Mapping[str, Any], **arguments: Any
+    ) -> Self:
+        num_heads = arguments.get("num_heads", defaults.NUM_HEADS)
+        return cls(width_for_heads(embedding_channels, num_heads), **arguments)
+
     def set_activation_checkpointing(self, enable: bool) -> None:
         """Of CFFM's blocks."""
         self.cffm.set_activation_checkpointing(enable)
@@ -170,14 +166,14 @@ class CFFMRecall(nn.Module):
         """Of CFFM; recall, whose cells are compared by their cosine, stays in float32."""
         self.cffm.compute_in(dtype)
 
-    def start_as_identity(self) -> None:
+    def start_as_identity(self) -> bool:
         """As CFFM's; recall fades in anyway."""
-        self.cffm.start_as_identity()
+        return self.cffm.start_as_identity()
 
-    def compile(self, *args: Any, **kwargs: Any) -> None:
+    def compile_parts(self, **options: Any) -> None:
         """Put recall and CFFM's blocks through ``torch.compile``."""
-        self.recall.compile(*args, **kwargs)
-        self.cffm.compile(*args, **kwargs)
+        self.recall.compile(**options)
+        self.cffm.compile_parts(**options)
 
     def forward(self, clip: Tensor) -> Tensor:
         """Refine the last frame of a clip, (B, T, C, H, W), oldest frame first -> (B, C, H, W).
@@ -186,19 +182,16 @@ class CFFMRecall(nn.Module):
             ValueError: a clip of another shape.
         """
         self.cffm.check_clip(clip)
-        *references, target = clip.unbind(1)
-        return self.mine(
-            target,
-            [self.assemble(frame, slots=(slot,)) for slot, frame in enumerate(references)],
-        )
+        return super().forward(clip)
 
-    def assemble(self, frame: Tensor, slots: Sequence[int] | None = None) -> RecallTokens:
+    def assemble(self, frame: FrameFeatures, slots: Sequence[int] | None = None) -> RecallTokens:
         """As ``CFFM.assemble``."""
         pooled = self.cffm.assemble(frame, slots)  # checks the shape
-        return RecallTokens(frame, self.recall.keys(frame), pooled)
+        return RecallTokens(frame.cells, self.recall.keys(frame.cells), pooled)
 
-    def mine(self, target: Tensor, references: Sequence[RecallTokens]) -> Tensor:
+    def mine(self, target: FrameFeatures, references: Sequence[RecallTokens]) -> Tensor:
         """As ``CFFM.mine``."""
         pooled = [tokens.pooled for tokens in references]
         self.cffm.check_references(target, pooled)
-        return self.cffm.mine(self.recall(target, references), pooled)
+        recalled = replace(target, cells=self.recall(target.cells, references))
+        return self.cffm.mine(recalled, pooled)

@@ -1,6 +1,6 @@
 """The forward pass of a video segmentor, in the stages that all else calls."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -11,14 +11,17 @@ from .encoded import EncodedFrames, size_of
 from .head_embedding import HeadEmbedding
 from .label_maps import CoarseOutput, resize
 from .padding import pad_to_one_size
+from .past import KeptTokens, Past
 from .prediction import Prediction, as_prediction
 from .prototype_branch import PrototypeBranch
 from .temporal_head import TemporalHead
+from .temporal_module import FrameFeatures, Refined, cells_of
 
 
 class SegmentorStages(nn.Module):
-    """``encode`` frames; ``classify`` them, for the image segmentor's logits; or ``assemble`` the
-    references, ``mine`` them for the target, and ``output`` the video logits; then ``coarse``.
+    """``encode`` frames; ``classify`` them, for the image segmentor's logits; or refine them, as
+    the targets of clips (``refine_clip``) or the next frames of streams (``advance``), and
+    ``output`` the video logits; then ``coarse``.
 
     Training, evaluation, streams, export and benchmarks call these alike.
     """
@@ -36,9 +39,9 @@ class SegmentorStages(nn.Module):
         return self.pixel_mean.device
 
     @property
-    def num_references(self) -> int:
-        """Frames that it looks at besides the target."""
-        return 0 if self.temporal is None else self.temporal.module.num_references
+    def clip_length(self) -> int | None:
+        """Frames of a clip, the target included; None: any number."""
+        return 1 if self.temporal is None else self.temporal.module.clip_length
 
     def encode(self, frames: Sequence[Tensor]) -> EncodedFrames:
         """The image segmentor's part of the work, up to the embedding.
@@ -58,53 +61,79 @@ class SegmentorStages(nn.Module):
 
     def encode_padded(self, batch: Tensor, image_size: tuple[int, int]) -> EncodedFrames:
         """As ``encode``, of a batch (N, 3, H, W) that is normalised and padded already."""
-        return self.encoded(*self.head.embed(self.backbone(batch)), image_size, size_of(batch))
+        features = self.backbone(batch)
+        return self.encoded(batch, features, *self.head.embed(features), image_size)
 
     def encoded(
         self,
+        batch: Tensor,
+        features: Any,
         embedding: Tensor,
         context: Any,
         image_size: tuple[int, int],
-        padded_size: tuple[int, int],
     ) -> EncodedFrames:
-        """Embeddings (N, C, h, w), which must cover the frames, with the cells of ``temporal``."""
-        self.head.check_size(embedding, padded_size)
-        cells = embedding
-        if self.temporal is not None:
-            cells = self.temporal.resample(embedding, self.head.stride)
-        return EncodedFrames(embedding, context, cells, image_size, padded_size)
+        """Frames whose embedding (N, C, h, w) is there, with what ``temporal`` gets of them.
+
+        Args:
+            batch: the frames, as of ``encode_padded``.
+            features: the backbone's maps.
+            embedding, context: the head's.
+            image_size: before padding.
+        """
+        self.head.check_size(embedding, size_of(batch))
+        if self.temporal is None:
+            given = FrameFeatures(embedding)
+        else:
+            given = self.temporal.features(embedding, self.head.stride, features, batch)
+        return EncodedFrames(embedding, context, given, image_size, size_of(batch))
 
     def classify(self, encoded: EncodedFrames) -> Prediction:
         """The image segmentor's prediction of N frames."""
         return as_prediction(self.head.classify(encoded.embedding, encoded.context))
 
-    def assemble(self, encoded: EncodedFrames, slots: Sequence[int] | None = None) -> Any:
-        """What later targets look at, see ``TemporalModule.assemble``."""
-        assert self.temporal is not None
-        return self.temporal.module.assemble(encoded.cells, slots)
-
-    def mine(self, target: EncodedFrames, references: Sequence[Any]) -> Tensor:
-        """The refined cells of N targets, (N, dim, h', w').
+    def refine_clip(
+        self, references: Iterable[EncodedFrames], target: EncodedFrames
+    ) -> Tensor | Refined:
+        """The refined cells of N clips' targets, (N, dim, h', w'); in training maybe ``Refined``.
 
         Args:
+            references: of each place in the clips, oldest first, N frames.
             target: N frames.
-            references: their references' tokens, oldest first, each a batch of N.
         """
         assert self.temporal is not None
-        return self.temporal.module.mine(target.cells, references)
+        past = (frames.features for frames in references)
+        return self.temporal.module.refine_clip(past, target.features)
+
+    def first_past(self, frame_offsets: Sequence[int]) -> Past:
+        """A stream's past at its start, see ``TemporalModule.first_past``."""
+        if self.temporal is None:
+            return KeptTokens()
+        return self.temporal.module.first_past(frame_offsets)
+
+    def advance(
+        self, encoded: EncodedFrames, pasts: Sequence[Past]
+    ) -> tuple[Tensor | None, list[Past]]:
+        """The next frame of N streams, whose pasts are of one group.
+
+        Returns:
+            the refined cells, (N, dim, h', w'), None where the image segmentor alone segments these
+            frames; and the pasts after them.
+        """
+        module = None if self.temporal is None else self.temporal.module
+        return type(pasts[0]).advance(module, encoded.features, pasts)
 
     def output(
-        self, target: EncodedFrames, refined: Tensor, items: Sequence[dict[str, Any]] = ()
+        self, target: EncodedFrames, refined: Tensor | Refined, items: Sequence[dict[str, Any]] = ()
     ) -> Prediction:
         """The video prediction of N targets, at the output's stride.
 
         Args:
             target: N frames.
-            refined: of ``mine``.
+            refined: their refined cells.
             items: with a prototype branch: N dicts with ``prototypes``.
         """
         assert self.temporal is not None
-        prediction = as_prediction(self.temporal.output(target, refined, self.head))
+        prediction = as_prediction(self.temporal.output(target, cells_of(refined), self.head))
         if self.prototype_branch is None:
             return prediction
         logits = prediction.logits()

@@ -1,12 +1,12 @@
 """What a stream keeps between two frames."""
 
-from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Hashable
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from .clips import inference_clip
+from .past import Past
 
 
 class StreamInput(NamedTuple):
@@ -24,23 +24,10 @@ class StreamState:
 
     Attributes:
         size: height and width of its frames, as they are encoded.
-        index: of the next frame.
-        kept: past frame -> its tokens in the slots that later frames need, see ``Tokens``.
+        past: what is kept of those before, see ``Past``.
         average: with smoothing, class probabilities so far, (K, h, w) at the head's stride.
     """
 
     size: tuple[int, int]
-    index: int = 0
-    kept: dict[int, Any] = field(default_factory=dict)
+    past: Past
     average: Tensor | None = None
-
-
-def needed_later(index: int, offsets: Sequence[int]) -> dict[int, set[int]]:
-    """Past frame -> the slots in which frame ``index`` and later ones need it."""
-    needed: dict[int, set[int]] = {}
-    for target in range(index, index - min(offsets, default=0)):
-        *references, _ = inference_clip(target, offsets)
-        for slot, reference in enumerate(references):
-            if reference < index:
-                needed.setdefault(reference, set()).add(slot)
-    return needed

@@ -1,13 +1,12 @@
-"""Frame in, label map out; past frames are kept as small tokens.
+"""Frame in, label map out; past frames are kept as small tokens, or as a state.
 
 The paper reports its frame rate with the reference features at hand (CFFM, section 4.2). A stream
-has them: what a frame gives to later ones depends on that frame alone, so every frame is encoded
-once, and the result is that of the clip to the bit.
+has them: every frame is encoded once, and the result is that of the clip to the bit.
 """
 
 import logging
 import threading
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Container, Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -16,7 +15,7 @@ from torch import Tensor
 
 from .agreement import ensure_agreement
 from .clip_segmentor import ClipSegmentor
-from .clips import check_offsets, inference_clip
+from .clips import check_offsets
 from .compiling import compile_segmentor
 from .encoded import EncodedFrames
 from .finite import not_finite
@@ -32,8 +31,9 @@ from .frames import (
 )
 from .half_precision import half_precision_copy
 from .label_maps import CoarseLogits, CoarseOutput, all_finite
+from .past import KeptTokens
 from .smoothing import check_smoothing, smooth
-from .stream_state import StreamInput, StreamState, needed_later
+from .stream_state import StreamInput, StreamState
 
 Output = Literal["labels", "probabilities", "logits"]
 OUTPUTS = ("labels", "probabilities", "logits")
@@ -49,9 +49,10 @@ class StreamingSegmentor:
         for frame in video:
             labels = segmentor.step(frame)
 
-    Frame t is segmented with the references that a clip would have (``inference_clip``): the first
-    frames by the image segmentor, then with what past there is. Memory does not grow with the
-    length of the video.
+    With a windowed module frame t is segmented with the references that a clip would have
+    (``inference_clip``): the first frames by the image segmentor, then with what past there is. A
+    recurrent module refines every frame, the first included, by the state that the frames before
+    left. Memory does not grow with the length of the video.
 
     Several videos at once are told apart by a key of the caller's; ``step_all`` takes a frame of
     each, and encodes those of one size together. A frame that ends in an error leaves all streams
@@ -63,7 +64,8 @@ class StreamingSegmentor:
     Args:
         model: with or without a temporal module. It is put in evaluation mode.
         frame_offsets: references relative to the target, oldest first, one for each that the
-            model takes; by default the model's.
+            model takes; by default the model's. A recurrent module looks at every frame, whatever
+            they are.
         resize: brings a frame, (H, W, 3) uint8, to the size that the model is to see; by default
             frames are taken as they are.
         autocast: a dtype to compute in, such as ``torch.bfloat16``: ``model`` is then a copy, see
@@ -108,11 +110,7 @@ class StreamingSegmentor:
         if frame_offsets is None:
             frame_offsets = model.frame_offsets
         check_offsets(frame_offsets)
-        needed = model.num_references
-        if needed and len(frame_offsets) != needed:
-            raise ValueError(
-                f"the model takes {needed} reference frames, got frame_offsets {frame_offsets}"
-            )
+        self._first_past = model.first_past(frame_offsets)
         ensure_agreement(model.head, model.backbone)
         self._first_frames: FirstFrames | None = None
         if autocast is not None:
@@ -121,7 +119,6 @@ class StreamingSegmentor:
             self._first_frames = first_frames if least_agreement else None
             model = half
         self.model = model.eval()
-        self.frame_offsets = tuple(frame_offsets) if needed else ()
         self.resize = resize
         self.autocast = autocast
         self.smoothing = smoothing
@@ -192,71 +189,82 @@ class StreamingSegmentor:
         output: Output = "labels",
         output_sizes: Mapping[Hashable, tuple[int, int]] | None = None,
         prototypes: Mapping[Hashable, Tensor] | None = None,
+        image_only: Container[Hashable] = (),
     ) -> dict[Hashable, Tensor]:
         """Segment the next frame of several videos; see ``step``. Streams may come and go.
 
         All of them go on or, where one has an error, none.
+
+        Args:
+            image_only: keys of frames that the image segmentor segments, each by itself; they are
+                of no stream.
         """
         if output not in OUTPUTS:
             raise ValueError(f"output is one of {', '.join(OUTPUTS)}; got {output!r}")
         check_channel_order(channel_order, "channel_order")
         for key, frame in frames.items():
             check_frame(frame, key)
-        prototypes = prototypes or {}
+        items = {key: {"prototypes": given} for key, given in (prototypes or {}).items()}
         reverse = channel_order != self.model.image_format
-        images = {
-            key: frame_to_tensor(frame, reverse=reverse, resize=self.resize)
-            for key, frame in frames.items()
-        }
         sizes = {key: size_of_frame(frames[key]) for key in frames} | dict(output_sizes or {})
         for key, size in sizes.items():
             check_output_size(size, key)
-        results: dict[Hashable, Tensor] = {}
+        inputs = {}
+        for key, frame in frames.items():
+            image = frame_to_tensor(frame, reverse=reverse, resize=self.resize)
+            inputs[key] = StreamInput(key, image, sizes[key], items.get(key, {}))
         with self._lock:
-            self._check_number(frames)
-            streams = {key: self._stream_of(key, size_of_frame(images[key])) for key in images}
-            groups: dict[tuple[tuple[int, int], bool], list[Hashable]] = {}
-            for key, stream in streams.items():
-                has_past = bool(self._references_of(stream))
-                groups.setdefault((stream.size, has_past), []).append(key)
-            for keys in groups.values():
-                inputs = [
-                    StreamInput(
-                        key,
-                        images[key],
-                        sizes[key],
-                        {"prototypes": prototypes[key]} if key in prototypes else {},
-                    )
-                    for key in keys
-                ]
-                group = self._step_group(inputs, [streams[key] for key in keys])
-                for key, (coarse, after) in zip(keys, group):
-                    results[key] = _finish(coarse, output)
-                    streams[key] = after
-            self._streams.update(streams)  # all at once, when nothing can fail any more
+            own = [key for key in frames if key not in image_only]
+            self._check_number(own)
+            streams = {
+                key: StreamState(size_of_frame(given.image), KeptTokens())
+                if key in image_only
+                else self._stream_of(key, size_of_frame(given.image))
+                for key, given in inputs.items()
+            }
+            results, after = self._step_streams(inputs, streams, output)
+            self._streams.update({key: after[key] for key in own})  # when nothing can fail any more
         return {key: results[key] for key in frames}
+
+    def _step_streams(
+        self,
+        inputs: Mapping[Hashable, StreamInput],
+        streams: Mapping[Hashable, StreamState],
+        output: Output,
+    ) -> tuple[dict[Hashable, Tensor], dict[Hashable, StreamState]]:
+        """The next frame of every stream: outputs, and the streams after it. What can go on in one
+        batch does."""
+        groups: dict[Hashable, list[Hashable]] = {}
+        for key, stream in streams.items():
+            groups.setdefault((stream.size, stream.past.group), []).append(key)
+        results, after = {}, {}
+        for keys in groups.values():
+            group = self._step_group([inputs[key] for key in keys], [streams[key] for key in keys])
+            for key, (coarse, stream) in zip(keys, group):
+                results[key], after[key] = _finish(coarse, output), stream
+        return results, after
 
     def _step_group(
         self, inputs: list[StreamInput], streams: list[StreamState]
     ) -> list[tuple[CoarseOutput, StreamState]]:
-        """The next frame of streams of one size, all with or all without references.
+        """The next frame of streams of one size, whose pasts are of one group.
 
         Returns:
             of each, the prediction and the stream after it.
         """
         encoded = self.model.encode([given.image for given in inputs])
-        references = [self._references_of(stream) for stream in streams]
-        if references[0]:
-            batch = [type(frames[0]).cat(frames) for frames in zip(*references, strict=True)]
-            items = [given.item for given in inputs]
-            logits = self.model.output(encoded, self.model.mine(encoded, batch), items)
-        else:
+        refined, pasts = self.model.advance(encoded, [stream.past for stream in streams])
+        if refined is None:
             logits = self.model.classify(encoded)
-        after = self._with_frame(streams, encoded)
+        else:
+            logits = self.model.output(encoded, refined, [given.item for given in inputs])
+        after = [replace(stream, past=past) for stream, past in zip(streams, pasts, strict=True)]
         coarse = self.model.coarse(logits, encoded, [given.output_size for given in inputs])
         if not all_finite(*[part for prediction in coarse for part in prediction.parts()]):
             raise self._not_finite(inputs, streams, coarse)
-        if not references[0] and self.falls_back(inputs[0].image, inputs[0].item, encoded[:1]):
+        if streams[0].past.is_empty and self.falls_back(
+            inputs[0].image, inputs[0].item, encoded[:1]
+        ):
             return self._step_group(inputs, streams)
         if self.smoothing:
             return [self._smooth(c, stream) for c, stream in zip(coarse, after)]
@@ -285,7 +293,7 @@ class StreamingSegmentor:
             for given, stream, prediction in zip(inputs, streams, coarse)
             if not all_finite(*prediction.parts())
         )
-        where = f"Stream {given.key}, frame {stream.index} (counted from 0)"
+        where = f"Stream {given.key}, frame {stream.past.index} (counted from 0)"
         prototypes = given.item.get("prototypes")
         return not_finite(where, self.model, [given.image], prototypes, self.autocast)
 
@@ -295,27 +303,6 @@ class StreamingSegmentor:
         at_stride = coarse.at_stride()
         logits, average = smooth(at_stride.values, stream.average, self.smoothing)
         return replace(at_stride, values=logits), replace(stream, average=average)
-
-    def _references_of(self, stream: StreamState) -> list[Any]:
-        """What a stream's next frame looks at, oldest first; [] where it has no past."""
-        *references, _ = inference_clip(stream.index, self.frame_offsets)
-        return [stream.kept[index] for index in references]
-
-    def _with_frame(self, streams: list[StreamState], encoded: EncodedFrames) -> list[StreamState]:
-        """The streams after a frame, with what later ones need of it and of those before."""
-        if not self.frame_offsets:
-            return [replace(stream, index=stream.index + 1) for stream in streams]
-        after = []
-        tokens = self.model.assemble(encoded).unbind()
-        for stream, frame_tokens in zip(streams, tokens, strict=True):
-            needed = needed_later(stream.index + 1, self.frame_offsets)
-            kept = {
-                index: kept.only(needed[index])
-                for index, kept in {**stream.kept, stream.index: frame_tokens}.items()
-                if index in needed
-            }
-            after.append(replace(stream, index=stream.index + 1, kept=kept))
-        return after
 
     def _stream_of(self, key: Hashable, size: tuple[int, int]) -> StreamState:
         """A stream under way, or one that begins."""
@@ -330,7 +317,7 @@ class StreamingSegmentor:
                 *stream.size,
                 *size,
             )
-        return StreamState(size)
+        return StreamState(size, self._first_past)
 
     def _check_number(self, keys: Iterable[Hashable]) -> None:
         number = len(self._streams.keys() | set(keys))

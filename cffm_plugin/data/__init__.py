@@ -5,7 +5,7 @@ Importing this registers the builtin datasets, where detectron2 is installed, an
 
 from typing import TYPE_CHECKING, Any
 
-from ..core.clips import inference_clip, is_long_enough, offline_clip, training_clip
+from ..core.clips import inference_clip, offline_clip
 from ..libraries import import_part
 from .classes import check_num_classes, common_label_mapping, names_and_colors, numbered_classes
 from .clip_records import draw_training_clip, with_references
@@ -40,7 +40,7 @@ from .images import (
     save_label_map,
 )
 from .prototype_folder import PrototypeFolder
-from .registered_datasets import check_registered, video_datasets
+from .registered_datasets import check_registered
 from .samplers import VideoInferenceSampler, VideoTrainingSampler
 
 if TYPE_CHECKING:
@@ -71,7 +71,6 @@ __all__ = [
     "draw_training_clip",
     "exif_orientation",
     "image_size",
-    "is_long_enough",
     "load_camvid",
     "load_cityscapes_video",
     "load_vspw",
@@ -91,8 +90,6 @@ __all__ = [
     "register_vspw",
     "save_label_map",
     "inference_clip",
-    "training_clip",
-    "video_datasets",
     "with_references",
 ]
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from .classes import label_mapping_of, names_and_colors, numbered_classes, stated_mapping
 from .clip_records import Record
-from .datasets.records import Problem, loader_of, root_of, videos_of
+from .datasets.records import Problem, loader_of, videos_of
 from .datasets.vspw import load_vspw
 from .datasets.vspw_classes import VSPW_CLASSES, voc_colors
 from .image_opening import DEFAULT_MAX_MEGAPIXELS, check_max_megapixels
@@ -31,7 +31,6 @@ class Dataset:
         class_names: K names.
         colors: (R, G, B) of every class, 0..255.
         mapping: from the values in masks to classes; None where nobody has said it.
-        root: the folder that it lies in.
         max_megapixels: larger frames and masks, and predictions of them, are errors.
     """
 
@@ -41,7 +40,6 @@ class Dataset:
     class_names: tuple[str, ...]
     colors: tuple[Color, ...]
     mapping: LabelMapping | None
-    root: Path
     max_megapixels: float = DEFAULT_MAX_MEGAPIXELS
 
     def __post_init__(self) -> None:
@@ -60,10 +58,7 @@ class Dataset:
         if not names:
             numbered = numbered_classes(num_classes)
             names, colors = [name for name, _ in numbered], [color for _, color in numbered]
-        return cls(
-            *(name, name, load, tuple(names), tuple(colors), mapping, root_of(name)),
-            max_megapixels,
-        )
+        return cls(name, name, load, tuple(names), tuple(colors), mapping, max_megapixels)
 
     @classmethod
     def in_folder(
@@ -96,7 +91,6 @@ class Dataset:
             VSPW_CLASSES if is_vspw else tuple(f"class_{k}" for k in range(num_classes)),
             tuple(voc_colors(num_classes)),
             LabelMapping.shifted_by_one(num_classes),
-            root,
             max_megapixels,
         )
 

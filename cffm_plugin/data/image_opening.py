@@ -187,6 +187,5 @@ def _check_regular(file_name: str | PathLike, expected: str) -> None:
 def _unreadable(file_name: str | PathLike, expected: str, error: OSError) -> OSError:
     """The system's error (no permission, a loop of links, a broken disk) with the file's name."""
     return OSError(
-        error.errno,
-        f"{file_name}: expected {expected}, but it can't be read ({error.strerror}).",
+        error.errno, f"{file_name}: expected {expected}, but it can't be read ({error.strerror})."
     )

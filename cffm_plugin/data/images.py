@@ -119,10 +119,8 @@ def read_image(
         max_megapixels: a larger image, in millions of pixels, is not decoded.
 
     Raises:
-        FileNotFoundError: no such file.
-        OSError: the system does not let it be read.
-        ValueError: it is no regular file, or empty, truncated, not an image, too large, or a
-            picture of one number a pixel that has more than 8 bits.
+        OSError, ValueError: see ``opened_image``; ValueError also of a picture of one number a
+            pixel that has more than 8 bits.
     """
     return cv2.cvtColor(read_rgb(file_name, max_megapixels), cv2.COLOR_RGB2BGR)
 
@@ -159,10 +157,8 @@ def read_mask(
         encoding: how the values stand in the file.
 
     Raises:
-        FileNotFoundError: no such file.
-        OSError: the system does not let it be read.
-        ValueError: it is no regular file, or empty, truncated, no PNG, too large, or a picture of
-            another encoding; the error then shows how to say its own.
+        OSError, ValueError: see ``opened_image``; ValueError also of a picture of another encoding,
+            with how to say its own.
     """
     expected = encoding.expected
     with opened_image(file_name, expected, MASK_FORMATS, max_megapixels) as image:
@@ -209,10 +205,7 @@ def image_size(file_name: str | PathLike) -> tuple[int, int]:
     """(height, width) of an image file as ``read_image`` would give it. Decodes no pixel.
 
     Raises:
-        FileNotFoundError: no such file.
-        OSError: the system does not let it be read.
-        ValueError: it is no regular file, or empty, not an image, or damaged before its size is
-            known.
+        OSError, ValueError: see ``opened_image``.
     """
     with opened_image(file_name, "an image") as image:
         width, height = image.size

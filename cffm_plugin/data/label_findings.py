@@ -1,44 +1,25 @@
 """What is odd about the values in masks, told from how many pixels have each."""
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
+from ..errors import some
 from ..libraries import import_library
 from .images import IGNORE_LABEL, LabelMapping
 from .mask_encoding import PLAIN
 
 _LEVELS = ("error", "warning", "info")
 _NAMED = 10  # values or classes in a message
+_some = functools.partial(some, most=_NAMED)
 # What programs call that which nobody outlined, in small letters and without signs.
 _BACKGROUNDS = (
-    "background",
-    "bg",
-    "void",
-    "unlabeled",
-    "unlabelled",
-    "none",
-    "other",
-    "others",
-    "ignore",
+    *("background", "bg", "void", "unlabeled", "unlabelled", "none", "other", "others", "ignore"),
 )
 _TRIFLE = 0.01  # largest share of the pixels of values that are accidents
-
-Kind = Literal[
-    "labels_shifted",
-    "labels_undecided",
-    "labels_all_void",
-    "labels_one_class",
-    "labels_from_zero",
-    "labels_foreign",
-    "labels_of_objects",
-    "mask_storage_mixed",
-    "classes_absent",
-    "classes_without_value",
-]
-Level = Literal["error", "warning", "info"]
 
 
 @dataclass(frozen=True)
@@ -46,14 +27,14 @@ class LabelFinding:
     """Something odd about the values in masks.
 
     Attributes:
-        kind: what it is.
-        level: an error spoils training or makes it impossible; a warning may; an info is good to
-            know.
+        kind: what it is, such as "labels_shifted".
+        level: an "error" spoils training or makes it impossible; a "warning" may; an "info" is good
+            to know.
         message: the values concerned and what to do.
     """
 
-    kind: Kind
-    level: Level
+    kind: str
+    level: str
     message: str
 
 
@@ -123,7 +104,7 @@ class _Labels:
         if from_one and not self.histogram[0]:
             return LabelFinding("labels_shifted", "error", self._no_zero_message())
         if unsaid:
-            kind: Kind = "labels_shifted" if from_one else "labels_undecided"
+            kind = "labels_shifted" if from_one else "labels_undecided"
             return LabelFinding(kind, "error", self._question(f"{num_classes} is of none"))
         if not from_one:
             return None
@@ -302,8 +283,3 @@ def as_yaml(key: str, value: Any) -> str:
         value, default_flow_style=True, width=1 << 20, allow_unicode=True, sort_keys=False
     )
     return f"{key}: {text.strip()}"
-
-
-def _some(items: Sequence[Any]) -> str:
-    more = len(items) - _NAMED
-    return ", ".join(map(str, items[:_NAMED])) + (f" and {more} more" if more > 0 else "")

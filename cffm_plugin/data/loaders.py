@@ -11,6 +11,7 @@ import logging
 import random
 import signal
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from .. import needs_detectron2  # noqa: F401  (says how to get it)
 from ..core.clips import DEFAULT_OFFSETS, training_targets
+from ..errors import some
 from ..libraries import import_library
 from .clip_records import Record, draw_training_clip, labelled_frames, with_references
 from .label_sanity import check_training_labels
@@ -167,20 +169,14 @@ def build_clip_test_loader(
     )
 
 
+@dataclass
 class _VideoVisits(Dataset):
     """Draws a clip of a video and maps it, with the random generators seeded for the visit."""
 
-    def __init__(
-        self,
-        records: Sequence[Record],
-        mapper: Mapper,
-        frame_offsets: Sequence[int],
-        reverse_prob: float,
-    ):
-        self.records = records
-        self.mapper = mapper
-        self.frame_offsets = frame_offsets
-        self.reverse_prob = reverse_prob
+    records: Sequence[Record]
+    mapper: Mapper
+    frame_offsets: Sequence[int]
+    reverse_prob: float
 
     def __len__(self) -> int:
         return len(self.records)
@@ -209,15 +205,11 @@ def _worker_arguments(num_workers: int) -> dict[str, Any]:
     """What both loaders pass to DataLoader."""
     return {
         "num_workers": num_workers,
-        "collate_fn": _keep_as_list,
+        "collate_fn": list,  # of the items, as they are
         "worker_init_fn": start_worker,
         "pin_memory": torch.cuda.is_available(),
         "generator": torch.Generator(),  # DataLoader would draw from torch's global one
     }
-
-
-def _keep_as_list(batch: list[Record]) -> list[Record]:
-    return batch
 
 
 def start_worker(worker_id: int) -> None:
@@ -265,9 +257,8 @@ def _report_videos_without_clip(
     )
     if len(without) == len(records):
         raise ValueError(
-            f"No training video has a clip: {why}. Videos and their frames: "
-            f"{', '.join(without[:10])}"
-            f"{f' and {len(without) - 10} more' if len(without) > 10 else ''}. Choose nearer "
+            f"No training video has a clip: {why}. Videos and their frames: {some(without, 10)}. "
+            "Choose nearer "
             "MODEL.TEMPORAL.FRAME_OFFSETS, or see whether the masks are where they are looked for."
         )
     if without:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from ..errors import some
+
 CHANNELS = "RGBA"
 GREY_MODES = ("L", "1", "I;16", "I")
 INDEX_MODES = ("L", "P", "1")
@@ -199,5 +201,4 @@ def _code(pixels: np.ndarray) -> np.ndarray:
 
 
 def _some(values: np.ndarray) -> str:
-    shown = ", ".join(map(str, values[:_SHOWN].tolist()))
-    return shown + (f" and {len(values) - _SHOWN} more" if len(values) > _SHOWN else "")
+    return some(values.tolist(), _SHOWN)

@@ -4,7 +4,7 @@ made smaller."""
 import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from .datasets.records import some
+from ..errors import some
 from .images import IGNORE_LABEL, LabelMapping
 from .label_findings import LabelFinding
 
@@ -33,7 +33,7 @@ def objects_finding(
         return []
     if max(most) > _MOST_OBJECTS or any(len(values) != max(values) for values in sets):
         return []
-    numbers = some(list(map(str, sorted(most))))
+    numbers = some(sorted(most))
     message = (
         f"in each of {len(sets)} videos the values are 1 to n without a gap, and n is {numbers}. "
         "So are the numbers of objects in DAVIS and YouTube-VOS, which say first, second, third "
@@ -86,7 +86,7 @@ def storage_finding(by_storage: Mapping[Storage, Sequence[str]]) -> list[LabelFi
 def _name(bits: int, palette: tuple[int, ...]) -> str:
     if not palette:
         return f"{bits} bit(s)"
-    return f"a palette with the greys {some(list(map(str, palette)))}"
+    return f"a palette with the greys {some(palette)}"
 
 
 def _storage(file: str) -> Storage | None:

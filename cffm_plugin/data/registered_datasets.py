@@ -26,17 +26,18 @@ def check_registered(names: Sequence[str], key: str) -> None:
     """
     for name in names:
         if name not in catalogs.DatasetCatalog:
-            raise KeyError(_unknown(name, key))
+            raise KeyError(f"{key}: {unknown_dataset(name)}")
 
 
-def _unknown(name: str, key: str) -> str:
+def unknown_dataset(name: str) -> str:
+    """What to say of a name that nobody registered: the nearest names, and those of videos."""
     videos = video_datasets()
     near = difflib.get_close_matches(name, videos, n=3)
     near = near or difflib.get_close_matches(name, catalogs.DatasetCatalog.list(), n=3)
     hint = f" Did you mean {' or '.join(near)}?" if near else ""
     shown = ", ".join(videos[:_MOST_NAMES]) + (", ..." if len(videos) > _MOST_NAMES else "")
     return (
-        f'{key}: there is no dataset "{name}".{hint} Registered for videos: {shown}. Datasets of '
+        f'there is no dataset "{name}".{hint} Registered for videos: {shown}. Datasets of '
         "your own are registered by a YAML file in DATASETS.VIDEO_FOLDERS, or by a module in "
         "MODEL.IMPORTS."
     )

@@ -14,14 +14,10 @@ import numpy as np
 from tqdm import tqdm
 
 from ..core.clips import DEFAULT_OFFSETS, check_offsets
-from ..data import Dataset, build_clip_train_loader
+from ..data import Dataset, build_clip_train_loader, datasets_folder
 from ..data.classes import the_same_mapping
 from ..data.datasets.records import Problem, videos_of
-from ..data.label_findings import (
-    accidental_values,
-    class_shares,
-    label_findings,
-)
+from ..data.label_findings import accidental_values, class_shares, label_findings
 from ..data.mask_origins import Storage, objects_finding, storage_finding
 from .findings import Finding, Report, Severity
 from .video import Checked, Video
@@ -71,9 +67,11 @@ def check_dataset(
         results = list(tqdm(checked, "videos", len(videos), disable=not progress))
     accidental = accidental_values(_histogram(results), mapping)
     findings += [_with_correction(f, accidental) for checked in results for f in checked.findings]
-    labels = [_Labels(dataset, list(zip(videos, results))) for dataset in datasets]
-    findings += [finding for statistics in labels for finding in statistics.findings()]
-    root = _root_of(datasets, files) if root is None else root
+    shares = {}
+    for dataset in datasets:
+        odd, shares[dataset.name] = _label_findings(dataset, list(zip(videos, results)))
+        findings += odd
+    root = _root_of(findings, files) if root is None else root
     return Report(
         root=str(root),
         splits=names,
@@ -82,9 +80,9 @@ def check_dataset(
         num_videos=len(videos),
         num_images=len(files),
         seconds=time.perf_counter() - start,
-        findings=tuple(sorted((_relative_to(root, f) for f in findings), key=_worst_first)),
+        findings=_worst_first(findings, root),
         accidental=tuple(accidental),
-        shares={statistics.name: statistics.shares() for statistics in labels},
+        shares=shares,
     )
 
 
@@ -103,13 +101,13 @@ def _with_correction(finding: Finding, accidental: Sequence[int]) -> Finding:
     return replace(finding, correctable=bool(accidental))
 
 
-def _relative_to(root: str | PathLike, finding: Finding) -> Finding:
-    files = tuple(os.path.relpath(file, root) for file in finding.files)
-    return replace(finding, files=files)
-
-
-def _worst_first(finding: Finding) -> tuple[int, str, tuple[str, ...]]:
-    return list(Severity).index(finding.severity), finding.kind, finding.files
+def _worst_first(findings: Sequence[Finding], root: str | PathLike) -> tuple[Finding, ...]:
+    """Sorted, with files relative to the root."""
+    relative = [
+        replace(f, files=tuple(os.path.relpath(file, root) for file in f.files)) for f in findings
+    ]
+    order = list(Severity)
+    return tuple(sorted(relative, key=lambda f: (order.index(f.severity), f.kind, f.files)))
 
 
 def _training_without_clip(videos: Sequence[Video], offsets: Sequence[int]) -> list[Finding]:
@@ -131,52 +129,42 @@ def _histogram(results: Sequence[Checked]) -> np.ndarray:
     return sum((checked.histogram for checked in results), np.zeros(256, np.int64))
 
 
-class _Labels:
-    """The values in all masks of a dataset together."""
-
-    def __init__(self, dataset: Dataset, results: list[tuple[Video, Checked]]):
-        self.name, self.mapping = dataset.name, dataset.label_mapping
-        self.checked = [checked for video, checked in results if self.name in video.datasets]
-        self.histogram = _histogram(self.checked)
-        self.classes = dataset.class_names
-
-    def findings(self) -> list[Finding]:
-        """What is odd about them."""
-        values = [np.flatnonzero(checked.histogram).tolist() for checked in self.checked]
-        by_storage: dict[Storage, list[str]] = {}
-        for checked in self.checked:
-            for storage, files in checked.storages.items():
-                by_storage.setdefault(storage, []).extend(files)
-        found = [
-            *label_findings(self.histogram, self.mapping, self.classes),
-            *objects_finding(values, self.mapping),
-            *storage_finding(by_storage),
-        ]
-        return [
-            Finding(f.kind, (), f.message, severity=Severity(f.level), splits=(self.name,))
-            for f in found
-            # mask_foreign_values names these, with their files
-            if f.kind != "labels_foreign"
-        ]
-
-    def shares(self) -> dict[str, float]:
-        """Class -> its share of the pixels."""
-        return class_shares(self.histogram, self.mapping, self.classes)
+def _label_findings(
+    dataset: Dataset, results: Sequence[tuple[Video, Checked]]
+) -> tuple[list[Finding], dict[str, float]]:
+    """What is odd about the values in all masks of a dataset; and class -> share of the pixels."""
+    name, mapping, classes = dataset.name, dataset.label_mapping, dataset.class_names
+    checked = [of_video for video, of_video in results if name in video.datasets]
+    histogram = _histogram(checked)
+    values = [np.flatnonzero(of_video.histogram).tolist() for of_video in checked]
+    by_storage: dict[Storage, list[str]] = {}
+    for of_video in checked:
+        for storage, files in of_video.storages.items():
+            by_storage.setdefault(storage, []).extend(files)
+    found = [
+        *label_findings(histogram, mapping, classes),
+        *objects_finding(values, mapping),
+        *storage_finding(by_storage),
+    ]
+    findings = [
+        Finding(f.kind, (), f.message, severity=Severity(f.level), splits=(name,))
+        for f in found
+        if f.kind != "labels_foreign"  # mask_foreign_values names these, with their files
+    ]
+    return findings, class_shares(histogram, mapping, classes)
 
 
-def _root_of(datasets: Sequence[Dataset], files: set[str]) -> str:
-    """The folder that holds all files; where there are none, that of the datasets."""
-    folders = [Path(file).absolute().parent for file in files]
-    if not folders:
-        folders = [dataset.root for dataset in datasets]
-    return os.path.commonpath(folders)
+def _root_of(findings: Sequence[Finding], files: set[str]) -> str:
+    """The folder that holds all files; where there are none, those in which something is amiss."""
+    found = files or {file for finding in findings for file in finding.files}
+    folders = [Path(file).absolute().parent for file in found]
+    return os.path.commonpath(folders or [datasets_folder().absolute()])
 
 
 def _load(datasets: Sequence[Dataset]) -> tuple[list[Finding], list[Video]]:
     """The videos of all datasets, and what is amiss with lists, folders and names of files."""
-    problems: dict[
-        tuple[str, str], tuple[Problem, list[str]]
-    ] = {}  # what several datasets have is one
+    # Kind and message, since what several datasets have is one -> it, and who has it.
+    problems: dict[tuple[str, str], tuple[Problem, list[str]]] = {}
     videos: dict[str, Video] = {}  # by their first frame
     for dataset in datasets:
         name = dataset.name

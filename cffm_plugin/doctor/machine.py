@@ -45,6 +45,7 @@ COLORS = {
     (255, 255, 255): (235, 128, 128),
 }
 BAR = 32  # pixels that a bar of one colour is wide
+BAR_FRAMES = 4
 COLOR_TOLERANCE = 6  # of 255
 
 
@@ -187,7 +188,7 @@ def ports() -> tuple[bool, str]:
     )
 
 
-def write_color_bars(path: Path, num_frames: int = 4) -> None:
+def write_color_bars(path: Path) -> None:
     """A clip of bars in ``COLORS``, which move on by one bar with every frame; H.264 of BT.709."""
     av = import_av()
     planes = np.array(list(COLORS.values()), dtype=np.uint8)
@@ -197,7 +198,7 @@ def write_color_bars(path: Path, num_frames: int = 4) -> None:
         context = stream.codec_context
         context.color_primaries = context.color_trc = context.colorspace = 1  # BT.709
         context.color_range = 1  # limited
-        for index in range(num_frames):
+        for index in range(BAR_FRAMES):
             luma, *chromas = np.roll(planes, index, axis=0).T
             rows = [np.tile(luma.repeat(BAR), (BAR, 1))]
             # A chroma plane has half of the height and width; two of its rows are one of the array.
@@ -220,8 +221,8 @@ def video() -> tuple[bool, str]:
     for index, frame in enumerate(frames):
         middles = frame[BAR // 2, BAR // 2 :: BAR]
         worst = max(worst, int(np.abs(middles - np.roll(colors, index, axis=0)).max()))
-    if len(frames) != 4:
-        return False, f"of a clip of 4 frames {len(frames)} were read"
+    if len(frames) != BAR_FRAMES:
+        return False, f"of a clip of {BAR_FRAMES} frames {len(frames)} were read"
     told = f"colours of a clip of H.264 in BT.709 are off by {worst} of 255 at most"
     return worst <= COLOR_TOLERANCE, told
 

@@ -11,20 +11,14 @@ from typing import Any
 import numpy as np
 
 from ..core.clips import training_frames
-from ..data import (
-    DEFAULT_MAX_MEGAPIXELS,
-    LabelMapping,
-    exif_orientation,
-    image_size,
-    read_image,
-)
+from ..data import DEFAULT_MAX_MEGAPIXELS, LabelMapping, exif_orientation, image_size, read_image
 from ..data.clip_records import labelled_frames
 from ..data.datasets.gaps import gap_message, gaps_of
-from ..data.datasets.records import some
 from ..data.image_files import is_whole, read_mask_of_any_format
 from ..data.label_sanity import histogram_of
 from ..data.mask_encoding import PLAIN
 from ..data.mask_origins import Storage, files_by_storage
+from ..errors import some
 from ..evaluation.metrics import OFFICIAL_LONGEST_LEFT_OUT
 from .findings import Finding, Severity
 

@@ -73,7 +73,7 @@ def score_predictions(
     """
     if jobs < 1:
         raise ValueError(f"jobs must be at least 1, got {jobs}")
-    matching, mapping = Matching(frame_offset, in_order), dataset.label_mapping
+    mapping, matching = dataset.label_mapping, Matching(frame_offset, in_order)
     folder = Path(predictions).expanduser()
     videos, problems, other_names = find_predictions(folder, dataset.videos, matching)
     usable = sum(path is not None for video in videos for path in video.predictions)
@@ -83,22 +83,10 @@ def score_predictions(
         _score_video, mapping, tuple(window_sizes), one_based, dataset.max_megapixels
     )
     total = _Scored(Tally.empty(mapping.num_classes))
-    with (
-        map_in_processes(min(jobs, len(videos))) as map_videos,
-        tqdm(total=len(videos), unit="video", disable=None if progress else True) as bar,
-    ):
-        for scored in map_videos(score, videos):
-            total.add(scored)
-            bar.update()
+    total.add_all(score, videos, jobs, progress)
     problems.update(total.problems)
     _check(problems, folder, dataset.name, videos, total.tally.scored_frames, partial)
-    scores = DatasetScores.of(
-        total.tally,
-        dataset=dataset.name,
-        class_names=dataset.class_names,
-        window_sizes=window_sizes,
-    )
-    scores = dataclasses.replace(scores, segmentation_by_video=total.segmentation_by_video)
+    scores = total.scores(dataset, window_sizes)
     warnings = [
         *_left_out_warnings(folder, problems, videos, scores),
         *_value_warnings(folder, total, one_based),
@@ -127,6 +115,32 @@ class _Scored:
         self.foreign.update(other.foreign)
         self.outside |= other.outside
         self.frames_outside += other.frames_outside
+
+    def add_all(
+        self,
+        score: Callable[[PredictedVideo], "_Scored"],
+        videos: Sequence[PredictedVideo],
+        jobs: int,
+        progress: bool,
+    ) -> None:
+        """Add what ``score`` gives of every video, in several processes."""
+        with (
+            map_in_processes(min(jobs, len(videos))) as map_videos,
+            tqdm(total=len(videos), unit="video", disable=None if progress else True) as bar,
+        ):
+            for scored in map_videos(score, videos):
+                self.add(scored)
+                bar.update()
+
+    def scores(self, dataset: Dataset, window_sizes: Sequence[int]) -> DatasetScores:
+        """Of all videos, and each video's own."""
+        scores = DatasetScores.of(
+            self.tally,
+            dataset=dataset.name,
+            class_names=dataset.class_names,
+            window_sizes=window_sizes,
+        )
+        return dataclasses.replace(scores, segmentation_by_video=self.segmentation_by_video)
 
 
 def _score_video(

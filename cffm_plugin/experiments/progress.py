@@ -35,8 +35,8 @@ class Progress:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for name in list(self._bars):
-            self._close(name)
+        for bar in self._bars.values():
+            bar.close()
 
     def started(self, run: "Run") -> None:
         self._started[run.name] = time.perf_counter()
@@ -73,11 +73,7 @@ class Progress:
     def dropped(self, run: "Run") -> None:
         """A run ended, well or not."""
         self._started.pop(run.name, None)
-        self._close(run.name)
-
-    def _close(self, name: str) -> None:
-        bar = self._bars.pop(name, None)
-        if bar is not None:
+        if (bar := self._bars.pop(run.name, None)) is not None:
             bar.close()
 
     def _count(self) -> str:
@@ -85,41 +81,23 @@ class Progress:
         return f"[{done}/{len(self._runs)}]"
 
     def _eta(self) -> str:
-        """ ", ETA 1:02:03", or nothing where it can't be known yet."""
-        left = 0.0
-        jobs = max(1, len(self._started))
-        unfinished = [run for run in self._runs if run.seconds() is None]
-        for run in unfinished:
-            expected = self._expected(run)
-            if expected is None:
-                if run.eval_only and not all(other.eval_only for other in unfinished):
-                    continue  # next to a training an evaluation is nothing
-                return ""
-            spent = time.perf_counter() - self._started.get(run.name, time.perf_counter())
-            left += max(0.0, expected - spent)
-        return f", ETA {_duration(left / jobs)}"
+        """ ", ETA 1:02:03", or nothing where it can't be known yet.
 
-    def _expected(self, run: "Run") -> float | None:
-        """Seconds that a run takes, by what others of its kind took for each of their steps."""
-        if (so_far := self._seconds_per_step(run)) is not None:
-            return so_far * max(1, self._steps[run.name])
-        other_seconds = [
-            cost
-            for other in self._runs
-            if other.eval_only == run.eval_only
-            and (cost := self._seconds_per_step(other)) is not None
-        ]
-        if not other_seconds:
-            return None
-        return sum(other_seconds) / len(other_seconds) * max(1, self._steps[run.name])
-
-    def _seconds_per_step(self, run: "Run") -> float | None:
-        """Of a finished run, or of one that is under way and has done some."""
-        if (seconds := run.seconds()) is not None:
-            return seconds / max(1, self._steps[run.name])
-        if run.name in self._started and (done := run.steps_done()):
-            return (time.perf_counter() - self._started[run.name]) / done
-        return None
+        By what the steps that are done took; next to a training an evaluation is nothing.
+        """
+        runs = [run for run in self._runs if not run.eval_only] or self._runs
+        spent, done, steps, now = 0.0, 0, 0, time.perf_counter()
+        for run in runs:
+            of_run = max(1, self._steps[run.name])
+            steps += of_run
+            if (seconds := run.seconds()) is not None:
+                spent, done = spent + seconds, done + of_run
+            elif run.name in self._started:
+                spent, done = spent + now - self._started[run.name], done + run.steps_done()
+        if not done:
+            return ""
+        left = (steps - done) * spent / done / max(1, len(self._started))
+        return f", ETA {_duration(left)}"
 
 
 def print_line(line: str) -> None:

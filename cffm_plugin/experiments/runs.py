@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from ..config import flat_values, load_config
-from ..files import write_text
+from ..files import write_json
 from .progress import Progress, print_line
 
 # Python's arguments for the commands that runs are made of, also where there is no tools/. Not the
 # working directory but the installed package is what they import (-P).
-TRAIN: tuple[str, ...] = ("-P", "-m", "cffm_plugin.cli.train")
-SYNTHETIC: tuple[str, ...] = ("-P", "-m", "cffm_plugin.cli.synthetic")
+TRAIN: tuple[str, ...] = ("-P", "-m", "cffm_command", "train")
+SYNTHETIC: tuple[str, ...] = ("-P", "-m", "cffm_command", "synthetic")
 
 _POLL_SECONDS = 0.3
 _LINES_OF_A_FAILURE = 15
@@ -92,7 +92,7 @@ class Run:
     def write_record(self, seconds: float | None) -> None:
         """Note the config, and how long the run took once it has finished."""
         record = {"command": self.command(), "config": self.config(), "seconds": seconds}
-        write_text(self.folder / RECORD, json.dumps(record, indent=1) + "\n")
+        write_json(self.folder / RECORD, record)
 
     def _record(self) -> dict[str, Any] | None:
         file = self.folder / RECORD

@@ -89,12 +89,8 @@ class Comparison:
             }
             for dataset in self.datasets
         }
-        return {
-            "models": list(self.models),
-            "seeds": list(self.seeds),
-            "runs": runs,
-            "summary": summary,
-        }
+        models, seeds = list(self.models), list(self.seeds)
+        return {"models": models, "seeds": seeds, "runs": runs, "summary": summary}
 
     def _seeds_text(self) -> str:
         if len(self.seeds) == 1:

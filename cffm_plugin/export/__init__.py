@@ -1,16 +1,13 @@
 """Streams outside of this package: the graphs of a model by torch.export and as ONNX."""
 
 from .. import needs_detectron2  # noqa: F401  (says how to get it)
-from .graphs import StreamGraph, stream_graphs
+from .graphs import stream_graphs
 from .manifest import StreamSpec
-from .parity import Agreement, ExportedStream, compare, random_frames
-from .writing import FORMATS, export_stream, load_programs
+from .parity import Agreement, compare, random_frames
+from .writing import export_stream, load_programs
 
 __all__ = [
-    "FORMATS",
     "Agreement",
-    "ExportedStream",
-    "StreamGraph",
     "StreamSpec",
     "compare",
     "export_stream",

@@ -22,7 +22,8 @@ class StreamSpec:
     """What a model does not know of the streams that it is for.
 
     Attributes:
-        frame_offsets: references relative to the target, oldest first.
+        frame_offsets: references relative to the target, oldest first; of no matter for a
+            recurrent module.
         image_format: channel order that the model takes, "RGB" or "BGR".
         fit_size: (long side, short side) that frames are scaled to fit in; None: they are not.
         size_divisibility: frames are then resized to the next multiple.
@@ -75,6 +76,7 @@ def make_manifest(
         files: graph -> format -> file name.
     """
     height, width = logits.image_size
+    offsets = spec.frame_offsets if "refine" in graphs else ()
     return {
         "format_version": FORMAT_VERSION,
         "frame": {
@@ -85,8 +87,8 @@ def make_manifest(
             "size_divisibility": spec.size_divisibility,
         },
         "references": {
-            "offsets": spec.frame_offsets,
-            "first_frames": _references_of_first_frames(spec.frame_offsets),
+            "offsets": offsets,
+            "first_frames": _references_of_first_frames(offsets),
         },
         "logits": {
             "resize_to": [logits.embedding_size, logits.upsampled_size],
@@ -112,11 +114,13 @@ def _references_of_first_frames(offsets: Sequence[int]) -> list[list[int]]:
 
 
 def _input(name: str, graph: str, of: StreamGraph) -> dict[str, Any]:
-    """An input, and which output of the same name it takes: of which graph and which frame."""
+    """An input, and which output it takes: of which graph and which frame."""
     shape = [of.dynamic.get(name, {}).get(i, n) for i, n in enumerate(of.inputs[name].shape)]
     described = _tensor(name, of.inputs[name]) | {"shape": shape}
     if name in of.references:
         return described | {"from": "encode", "reference": of.references[name]}
+    if name in of.states:
+        return described | {"from": graph, "state": of.states[name]}
     if graph != "encode" and name != "prototypes":
         return described | {"from": "encode"}
     return described

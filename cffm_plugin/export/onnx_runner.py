@@ -27,6 +27,7 @@ MOST_BYTES = 1 << 24  # of itself
 MOST_PIXELS = 1 << 26  # of a frame
 MOST_CLASSES = 1 << 16  # what a PNG holds
 MOST_FRAMES = 10_000  # that a reference may lie back
+MOST_VALUES = 1 << 28  # of a state
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 
 Graph = Callable[[dict[str, np.ndarray], Sequence[str]], dict[str, np.ndarray]]
@@ -37,7 +38,7 @@ logger = logging.getLogger(__name__)
 class Stream:
     """Segments the frames of one video as they come, by ``step``.
 
-    Past frames are kept as the tokens that later frames need of them, and no longer.
+    Past frames are kept as the tokens that later frames need of them, and no longer; or as a state.
 
     Args:
         manifest: the content of stream.json.
@@ -49,11 +50,15 @@ class Stream:
         self.manifest = manifest
         self.graphs = graphs
         self.size = (manifest["frame"]["height"], manifest["frame"]["width"])
-        refine = manifest["graphs"].get("refine", {"inputs": []})
+        described = manifest["graphs"]
+        self.is_recurrent = "step" in described
+        refine = described.get("step" if self.is_recurrent else "refine", {"inputs": []})
         self.needs_prototypes = any(item["name"] == "prototypes" for item in refine["inputs"])
         self.reference_of = {  # input of refine -> which reference it is of
             item["name"]: item["reference"] for item in refine["inputs"] if "reference" in item
         }
+        self.state_inputs = refine["inputs"] if self.is_recurrent else []
+        self.state_inputs = [item for item in self.state_inputs if "state" in item]
         outputs = manifest["graphs"]["classify"]["outputs"]
         self.has_labels = any(item["name"] == "labels" for item in outputs)
         self.reset()
@@ -62,6 +67,9 @@ class Stream:
         """The next frame is the first of a video."""
         self.index = 0
         self.kept: dict[tuple[int, str], np.ndarray] = {}  # (past frame, name) -> tokens
+        self.state = {  # input of step -> what it is at a video's start
+            item["name"]: np.zeros(item["shape"], dtype=np.float32) for item in self.state_inputs
+        }
 
     def step(self, frame: np.ndarray, prototypes: np.ndarray | None = None) -> np.ndarray:
         """Segment the next frame.
@@ -111,16 +119,18 @@ class Stream:
         references = self.references(self.index)
         needed = self.needed_later(self.index + 1)
         tokens = [name for frame, name in needed if frame == self.index]
-        graph = "refine" if references else "classify"
+        graph = "step" if self.is_recurrent else "refine" if references else "classify"
         wanted = self.manifest["graphs"][graph]["inputs"]
-        frame_inputs = [i["name"] for i in wanted if "from" in i and "reference" not in i]
+        of_past = {"reference", "state"}
+        frame_inputs = [i["name"] for i in wanted if "from" in i and not of_past & i.keys()]
         encoded = self.graphs["encode"]({"frame": image[None]}, [*frame_inputs, *tokens])
         inputs = {name: encoded[name] for name in frame_inputs}
-        if references:
-            inputs |= prototype_inputs
+        if graph != "classify":
+            inputs |= prototype_inputs | self.state
             for name, reference in self.reference_of.items():
                 inputs[name] = self.kept[references[reference], name]
-        results = self.graphs[graph](inputs, [*dict.fromkeys(["logits", *outputs])])
+        states = [item["state"] for item in self.state_inputs]
+        results = self.graphs[graph](inputs, [*dict.fromkeys(["logits", *outputs, *states])])
         if not np.isfinite(results["logits"]).all():
             raise FloatingPointError(
                 f"Frame {self.index} of the stream (counted from 0): logits are NaN or infinite. "
@@ -129,6 +139,7 @@ class Stream:
             )
         self.kept.update({(self.index, name): encoded[name] for name in tokens})
         self.kept = {key: value for key, value in self.kept.items() if key in needed}
+        self.state = {item["name"]: results[item["state"]] for item in self.state_inputs}
         self.index += 1
         return [results[name][0] if name == "logits" else results[name] for name in outputs]
 
@@ -333,6 +344,8 @@ def _check_references(references: Entry) -> None:
 
 def _check_graphs(graphs: Entry, num_references: int) -> None:
     second = ["classify", "refine"] if num_references else ["classify"]
+    if not num_references and "step" in graphs.entries():
+        second = ["classify", "step"]
     needed = ["encode", *second]
     if graphs.entries().keys() != set(needed):
         raise graphs.error(f"the graphs {', '.join(needed)}")
@@ -347,18 +360,34 @@ def _check_graphs(graphs: Entry, num_references: int) -> None:
             raise graphs[name]["outputs"].error("logits among them")
         if ("labels" in outputs[name]) != ("labels" in outputs["classify"]):
             raise graphs[name]["outputs"].error("labels, as those of classify or as they without")
+        state_values = 0
         for item in graphs[name]["inputs"].items():
             input_name = item["name"].text()
             if "reference" in item.entries():
                 item["reference"].integer(0, num_references - 1)
-            if "from" in item.entries():
+            if "state" in item.entries() and name == "step":
+                state_values += _check_state(item, outputs["step"])
+                if state_values > MOST_VALUES:
+                    raise item["shape"].error(f"states of {MOST_VALUES} values in all at most")
+            elif "from" in item.entries():
                 item["from"].text("encode")
                 item["name"].text(*sorted(outputs["encode"]))
-            elif input_name != "prototypes" or name != "refine":
-                raise item.error("an input that comes from encode, or prototypes of refine")
+            elif input_name != "prototypes" or name == "classify":
+                raise item.error("an input that comes from encode, a state, or prototypes")
     inputs = [item["name"].text() for item in graphs["encode"]["inputs"].items()]
     if inputs != ["frame"]:
         raise graphs["encode"]["inputs"].error("one, frame")
+
+
+def _check_state(item: Entry, outputs: set[str]) -> int:
+    """Returns how many values the state has."""
+    item["from"].text("step")
+    item["state"].text(*sorted(outputs))
+    item["dtype"].text("float32")
+    size = 1
+    for side in item["shape"].items(0, 16):
+        size *= side.integer(1, MOST_VALUES)
+    return size
 
 
 def graph_file(folder: Path, manifest: Mapping[str, Any], graph: str, format: str) -> Path:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -10,15 +10,8 @@ from torch import Tensor
 
 from ..inference import StreamingSegmentor
 
-
-class ExportedStream(Protocol):
-    """What runs exported graphs, such as ``onnx_runner.Stream``."""
-
-    def reset(self) -> None:
-        """The next frame is the first of a video."""
-
-    def full_logits(self, image: np.ndarray, prototypes: np.ndarray | None) -> np.ndarray:
-        """The next frame, (3, H, W) float32 in the model's channel order -> logits (K, H, W)."""
+if TYPE_CHECKING:
+    from .onnx_runner import Stream  # needs OpenCV
 
 
 @dataclass(frozen=True)
@@ -44,7 +37,7 @@ class Agreement:
 
 def compare(
     segmentor: StreamingSegmentor,
-    exported: ExportedStream,
+    exported: "Stream",
     frames: Iterable[Tensor],
     prototypes: Tensor | None = None,
 ) -> Agreement:
@@ -69,8 +62,8 @@ def compare(
     return Agreement(num_frames, largest, equal / num_frames)
 
 
-def random_frames(size: tuple[int, int], num_frames: int, seed: int = 0) -> Iterator[Tensor]:
+def random_frames(size: tuple[int, int], num_frames: int) -> Iterator[Tensor]:
     """Frames (3, H, W) of noise, whole numbers 0..255, float32."""
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(0)
     for _ in range(num_frames):
         yield torch.randint(0, 256, (3, *size), generator=generator).float()

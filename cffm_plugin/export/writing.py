@@ -17,7 +17,6 @@ from .graphs import StreamGraph, stream_graphs
 from .manifest import MANIFEST_FILE, StreamSpec, make_manifest
 
 SUFFIXES = {"onnx": ".onnx", "torch_export": ".pt2"}
-FORMATS = EXPORT_FORMATS
 LOWEST_OPSET = 18  # what torch writes; its results do not convert to lower ones
 
 Program = Callable[[dict[str, np.ndarray], Iterable[str]], dict[str, np.ndarray]]
@@ -31,7 +30,7 @@ def export_stream(
     folder: str | os.PathLike,
     size: tuple[int, int],
     *,
-    formats: Sequence[str] = FORMATS,
+    formats: Sequence[str] = EXPORT_FORMATS,
     opset: int = LOWEST_OPSET,
     full_resolution: bool = False,
 ) -> Path:
@@ -54,9 +53,9 @@ def export_stream(
             the model.
         OSError: a file can't be written.
     """
-    unknown = set(formats) - set(FORMATS)
+    unknown = set(formats) - set(EXPORT_FORMATS)
     if unknown or not formats:
-        raise ValueError(f"formats are some of {', '.join(FORMATS)}; got {tuple(formats)}")
+        raise ValueError(f"formats are some of {', '.join(EXPORT_FORMATS)}; got {tuple(formats)}")
     if min(size) < 1:
         raise ValueError(f"size is the height and width of frames, got {size}")
     if opset < LOWEST_OPSET:
@@ -79,8 +78,7 @@ def export_stream(
                     partial.write_bytes(buffer.getbuffer())
             logger.info("Wrote %s (%.1f MB)", folder / file, (folder / file).stat().st_size / 1e6)
     path = folder / MANIFEST_FILE
-    manifest = make_manifest(spec, graphs, logits, files)
-    write_json(path, manifest)
+    write_json(path, make_manifest(spec, graphs, logits, files))
     return path
 
 
@@ -148,10 +146,10 @@ def _write_onnx(program: ExportedProgram, graph: StreamGraph, file: Path, opset:
 
 
 def _check_spec(spec: StreamSpec, model: CFFMSegmentor) -> None:
-    needed = model.num_references
-    if len(spec.frame_offsets) != needed:
+    if model.clip_length not in (None, len(spec.frame_offsets) + 1):
         raise ValueError(
-            f"the model takes {needed} reference frames, got frame_offsets {spec.frame_offsets}"
+            f"the model takes {model.clip_length - 1} reference frames, got frame_offsets "
+            f"{spec.frame_offsets}"
         )
     num_classes = model.head.num_classes
     if spec.class_names and len(spec.class_names) != num_classes:

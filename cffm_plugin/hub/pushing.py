@@ -8,22 +8,13 @@ from .loading import CONFIG
 from .saving import CARD
 
 
-def push_to_hub(
-    folder: str | Path,
-    repository: str,
-    *,
-    private: bool = True,
-    revision: str | None = None,
-    message: str = "Upload model",
-) -> str:
+def push_to_hub(folder: str | Path, repository: str, *, private: bool = True) -> str:
     """Upload the files of ``save_pretrained``, and no others, with the account that is logged in.
 
     Args:
         folder: that which it wrote.
         repository: "owner/name"; made where it is not there.
         private: of a repository that is made. One that is there stays as it is.
-        revision: a branch; by default the main one.
-        message: of the commit.
 
     Returns:
         the address of the commit.
@@ -47,8 +38,7 @@ def push_to_hub(
             repo_id=repository,
             folder_path=folder,
             allow_patterns=[WEIGHTS, CONFIG, CARD],
-            revision=revision,
-            commit_message=message,
+            commit_message="Upload model",
         )
     except Exception as error:  # many kinds, some of the libraries below it
         raise HubFileError(

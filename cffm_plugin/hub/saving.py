@@ -60,6 +60,7 @@ def save_pretrained(
         FileExistsError: the folder holds a model, and not ``overwrite``.
         FileNotFoundError: there is no such checkpoint or file of results.
         FloatingPointError: a weight is not finite.
+        ModuleNotFoundError: huggingface_hub is not installed.
         ValueError: the weights don't fit the config, a value is too large for float16, a model of
             Hugging Face's is a folder of this machine, or a file of results is something else.
     """
@@ -68,11 +69,9 @@ def save_pretrained(
     scores = [Results.read(file) for file in results]
     cfg, module = _loaded(model, cfg)
     published = _published(cfg)
-    info = _info(cfg, published)
-    write = write_half_precision if half else write_safetensors
-    write(module.state_dict(), folder / WEIGHTS, info.as_metadata())
-    write_text(folder / CONFIG, info.config)
-    load_model(folder, ["MODEL.DEVICE", "cpu", *_overrides_of_code(cfg)])  # as others will
+    classes = known_classes(cfg)
+    names, colors = [name for name, _ in classes], [color for _, color in classes]
+    info = ModelInfo.from_config(published, names, colors)
     card = model_card(
         published,
         info,
@@ -81,16 +80,14 @@ def save_pretrained(
         scores=scores,
         licence=licence,
         half=half,
-        code=_names_of_code(cfg),
+        code=[os.path.basename(entry) for key in _NAMES_OF_CODE for entry in cfg.MODEL[key]],
     )
+    write = write_half_precision if half else write_safetensors
+    write(module.state_dict(), folder / WEIGHTS, info.as_metadata())
+    write_text(folder / CONFIG, info.config)
+    load_model(folder, ["MODEL.DEVICE", "cpu", *_overrides_of_code(cfg)])  # as others will
     write_text(folder / CARD, card)
     return folder
-
-
-def _info(cfg: CfgNode, published: CfgNode) -> ModelInfo:
-    classes = known_classes(cfg)
-    names, colors = [name for name, _ in classes], [color for _, color in classes]
-    return ModelInfo.from_config(published, names, colors)
 
 
 def _check_folder(folder: Path, overwrite: bool) -> None:
@@ -139,10 +136,6 @@ def _published(cfg: CfgNode) -> CfgNode:
     published.DATASETS.VIDEO_FOLDERS = ()
     published.OUTPUT_DIR = "./output"
     return published
-
-
-def _names_of_code(cfg: CfgNode) -> list[str]:
-    return [os.path.basename(entry) for key in _NAMES_OF_CODE for entry in cfg.MODEL[key]]
 
 
 def _overrides_of_code(cfg: CfgNode) -> list[str]:

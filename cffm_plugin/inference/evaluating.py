@@ -7,10 +7,9 @@ import torch
 from detectron2.config import CfgNode, configurable
 from torch import Tensor, nn
 
-from ..core.clips import inference_clip
+from ..core.clips import inference_clip, needed_later
 from ..core.finite import name_of_frame, not_finite
 from ..core.smoothing import check_smoothing, smooth
-from ..core.stream_state import needed_later
 from ..modeling import CFFMSegmentor, all_finite
 from .streaming import StreamingSegmentor, stream_options
 

@@ -5,11 +5,20 @@ from ..core.agreement import check_agreement, ensure_agreement
 from ..core.encoded import EncodedFrames
 from ..core.head_embedding import HeadEmbedding
 from ..core.label_maps import CoarseLogits, CoarseOutput, all_finite
+from ..core.levels import level_shapes
 from ..core.mask_prediction import CoarseMasks, MaskPrediction, kind_of
 from ..core.prediction import LogitsPrediction, Prediction
 from ..core.prototype_branch import PrototypeBranch
 from ..core.temporal_head import TemporalHead
-from ..core.temporal_module import FrameMap, TemporalModule
+from ..core.temporal_module import (
+    FrameFeatures,
+    FrameMap,
+    RecurrentModule,
+    Refined,
+    TemporalModule,
+    Tokens,
+    WindowedModule,
+)
 from .backbone import MiT, TimmBackbone, TimmPyramid
 from .heads import SegFormerHead, embedding_of
 from .huggingface import build_hf_segmenter
@@ -25,6 +34,7 @@ __all__ = [
     "CoarseMasks",
     "CoarseOutput",
     "EncodedFrames",
+    "FrameFeatures",
     "FrameMap",
     "HeadEmbedding",
     "LogitsPrediction",
@@ -33,11 +43,15 @@ __all__ = [
     "kind_of",
     "MiT",
     "PrototypeBranch",
+    "RecurrentModule",
+    "Refined",
     "SegFormerHead",
     "TemporalHead",
     "TemporalModule",
     "TimmBackbone",
     "TimmPyramid",
+    "Tokens",
+    "WindowedModule",
     "all_finite",
     "build_hf_segmenter",
     "build_segmentor",
@@ -45,5 +59,6 @@ __all__ = [
     "ensure_agreement",
     "embedding_of",
     "how_to_wrap",
+    "level_shapes",
     "resolve_normalization",
 ]

@@ -9,6 +9,7 @@ from detectron2.modeling import META_ARCH_REGISTRY, SemanticSegmentor
 
 from ..core.agreement import check_agreement
 from ..core.head_embedding import HeadEmbedding
+from ..core.levels import output_shape_of
 from ..core.nested import to_channels_last
 from ..core.prototype_branch import PrototypeBranch
 from .heads import embedding_of
@@ -48,7 +49,10 @@ def segmentor_arguments(cfg: CfgNode) -> dict[str, Any]:
     if not node.ENABLED:
         return arguments
     temporal = build_temporal_head(
-        cfg, embedding_channels=head.channels, num_classes=head.num_classes
+        cfg,
+        embedding_channels=head.channels,
+        output_shape=output_shape_of(arguments["backbone"]),
+        num_classes=head.num_classes,
     )
     if node.PROTOTYPES.ENABLED:
         arguments["prototype_branch"] = PrototypeBranch(

@@ -122,6 +122,8 @@ def _pretraining_normalization(cfg: CfgNode) -> tuple[Normalization | None, str]
         own, source = _rounded(*statistics), f"the preprocessor_config.json of {name}"
     elif backbone == "build_mit_backbone" and mit.startswith("mit_b"):
         own, source = _rounded(*_IMAGENET), f"the pretraining of {mit}"
+    elif backbone == "build_swin_backbone":
+        own, source = _rounded(*_IMAGENET), f"the pretraining of {cfg.MODEL.D2_SWIN.NAME}"
     elif backbone != "build_timm_backbone":
         return None, ""
     else:

@@ -73,7 +73,7 @@ class CFFMSegmentor(VideoSegmentor):
         Returns:
             in training, a dict of losses; otherwise a list of ``{"sem_seg": (K, height, width)}``:
             logits, or the semantic map of mask classification, see ``gives_logits``. A clip with
-            fewer frames than the temporal module takes gets the image segmentor's for its target.
+            fewer frames than a windowed module takes gets the image segmentor's for its target.
             No prediction depends on the other clips of the batch or on their sizes.
 
         Raises:
@@ -85,9 +85,9 @@ class CFFMSegmentor(VideoSegmentor):
         if not self.training:
             return [{"sem_seg": self.scores(item)} for item in batched_inputs]
         clips = [frames_of(item) for item in batched_inputs]
-        length = self.num_references + 1
+        length = self.clip_length
         for frames, item in zip(clips, batched_inputs):
-            if self.temporal is not None and len(frames) != length:
+            if self.temporal is not None and length not in (None, len(frames)):
                 raise ValueError(
                     f"training takes clips of {length} frames, got {len(frames)}{video_text(item)}"
                 )

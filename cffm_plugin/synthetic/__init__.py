@@ -15,19 +15,15 @@ colour, others a pattern, others a shape. Colour, scale and contrast vary from i
 """
 
 from ..data.datasets.vspw import register_builtin_in_vspw_layout
-from .config import MAX_CLASSES, SPLITS, SyntheticConfig
+from .config import SPLITS, SyntheticConfig
 from .render import render_video
-from .scene import VOID_BORDER, VOID_OBJECT
 from .textures import SYNTHETIC_CLASSES, SYNTHETIC_COLORS
 from .writer import write_synthetic_vspw
 
 __all__ = [
-    "MAX_CLASSES",
     "SPLITS",
     "SYNTHETIC_CLASSES",
     "SYNTHETIC_COLORS",
-    "VOID_BORDER",
-    "VOID_OBJECT",
     "SyntheticConfig",
     "render_video",
     "write_synthetic_vspw",

@@ -10,6 +10,7 @@ from ..files import whole_file
 from .reading import SourceFrame
 
 ANIMATION_SUFFIXES = (".webp", ".gif")
+_QUALITY = 60  # of WebP, 0..100
 
 
 class AnimationWriter:
@@ -19,19 +20,17 @@ class AnimationWriter:
         path: .webp, lossy, or .gif, which has 256 colours and is several times as large.
         rate: pictures per second.
         width: of the pictures, in pixels; the height follows. None leaves them as they are.
-        quality: of WebP, 0..100.
 
     Raises:
         ValueError: another suffix.
     """
 
-    def __init__(self, path: Path, rate: float, *, width: int | None = None, quality: int = 60):
+    def __init__(self, path: Path, rate: float, *, width: int | None = None):
         if path.suffix.lower() not in ANIMATION_SUFFIXES:
             raise ValueError(f"{path}: an animation is one of {', '.join(ANIMATION_SUFFIXES)}.")
         self.path = path
         self.rate = rate
         self.width = width
-        self.quality = quality
         self._pictures: list[Image.Image] = []
 
     def write(self, frame: SourceFrame, picture: np.ndarray) -> None:
@@ -52,7 +51,7 @@ class AnimationWriter:
         first, *others = self._pictures
         self._pictures = []
         is_webp = self.path.suffix.lower() == ".webp"
-        options: dict[str, Any] = {"quality": self.quality, "method": 6} if is_webp else {}
+        options: dict[str, Any] = {"quality": _QUALITY, "method": 6} if is_webp else {}
         with whole_file(self.path) as partial:
             first.save(
                 partial,

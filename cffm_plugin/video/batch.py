@@ -5,26 +5,22 @@ Python's lock, and frames are not copied from process to process.
 """
 
 import logging
-import queue
-import threading
 import time
 from collections import deque
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from ..inference import StreamingSegmentor
-from .decoding import IncompleteVideoError
 from .reading import FrameSource, SourceFrame
 
 logger = logging.getLogger(__name__)
 
-_END = object()
 
-
-class BatchSink:
+class BatchSink(Protocol):
     """Where the label maps of one video go.
 
     ``write`` and ``close`` are called by a thread of its own, in order; ``abandon`` instead of
@@ -33,15 +29,12 @@ class BatchSink:
 
     def write(self, frame: SourceFrame, labels: np.ndarray) -> None:
         """The classes of the next frame, (H, W)."""
-        raise NotImplementedError
 
     def close(self) -> None:
         """All frames were written: what is there becomes whole."""
-        raise NotImplementedError
 
     def abandon(self) -> None:
         """Not all frames came: nothing may stand under the final name."""
-        raise NotImplementedError
 
 
 class BatchVideo(NamedTuple):
@@ -163,25 +156,28 @@ class _UnderWay:
     """A video whose frames are read by one thread and written by another."""
 
     def __init__(self, source: FrameSource, sink: BatchSink, *, ahead: int):
-        self._sink = sink
-        self._frames: queue.Queue[Any] = queue.Queue(ahead)
-        self._labels: queue.Queue[Any] = queue.Queue(ahead)
+        self._sink, self._ahead = sink, ahead
+        self._frames = iter(source)
+        self._reader, self._writer = ThreadPoolExecutor(1), ThreadPoolExecutor(1)
+        self._coming = deque(self._read_one() for _ in range(ahead))
+        self._writing = deque[Future[None]]()
         self._error: BaseException | None = None
-        self._stopped = threading.Event()
-        self._threads = [
-            threading.Thread(target=self._read, args=(iter(source),), daemon=True),
-            threading.Thread(target=self._write, daemon=True),
-        ]
-        for thread in self._threads:
-            thread.start()
 
     def next_frame(self) -> SourceFrame | None:
         """None at its end, and after an error."""
-        frame = self._frames.get()
-        return None if frame is _END or self._error is not None else frame
+        if self._error is None:
+            try:
+                frame = self._coming.popleft().result()
+                self._coming.append(self._read_one())
+                return frame
+            except (ValueError, OSError) as error:
+                self.fail(error)
+        return None
 
     def put(self, frame: SourceFrame, labels: np.ndarray) -> None:
-        self._labels.put((frame, labels))
+        if len(self._writing) == self._ahead:
+            self._await_writing()
+        self._writing.append(self._writer.submit(self._sink.write, frame, labels))
 
     def fail(self, error: BaseException) -> None:
         """The first error counts; the video ends at its next frame."""
@@ -189,11 +185,13 @@ class _UnderWay:
 
     def finish(self) -> BaseException | None:
         """Wait until all is written; the error that ended it, or None."""
-        self._stopped.set()
-        self._labels.put(_END)
-        self._drain_frames()
-        for thread in self._threads:
-            thread.join()
+        while self._writing:
+            self._await_writing()
+        end = self._sink.close if self._error is None else self._sink.abandon
+        self._writing.append(self._writer.submit(end))
+        self._await_writing()
+        self._reader.shutdown(cancel_futures=True)
+        self._writer.shutdown()
         return self._error
 
     def stop(self) -> None:
@@ -201,33 +199,11 @@ class _UnderWay:
         self.fail(InterruptedError("stopped"))
         self.finish()
 
-    def _read(self, frames: Iterator[SourceFrame]) -> None:
-        try:
-            for frame in frames:
-                self._frames.put(frame)
-                if self._stopped.is_set():
-                    return
-        except (ValueError, OSError, IncompleteVideoError) as error:
-            self.fail(error)
-        finally:
-            self._frames.put(_END)
+    def _read_one(self) -> Future[SourceFrame | None]:
+        return self._reader.submit(next, self._frames, None)
 
-    def _write(self) -> None:
-        while (item := self._labels.get()) is not _END:
-            if self._error is None:
-                try:
-                    self._sink.write(*item)
-                except (ValueError, OSError) as error:
-                    self.fail(error)
+    def _await_writing(self) -> None:
         try:
-            self._sink.close() if self._error is None else self._sink.abandon()
+            self._writing.popleft().result()
         except (ValueError, OSError) as error:
             self.fail(error)
-
-    def _drain_frames(self) -> None:
-        """So that the thread that reads can end."""
-        while self._threads[0].is_alive():
-            try:
-                self._frames.get(timeout=0.05)
-            except queue.Empty:
-                continue

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ..data.datasets.records import natural_order, visible_files
 from .reading import IMAGE_SUFFIXES, FrameSource, NetworkStream
@@ -79,7 +78,8 @@ def _videos_of(given: str) -> list[str]:
     if path.is_dir():
         if visible_files(path, VIDEO_INPUT_SUFFIXES):
             return _videos_in(path)
-        folders = [path, *sorted((p for p in path.iterdir() if p.is_dir()), key=_in_natural_order)]
+        below = [folder for folder in path.iterdir() if folder.is_dir()]
+        folders = [path, *sorted(below, key=lambda folder: natural_order(folder.name))]
         found = [str(folder) for folder in folders if visible_files(folder, IMAGE_SUFFIXES)]
         if not found:
             raise FileNotFoundError(
@@ -153,10 +153,6 @@ def check_overwrites(
             raise ValueError(f"{output.path} is what is read: name another output.")
     if len({output.path.resolve() for output in outputs}) < len(outputs):
         raise ValueError(f"{outputs[0].path}: pictures and label maps need a folder each.")
-
-
-def _in_natural_order(path: Path) -> Any:
-    return natural_order(path.name)
 
 
 def _path(given: str, *more: str) -> Path:

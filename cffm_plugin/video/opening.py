@@ -39,16 +39,7 @@ def open_frames(
 def open_video(
     video: str, *, timeout: float = TIMEOUT, map_colors: bool = True
 ) -> NetworkStream | VideoFile:
-    """The frames of a file or an address.
-
-    Args:
-        timeout: of an address, see ``NetworkStream``.
-        map_colors: as of ``VideoFile``.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError, OSError: it can't be read.
-    """
+    """The frames of a file or an address; see ``VideoFile`` and ``NetworkStream``."""
     if NetworkStream.is_url(video):
         return NetworkStream(video, timeout, map_colors=map_colors)
     return VideoFile(video, map_colors=map_colors)

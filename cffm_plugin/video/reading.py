@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from os import PathLike
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -53,7 +53,7 @@ class SourceFrame:
     pixel_aspect: Fraction = Fraction(1)
 
 
-class FrameSource(Protocol):
+class FrameSource:
     """A video to read once, frame by frame.
 
     Attributes:
@@ -63,14 +63,15 @@ class FrameSource(Protocol):
         files: what it reads.
     """
 
-    rate: Fraction | None
-    num_frames: int | None
-    files: tuple[Path, ...]
+    rate: Fraction | None = None
+    num_frames: int | None = None
+    files: tuple[Path, ...] = ()
 
-    def __iter__(self) -> Iterator[SourceFrame]: ...
+    def __iter__(self) -> Iterator[SourceFrame]:
+        raise NotImplementedError
 
 
-class ImageFiles:
+class ImageFiles(FrameSource):
     """Image files as one video, in natural order of their paths. Names are the files' stems.
 
     Args:
@@ -93,8 +94,7 @@ class ImageFiles:
         self._max_megapixels = max_megapixels
         found = {file for given in inputs for file in _find_images(Path(given).expanduser())}
         self.files = tuple(sorted(found, key=lambda file: natural_order(str(file))))
-        self.rate: Fraction | None = rate
-        self.num_frames: int | None = len(self.files)
+        self.rate, self.num_frames = rate, len(self.files)
         by_stem: dict[str, Path] = {}
         for file in self.files:
             other = by_stem.setdefault(file.stem, file)
@@ -111,7 +111,7 @@ class ImageFiles:
             yield SourceFrame(file.stem, image, float(index / self.rate))
 
 
-class VideoFile:
+class VideoFile(FrameSource):
     """The frames of a video file, turned as its metadata say. Names are indices, 8 digits.
 
     Args:
@@ -142,7 +142,7 @@ class VideoFile:
             raise FileNotFoundError(f"{self.path}: there is no such file.")
         if not self.path.stat().st_size:
             raise ValueError(f"{self.path}: the file is empty, expected a video.")
-        self.files: tuple[Path, ...] = (self.path,)
+        self.files = (self.path,)
         try:
             with self._av.open(self.path) as container:
                 self._read_header(container)
@@ -165,8 +165,6 @@ class VideoFile:
             yield from _numbered(decode(container, str(self.path), map_colors=self._map_colors))
 
     def _read_header(self, container: Any) -> None:
-        self.rate: Fraction | None = None
-        self.num_frames: int | None = None
         self.start = 0.0
         self._is_animated_webp = False
         if container.format.name == "webp_pipe":
@@ -199,7 +197,7 @@ class VideoFile:
             )
 
 
-class NetworkStream:
+class NetworkStream(FrameSource):
     """The frames of a stream from the network, read once, whether or not it ends.
 
     Args:
@@ -219,9 +217,6 @@ class NetworkStream:
     def __init__(self, url: str, timeout: float = TIMEOUT, *, map_colors: bool = True):
         av = import_av()
         self._map_colors = map_colors
-        self.rate: Fraction | None = None
-        self.num_frames: int | None = None
-        self.files: tuple[Path, ...] = ()
         self.name = re.sub("//[^/]*@", "//", url)  # errors and logs hold no password
         options = {"rtsp_flags": "prefer_tcp"} if url.lower().startswith("rtsp") else {}
         start = time.monotonic()
@@ -270,7 +265,7 @@ def open_images(
     return ImageFiles(inputs, max_megapixels=max_megapixels)
 
 
-class Webcam:
+class Webcam(FrameSource):
     """What a camera sees, without end. Names are indices, 8 digits.
 
     Args:
@@ -281,9 +276,6 @@ class Webcam:
     """
 
     def __init__(self, camera_id: int = 0):
-        self.rate: Fraction | None = None
-        self.num_frames: int | None = None
-        self.files: tuple[Path, ...] = ()
         self.camera_id = camera_id
         # OpenCV would tell in many lines what it tried.
         cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)

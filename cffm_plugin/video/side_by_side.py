@@ -41,14 +41,13 @@ class SideBySide:
     Args:
         segmentor: the stream; its model has a temporal module, and no branch of prototypes.
         classes: name and colour, red-green-blue, of every class.
-        opacity: of the colours, 0..1.
 
     Raises:
         ValueError: the model is another.
     """
 
-    def __init__(self, segmentor: StreamingSegmentor, classes: Legend, *, opacity: float = 0.5):
-        if not segmentor.frame_offsets:
+    def __init__(self, segmentor: StreamingSegmentor, classes: Legend):
+        if segmentor.model.clip_length == 1:
             raise ValueError(
                 "The model is an image segmentor (MODEL.TEMPORAL.ENABLED False), so there is no "
                 "video segmentor to compare it with."
@@ -60,7 +59,6 @@ class SideBySide:
             )
         self.segmentor = segmentor
         self.classes = classes
-        self.opacity = opacity
         self._names = tuple(name for name, _ in classes)
         self._colors = [color for _, color in classes]
 
@@ -106,16 +104,16 @@ class SideBySide:
 
     def segment(self, image: np.ndarray) -> dict[str, np.ndarray]:
         """Label maps (H, W) of the next frame, (H, W, 3) uint8, blue-green-red, by both names."""
-        self.segmentor.reset(IMAGE)  # a stream's first frame has no past
-        labels = self.segmentor.step_all({IMAGE: image, VIDEO: image}, channel_order="BGR")
+        labels = self.segmentor.step_all(
+            {IMAGE: image, VIDEO: image}, channel_order="BGR", image_only=(IMAGE,)
+        )
         return {name: labels[name].cpu().numpy() for name in (IMAGE, VIDEO)}
 
     def paint(self, image: np.ndarray, labels: dict[str, np.ndarray]) -> np.ndarray:
         """A picture, (height, width, 3) uint8, red-green-blue; one size for frames of one size."""
         frame = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
         halves = [
-            add_title(overlay(frame, map_, self._colors, opacity=self.opacity), name)
-            for name, map_ in labels.items()
+            add_title(overlay(frame, map_, self._colors), name) for name, map_ in labels.items()
         ]
         present = {k for m in labels.values() for k in classes_present(m, len(self.classes))}
         legend = [self.classes[k] for k in sorted(present)]

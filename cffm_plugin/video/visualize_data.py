@@ -34,23 +34,17 @@ def sheets(cfg: CfgNode, source: str, num_clips: int) -> Iterator[tuple[str, Ima
     """
     num_classes = cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES
     classes = list(zip(*names_and_colors(cfg.DATASETS.TRAIN, num_classes)))
-    clips = _loader_clips(cfg) if source == "dataloader" else _dataset_clips(cfg, num_clips)
+    if source == "dataloader":
+        clips: Iterator[Mapping[str, Any]] = itertools.chain.from_iterable(
+            build_clip_train_loader(cfg)
+        )
+    else:
+        clips = _dataset_clips(cfg, num_clips)
     for index, clip in enumerate(itertools.islice(clips, num_clips)):
         target = Path(clip["file_names"][-1]).stem
         name = f"{index:04d}_{clip['video_id']}_{target}".replace("/", "_")
-        yield (
-            name,
-            clip_sheet(
-                clip,
-                classes or numbered_classes(num_classes),
-                image_format=cfg.INPUT.FORMAT,
-            ),
-        )
-
-
-def _loader_clips(cfg: CfgNode) -> Iterator[Mapping[str, Any]]:
-    for batch in build_clip_train_loader(cfg):
-        yield from batch
+        shown = classes or numbered_classes(num_classes)
+        yield name, clip_sheet(clip, shown, image_format=cfg.INPUT.FORMAT)
 
 
 def _dataset_clips(cfg: CfgNode, num_clips: int) -> Iterator[Mapping[str, Any]]:

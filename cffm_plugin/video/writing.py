@@ -55,11 +55,7 @@ class WindowClosedError(Exception):
 
 
 def open_output(
-    path: str,
-    rate: Fraction | None,
-    sound_of: VideoFile | None = None,
-    *,
-    keep_times: bool = False,
+    path: str, rate: Fraction | None, sound_of: VideoFile | None = None, *, keep_times: bool = False
 ) -> "VideoWriter | PictureFolder":
     """A video file for a path with a video's suffix, else a folder of PNGs.
 
@@ -128,9 +124,7 @@ class VideoWriter:
         self._size = (0, 0)
         self._step = 1 / (rate or _RATE)  # seconds
         self._count = 0  # of pictures
-        self._ticks: dict[
-            int, int
-        ] = {}  # time of a picture, by its number, as long as it is needed
+        self._ticks: dict[int, int] = {}  # number of a picture -> its time, while it is needed
         self._last = -_LEAST_TICKS  # time of the last picture
         self._gap = round(self._step * _TICKS)  # before it; it lasts as long as the one before
 
@@ -173,10 +167,8 @@ class VideoWriter:
         numbers of pictures. Those below 0, of pictures that wait for others, are before the first.
         """
         for packet in packets:
-            number, waits = (
-                round(packet.pts * packet.time_base / self._step),
-                round(packet.dts * packet.time_base / self._step),
-            )
+            stamps = (packet.pts, packet.dts)
+            number, waits = (round(stamp * packet.time_base / self._step) for stamp in stamps)
             before = round(min(waits, 0) * self._step * _TICKS)
             packet.pts, packet.dts = self._ticks[number], self._ticks[max(waits, 0)] + before
             packet.duration, packet.time_base = self._gap, Fraction(1, _TICKS)
@@ -297,57 +289,36 @@ class LabelMapFolder(PictureFolder):
 class Window:
     """Shows the pictures; Escape or q closes it.
 
+    Args:
+        advice: what to do where there is none, for the error.
+
     Raises:
         OSError: there is no display, or this OpenCV has no windows.
     """
 
-    def __init__(self) -> None:
-        _open_window("Write a file or a folder instead: --output FILE.mp4 or --output FOLDER.")
+    def __init__(self, advice: str):
+        has_display = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+        if sys.platform.startswith("linux") and not has_display:  # there, Qt would abort
+            raise OSError(f"There is no display to show the result on. {advice}")
+        try:
+            cv2.namedWindow(_TITLE, cv2.WINDOW_NORMAL)
+        except cv2.error:
+            raise OSError(
+                f"This OpenCV can't open windows (opencv-python-headless can't). {advice}"
+            ) from None
 
     def write(self, frame: SourceFrame, picture: np.ndarray) -> None:
-        """
+        self.show(picture, milliseconds=1)
+
+    def show(self, picture: np.ndarray, milliseconds: int = 0) -> None:
+        """A picture, red-green-blue, for so long, or until a key is pressed; 0 for ever.
+
         Raises:
             WindowClosedError: the person has closed it.
         """
-        _show(picture, milliseconds=1)
+        cv2.imshow(_TITLE, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+        if cv2.waitKey(milliseconds) & 0xFF in (_ESCAPE, ord("q")):
+            raise WindowClosedError
 
     def close(self) -> None:
         cv2.destroyAllWindows()
-
-
-class PictureWindow:
-    """Shows pictures one by one: any key for the next, Escape or q for the end.
-
-    Raises:
-        OSError: as ``Window``.
-    """
-
-    def __init__(self) -> None:
-        _open_window("Write files instead: leave --show out.")
-
-    def show(self, picture: Image.Image) -> None:
-        """Show a picture, red-green-blue, until a key is pressed.
-
-        Raises:
-            WindowClosedError: the person wants no more.
-        """
-        _show(np.array(picture), milliseconds=0)
-
-
-def _open_window(advice: str) -> None:
-    has_display = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
-    if sys.platform.startswith("linux") and not has_display:  # there, Qt would abort
-        raise OSError(f"There is no display to show the result on. {advice}")
-    try:
-        cv2.namedWindow(_TITLE, cv2.WINDOW_NORMAL)
-    except cv2.error:
-        raise OSError(
-            f"This OpenCV can't open windows (opencv-python-headless can't). {advice}"
-        ) from None
-
-
-def _show(picture: np.ndarray, milliseconds: int) -> None:
-    """A picture, red-green-blue, for so long, or until a key is pressed; 0 for ever."""
-    cv2.imshow(_TITLE, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
-    if cv2.waitKey(milliseconds) & 0xFF in (_ESCAPE, ord("q")):
-        raise WindowClosedError

@@ -8,8 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from detectron2.utils.logger import setup_logger
-
 from ..video.demo_model import with_weights
 from .limits import Limits
 from .models import Models
@@ -30,8 +28,6 @@ def served(args: argparse.Namespace) -> Iterator[Any]:
         OSError: the port is taken.
         ModuleNotFoundError: gradio is not installed.
     """
-    for name in ("fvcore", "cffm_plugin"):
-        setup_logger(name=name)
     limits = Limits(args.max_mb, args.max_seconds, args.max_pixels)
     models = Models(args.model or [_default_model(args.opts)], args.opts)
     with (

@@ -20,8 +20,11 @@ TELLING = {
         "decode_head.decoder_focal.blocks.0.norm1.weight",
         "decode_head.decoder_swin.blocks.0.norm1.weight",
     ],
+    "official MRCFA": ["decode_head.hypercorre_module.q1.weight"],
+    "official TV3S": ["decode_head.vs.norm_f.weight"],
     "SegFormer segmentor": ["backbone.norm1.weight", "decode_head.linear_c1.proj.weight"],
     "SegFormer ImageNet encoder (MiT)": ["patch_embed1.proj.weight"],
+    "Swin ImageNet encoder": ["layers.0.blocks.0.attn.relative_position_bias_table"],
     "Hugging Face SegFormer": ["segformer.encoder.patch_embeddings.0.proj.weight"],
     "MMSegmentation 1.x SegFormer": ["backbone.layers.0.0.projection.weight"],
     "EfficientNet-Lite0": ["_conv_stem.weight"],
@@ -31,7 +34,7 @@ TELLING = {
 @pytest.mark.parametrize("name", TELLING)
 @pytest.mark.parametrize("reverse", [False, True])
 def test_a_format_is_told_by_its_keys_in_any_order(name, reverse):
-    keys = ["decode_head.linear_c1.proj.weight"] if "CFFM" in name else []
+    keys = ["decode_head.linear_c1.proj.weight"] if name.startswith("official") else []
     keys += TELLING[name]
     assert recognise(keys[::-1] if reverse else keys) == name
 

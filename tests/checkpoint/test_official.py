@@ -1,4 +1,4 @@
-"""The authors' CFFM and CFFM++: every key has a place, and a strict load proves it."""
+"""The authors' CFFM, CFFM++ and MRCFA: every key has a place, and a strict load proves it."""
 
 import golden_cases
 import pytest
@@ -76,6 +76,39 @@ class TestCFFMPlus:
                 or name.startswith("decode_head.conv_seg.")
                 or name.removeprefix(self.BLOCK).startswith(unused)
             ), name
+
+
+class TestMRCFA:
+    # As published: B1 alone has nets of two convolutions.
+    PARAMETERS = {"b0": 5_297_988, "b1": 16_337_655, "b2": 27_382_340, "b5": 84_629_060}
+
+    @pytest.mark.parametrize("variant", PARAMETERS)
+    def test_key_list_converts_with_nothing_left_over(self, variant):
+        names = golden_cases.load_json(f"mrcfa/official_state_dict_{variant}")
+        official = {name: torch.empty(shape, device="meta") for name, shape in names.items()}
+        conversion = convert(official)
+        assert conversion.source == "official MRCFA"
+        assert set(conversion.used) | set(conversion.dropped) == set(names)
+        unused = {f"decode_head.conv_seg.{kind}" for kind in ("weight", "bias")}
+        assert set(conversion.dropped) == unused
+        left_out = sum(official[name].numel() for name in unused)
+        assert verify_complete(conversion.weights) == self.PARAMETERS[variant] - left_out
+        sizes = sizes_of(conversion.weights)
+        assert (sizes.variant, sizes.temporal) == (f"mit_{variant}", "MRCFA")
+        assert sizes.deep_nets == (variant == "b1")
+        assert (sizes.embedding_channels, sizes.num_classes) == (256, 124)
+
+    def test_what_is_trained_alone_has_classifiers_of_its_own(self):
+        """One for each reference frame, besides those of image and video."""
+        names = golden_cases.load_json("mrcfa/official_state_dict_b0")
+        official = {name: torch.empty(shape, device="meta") for name, shape in names.items()}
+        left_out = set(convert(official).weights) - set(
+            convert(official, new_classifier=True).weights
+        )
+        parts = ("sem_seg_head.predictor", "temporal.output.classifier") + tuple(
+            f"temporal.output.auxiliary.{i}" for i in range(3)
+        )
+        assert left_out == {f"{part}.{kind}" for part in parts for kind in ("weight", "bias")}
 
 
 def test_a_key_without_a_rule_is_an_error_that_names_it():

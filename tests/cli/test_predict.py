@@ -28,7 +28,7 @@ def published(tiny_cffm_cfg, stub_hub):  # noqa: F811
 
 @pytest.fixture(autouse=True)
 def _quiet(monkeypatch):
-    monkeypatch.setattr("cffm_plugin.cli.work.demo.setup_logger", lambda **kwargs: None)
+    monkeypatch.setattr("cffm_plugin.cli.work.demo.log_to_terminal", lambda: None)
 
 
 def label_maps(folder):

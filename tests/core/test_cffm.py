@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from cffm_plugin import CFFM
-from cffm_plugin.core import WindowPooling
+from cffm_plugin.core import FrameFeatures, WindowPooling
 
 SIZES = [(7, 7), (3, 5), (1, 1), (10, 13), (14, 21)]
 
@@ -20,10 +20,10 @@ def make_cffm(dim=16, depth=2, **kwargs):
 def test_forward_is_mining_of_assembled_references(size):
     cffm, clip = make_cffm(), torch.randn(2, 4, 16, *size)
     with torch.no_grad():
-        *references, target = clip.unbind(1)
+        *references, target = map(FrameFeatures, clip.unbind(1))
         streamed = cffm.mine(target, [cffm.assemble(frame) for frame in references])
         assert torch.equal(cffm(clip), streamed)
-    assert streamed.shape == target.shape
+    assert streamed.shape == target.cells.shape
 
 
 def test_items_of_a_batch_do_not_see_each_other():
@@ -141,12 +141,12 @@ def test_a_clip_of_another_shape_is_an_error(shape):
 
 def test_references_of_another_size_are_an_error():
     cffm = make_cffm()
-    tokens = [cffm.assemble(torch.zeros(1, 16, 8, 8)) for _ in range(3)]
+    tokens = [cffm.assemble(FrameFeatures(torch.zeros(1, 16, 8, 8))) for _ in range(3)]
     with pytest.raises(ValueError, match="9x8.*8x8"):
-        cffm.mine(torch.zeros(1, 16, 9, 8), tokens)
+        cffm.mine(FrameFeatures(torch.zeros(1, 16, 9, 8)), tokens)
 
 
 def test_too_few_references_are_an_error():
-    cffm = make_cffm()
+    cffm, frame = make_cffm(), FrameFeatures(torch.zeros(1, 16, 8, 8))
     with pytest.raises(ValueError, match="expected 3 references, got 1"):
-        cffm.mine(torch.zeros(1, 16, 8, 8), [cffm.assemble(torch.zeros(1, 16, 8, 8))])
+        cffm.mine(frame, [cffm.assemble(frame)])

@@ -5,7 +5,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from cffm_plugin.core import CFFMRecall
+from cffm_plugin.core import CFFMRecall, FrameFeatures
+from cffm_plugin.core.nested import cat_batches, split_batch
 from cffm_plugin.core.recall import FADE_IN_STEPS
 
 SIZES = [(7, 7), (3, 5), (1, 1), (10, 13)]
@@ -23,7 +24,7 @@ def make_module(dim=16, trained=True, **arguments):
 
 def recalled(module, clip):
     *references, target = clip.unbind(1)
-    return module.recall(target, [module.assemble(frame) for frame in references])
+    return module.recall(target, [module.assemble(FrameFeatures(cells)) for cells in references])
 
 
 @pytest.mark.parametrize("radius", [0, 1, 2])
@@ -64,11 +65,11 @@ def test_before_training_recall_changes_nothing(size):
 def test_forward_is_mining_of_assembled_references(size):
     module, clip = make_module(), torch.randn(2, 4, 16, *size)
     with torch.no_grad():
-        *references, target = clip.unbind(1)
+        *references, target = map(FrameFeatures, clip.unbind(1))
         tokens = [module.assemble(frame) for frame in references]
         assert torch.equal(module(clip), module.mine(target, tokens))
         one_by_one = [
-            type(t).cat([only.only((i,)) for only in t.unbind()]) for i, t in enumerate(tokens)
+            cat_batches([one.only((i,)) for one in split_batch(t, 2)]) for i, t in enumerate(tokens)
         ]
         assert torch.equal(module(clip), module.mine(target, one_by_one))
 
@@ -138,10 +139,10 @@ def test_impossible_arguments_are_errors(arguments):
 
 def test_references_of_another_size_or_number_are_errors():
     module, clip = make_module(), torch.randn(1, 4, 16, 6, 6)
-    tokens = [module.assemble(frame) for frame in clip[:, :3].unbind(1)]
+    tokens = [module.assemble(FrameFeatures(cells)) for cells in clip[:, :3].unbind(1)]
     with pytest.raises(ValueError, match="expected 3 references, got 2"):
-        module.mine(clip[:, 3], tokens[:2])
+        module.mine(FrameFeatures(clip[:, 3]), tokens[:2])
     with pytest.raises(ValueError, match="a clip's frames must have one size"):
-        module.mine(torch.randn(1, 16, 6, 7), tokens)
+        module.mine(FrameFeatures(torch.randn(1, 16, 6, 7)), tokens)
     with pytest.raises(ValueError, match="takes a clip of shape"):
         module(clip[:, :3])

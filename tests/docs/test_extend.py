@@ -13,7 +13,7 @@ TINY = [
     *("SOLVER.MAX_ITER", "2", "SOLVER.IMS_PER_BATCH", "2", "DATALOADER.NUM_WORKERS", "0"),
     *("INPUT.CLIP.FIT_SIZE", "(64, 48)", "INPUT.CROP.SIZE", "[32, 32]"),
 ]
-PARTS = ["my_temporal.py", "my_dataset.py", "my_head.py", "my_loss.py"]
+PARTS = ["my_temporal.py", "my_recurrent.py", "my_dataset.py", "my_head.py", "my_loss.py"]
 
 
 @pytest.fixture
@@ -38,9 +38,12 @@ def folder(tmp_path):
     return tmp_path
 
 
-@pytest.mark.parametrize("head", ["FocalSegFormerHead", "OneMapHead"])
-def test_the_page_trains_and_evaluates(folder, head):
-    run(folder, *command_of(PAGE), *TINY, "MODEL.SEM_SEG_HEAD.NAME", head)
+@pytest.mark.parametrize(
+    "head, temporal", [("FocalSegFormerHead", "MeanOfPast"), ("OneMapHead", "RunningMean")]
+)
+def test_the_page_trains_and_evaluates(folder, head, temporal):
+    names = ("MODEL.SEM_SEG_HEAD.NAME", head, "MODEL.TEMPORAL.NAME", temporal)
+    run(folder, *command_of(PAGE), *TINY, *names)
     results = json.loads((folder / "output/mine/inference/vspw_results.json").read_text())
     assert results["frames"] == results["scored_frames"] == 7
     weights = torch.load(folder / "output/mine/model_final.pth", weights_only=False)["model"]

@@ -109,7 +109,7 @@ def test_both_ways_build_the_same_temporal_part(folder):
 
     def described(model):
         shapes = {name: p.shape for name, p in model.temporal.named_parameters()}
-        names = ("image_loss_weight", "video_loss_weight", "frame_offsets", "num_references")
+        names = ("image_loss_weight", "video_loss_weight", "frame_offsets", "clip_length")
         return shapes, model.temporal.stride, [getattr(model, name) for name in names]
 
     assert described(of_yaml) == described(of_lazy)

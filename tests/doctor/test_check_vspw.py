@@ -116,4 +116,4 @@ cffm_test_doctor_yaml:
     assert "t0/mask/00000002.png: 252 (3 pixels in 1 masks)" in capsys.readouterr().out
     assert list(map(str, snapshot(tmp_path / "out"))) == ["t0/mask/00000002.png"]
     assert run_tool("--dataset", "cffm_test_doctor_other") == 2
-    assert "no dataset of this name is registered" in capsys.readouterr().err
+    assert 'there is no dataset "' in capsys.readouterr().err

@@ -193,7 +193,7 @@ def test_masks_of_registered_datasets_are_corrected_where_they_lie(own, tmp_path
 
 
 def test_names_of_no_dataset_and_datasets_of_other_classes_are_refused(camvid, own):
-    with pytest.raises(ValueError, match="camvid_tran: no dataset.*Did you mean camvid_train"):
+    with pytest.raises(ValueError, match='no dataset "camvid_tran".*Did you mean camvid_train'):
         check(["camvid_tran"])
     with pytest.raises(ValueError, match="camvid_val and cffm_test_doctor_own_val"):
         check(["camvid_val", OWN[1]])

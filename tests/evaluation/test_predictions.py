@@ -528,7 +528,7 @@ def test_wrong_usage_is_refused(monkeypatch, capsys, arguments, message):
 
 
 def test_a_name_that_is_not_registered_is_named_with_those_like_it():
-    with pytest.raises(ValueError, match=r"camvid_vall: no dataset.*Did you mean camvid_val"):
+    with pytest.raises(ValueError, match=r'no dataset "camvid_vall".*Did you mean camvid_val'):
         Dataset.registered("camvid_vall")
 
 

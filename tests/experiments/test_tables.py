@@ -7,7 +7,7 @@ import statistics
 import pytest
 
 from cffm_plugin.experiments import METRICS, Comparison, RunResult, read_results
-from cffm_plugin.files import json_text
+from cffm_plugin.files import write_json
 
 VALUES = {"image": {1: 50.0, 2: 52.0, 3: 51.0}, "video": {1: 51.0, 2: 52.5, 3: 53.0}}
 
@@ -40,11 +40,12 @@ def test_tables_show_mean_spread_and_the_worst_seed(comparison):
     assert "+1.17 ± 0.76 (+0.50)" in text
 
 
-def test_undefined_scores_are_a_dash_and_null(comparison):
+def test_undefined_scores_are_a_dash_and_null(comparison, tmp_path):
     row = next(r for r in comparison.markdown().splitlines() if r.startswith("| image"))
     assert [cell.strip() for cell in row.split("|")[3:-1]] == ["-"] * (len(METRICS) - 1)
-    text = json_text(comparison.as_json())
-    assert json.loads(text)["runs"][0]["scores"]["val"]["mVC8"] is None
+    write_json(tmp_path / "comparison.json", comparison.as_json())
+    found = json.loads((tmp_path / "comparison.json").read_text())
+    assert found["runs"][0]["scores"]["val"]["mVC8"] is None
 
 
 def test_a_seed_that_a_model_lacks_is_in_no_difference(comparison):

@@ -35,6 +35,25 @@ def change(folder, *keys, to):
     file.write_text(json.dumps(manifest))
 
 
+@pytest.mark.parametrize(
+    "key, to, message",
+    [
+        ("shape", [1 << 15, 1 << 15], "shape: expected states of 268435456 values in all at most"),
+        ("shape", [1, "many"], r"shape\[1\]: expected an integer"),
+        ("state", "labels", "state: expected logits or next_state_0 or next_state_1, got 'labels'"),
+        ("dtype", "float64", "dtype: expected float32"),
+        ("from", "encode", "from: expected step"),
+    ],
+)
+def test_a_state_that_is_none_or_too_large_is_refused(exported, tmp_path, key, to, message):
+    folder = shutil.copytree(exported("recurrent").folder, tmp_path / "exported")
+    inputs = json.loads((folder / "stream.json").read_text())["graphs"]["step"]["inputs"]
+    place = next(i for i, item in enumerate(inputs) if item["name"] == "state_0")
+    change(folder, "graphs", "step", "inputs", place, key, to=to)
+    with pytest.raises(ValueError, match=message):
+        read_manifest(folder)
+
+
 @pytest.mark.parametrize("load", ["onnx", "torch_export"])
 @pytest.mark.parametrize(
     "name", ["../secret.onnx", "{tmp}/secret.onnx", "link", "a/../../secret.onnx", "..", "", "a\\b"]

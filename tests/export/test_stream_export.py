@@ -26,7 +26,10 @@ def read_manifest(folder):
     return json.loads((folder / "stream.json").read_text())
 
 
-@pytest.mark.parametrize("kind", ["mit", "timm", "plus", "refine", "recall", "image"])
+KINDS = ["mit", "timm", "plus", "refine", "recall", "mrcfa", "recurrent", "tv3s", "image"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_an_onnx_stream_agrees_with_the_model_on_20_frames(exported, onnx_stream, kind):
     of_kind = exported(kind)
     agreement = compare(
@@ -144,6 +147,41 @@ def test_the_manifest_lists_the_references_of_the_first_frames(exported):
     references = read_manifest(exported("mit").folder)["references"]
     assert references["offsets"] == [-9, -6, -3]
     assert references["first_frames"] == [inference_clip(t)[:-1] for t in range(9)]
+
+
+def test_a_recurrent_module_has_a_graph_that_takes_what_it_gave_for_the_frame_before(
+    exported, onnx_stream
+):
+    manifest = read_manifest(exported("recurrent").folder)
+    assert set(manifest["graphs"]) == {"encode", "classify", "step"}
+    assert manifest["references"] == {"offsets": [], "first_frames": []}
+    step = manifest["graphs"]["step"]
+    given = {item["name"]: item for item in step["outputs"]}
+    states = {item["name"]: item for item in step["inputs"] if "state" in item}
+    assert {name: item["state"] for name, item in states.items()} == {
+        "state_0": "next_state_0",
+        "state_1": "next_state_1",
+    }
+    for item in states.values():
+        assert item["from"] == "step" and item["shape"] == given[item["state"]]["shape"]
+    stream, of_kind = onnx_stream("recurrent"), exported("recurrent")
+    frames = [frame.numpy() for frame in random_frames(of_kind.size, 3)]
+    first = [stream.full_logits(frame) for frame in frames]
+    before = [value.nbytes for value in stream.state.values()]
+    for frame in frames * 5:
+        stream.full_logits(frame)
+    assert [value.nbytes for value in stream.state.values()] == before
+    stream.reset()
+    assert all((stream.full_logits(f) == x).all() for f, x in zip(frames, first))
+    stream.reset()
+    assert abs(stream.full_logits(frames[2]) - first[2]).max() > 1e-2  # the past matters
+
+
+def test_a_recurrent_module_that_does_not_start_at_zeros_is_not_exported(exported, tmp_path):
+    model = copy.deepcopy(exported("recurrent").segmentor.model)
+    model.temporal.module.first = 1.0
+    with pytest.raises(ValueError, match="RunningMean: a state of zeros is not a video's start"):
+        export_stream(model, StreamSpec(), tmp_path / "new", (32, 32))
 
 
 def test_an_image_segmentor_has_no_references_and_no_graph_for_them(exported):

@@ -184,7 +184,10 @@ def test_the_commands_of_the_page_are_commands():
 
 def test_the_card_has_the_measured_numbers_and_no_others(checkpoint, results, tmp_path):
     card = save_pretrained(checkpoint, None, tmp_path / "saved", results=[results]) / "README.md"
-    _, text = head_and_text(card)
+    head, text = head_and_text(card)
+    (measured,) = head["model-index"][0]["results"]  # what the hub shows: those that are defined
+    assert measured["dataset"]["name"] == "mine_val"
+    assert measured["metrics"] == [{"type": "mIoU", "value": 12.25}]
     assert "| dataset | mIoU | mVC8 | frames with labels |" in text
     assert "| mine_val | 12.25 | undefined | 7 of 9 |" in text
 

@@ -35,7 +35,7 @@ def make_video(count=6, size=(64, 96)):
 
 
 def logits_of(model, **options):
-    offsets = (-3, -2, -1) if model.num_references else ()
+    offsets = (-3, -2, -1) if model.clip_length > 1 else ()
     stream = StreamingSegmentor(model, frame_offsets=offsets, **options)
     return torch.stack([stream.step(frame, output="logits") for frame in make_video()])
 

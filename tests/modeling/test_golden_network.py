@@ -1,7 +1,6 @@
 """The whole network against the official implementation, through configs and converted weights."""
 
 import golden_cases
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -77,7 +76,7 @@ class TestTrainingStep:
             *("MODEL.MIT.DROP_PATH_RATE", "0.0"),
         ).train()
         clips = golden_cases.normal(case["input_seed"], case["shape"])
-        labels = golden_labels(case)
+        labels = golden_cases.labels(case)
         losses = model([{"image": list(c), "sem_seg": list(s)} for c, s in zip(clips, labels)])
         sum(losses.values()).backward()
         return model, losses
@@ -111,13 +110,3 @@ class TestTrainingStep:
         assert norm.running_var.norm().item() == pytest.approx(
             case["bn_running_var_norm"], abs=1e-4
         )
-
-
-def golden_labels(case):
-    """(B, T, H, W) int64, as the reference run drew them: 8 x 8 blocks, a tenth of them void."""
-    B, T, _, height, width = case["shape"]
-    random = np.random.RandomState(case["label_seed"])
-    cells = random.randint(0, 124, (B, T, 1, height // 8, width // 8))
-    cells[random.rand(*cells.shape) < 0.1] = 255
-    labels = torch.from_numpy(cells).squeeze(2)
-    return labels.repeat_interleave(8, dim=-2).repeat_interleave(8, dim=-1)

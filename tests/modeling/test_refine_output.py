@@ -10,12 +10,18 @@ from cffm_plugin import CFFM
 from cffm_plugin.core import CFFMRecall
 from cffm_plugin.core.recall import FADE_IN_STEPS
 from cffm_plugin.inference import StreamingSegmentor
-from cffm_plugin.modeling import CFFMSegmentor, FrameMap, PrototypeBranch, TemporalHead
+from cffm_plugin.modeling import (
+    CFFMSegmentor,
+    FrameMap,
+    PrototypeBranch,
+    TemporalHead,
+    WindowedModule,
+)
 
 SIZES = [(64, 96), (97, 131)]
 
 
-class MeanOfPast(nn.Module):
+class MeanOfPast(WindowedModule):
     """A temporal module that does not know how to start as the identity."""
 
     dim, num_references = 32, 3
@@ -25,10 +31,11 @@ class MeanOfPast(nn.Module):
         self.mix = nn.Conv2d(32, 32, kernel_size=1)
 
     def assemble(self, frame, slots=None):
-        return FrameMap(frame)
+        return FrameMap(frame.cells)
 
     def mine(self, target, references):
-        return target + self.mix(torch.stack([tokens.frame for tokens in references]).mean(dim=0))
+        past = torch.stack([tokens.frame for tokens in references]).mean(dim=0)
+        return target.cells + self.mix(past)
 
 
 MODULES = {

@@ -188,7 +188,7 @@ def tool(tiny_cffm_cfg, tmp_path, monkeypatch):
     weights = tmp_path / "weights.pth"
     torch.save({"model": build_model(tiny_cffm_cfg).state_dict()}, weights)
     (tmp_path / "config.yaml").write_text(tiny_cffm_cfg.dump())
-    monkeypatch.setattr("cffm_plugin.cli.work.segment_videos.setup_logger", lambda **kwargs: None)
+    monkeypatch.setattr("cffm_plugin.cli.work.segment_videos.log_to_terminal", lambda: None)
 
     def call(*arguments, keys=()):
         words = ["--config-file", tmp_path / "config.yaml", *arguments]

@@ -58,7 +58,7 @@ def with_weights(cfg, folder):
 @pytest.fixture
 def demo(cfg, tmp_path, monkeypatch):
     """Call cffm demo in this process; gives its exit code, or the error it ends with."""
-    monkeypatch.setattr("cffm_plugin.cli.work.demo.setup_logger", lambda **kwargs: None)
+    monkeypatch.setattr("cffm_plugin.cli.work.demo.log_to_terminal", lambda: None)
 
     def call(*arguments):
         words = ["--config-file", tmp_path / "config.yaml", *arguments]

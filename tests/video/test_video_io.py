@@ -234,11 +234,11 @@ def test_a_window_needs_a_display_and_an_opencv_with_windows(monkeypatch):
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     monkeypatch.delenv("DISPLAY", raising=False)
-    with pytest.raises(OSError, match="no display.*--output FILE.mp4"):
-        Window()
+    with pytest.raises(OSError, match="no display.*Write a file"):
+        Window("Write a file.")
     monkeypatch.setenv("DISPLAY", ":0")
-    with pytest.raises(OSError, match="headless.*--output FILE.mp4"):
-        Window()
+    with pytest.raises(OSError, match="headless.*Write a file"):
+        Window("Write a file.")
 
 
 def test_a_window_shows_pictures_until_escape(monkeypatch):
@@ -247,7 +247,7 @@ def test_a_window_shows_pictures_until_escape(monkeypatch):
     monkeypatch.setattr(cv2, "namedWindow", lambda *args: None)
     monkeypatch.setattr(cv2, "imshow", lambda title, picture: shown.append(picture))
     monkeypatch.setattr(cv2, "waitKey", lambda wait: 27 if len(shown) == 2 else -1)
-    window, frame = Window(), SourceFrame("0", np.empty(0), 0.0)
+    window, frame = Window("Write a file."), SourceFrame("0", np.empty(0), 0.0)
     window.write(frame, make_picture(0))
     with pytest.raises(WindowClosedError):
         window.write(frame, make_picture(1))

@@ -150,7 +150,7 @@ def test_models_are_named_after_their_files_and_told_apart(weights, tmp_path):
 )
 def test_mistakes_are_said_at_the_start(weights, capsys, monkeypatch, tmp_path, flags, said):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("cffm_plugin.web.app.setup_logger", lambda **kwargs: None)
+    monkeypatch.setattr("cffm_plugin.cli.work.web.log_to_terminal", lambda: None)
     with pytest.raises(SystemExit, match=said):
         main([flag.format(weights=weights) for flag in flags])
 
@@ -182,11 +182,10 @@ def answer_to(address, *data):
 
 
 def test_files_of_the_server_and_models_beside_its_own_are_out_of_reach(
-    weights, free_port, make_video, tmp_path, monkeypatch
+    weights, free_port, make_video, tmp_path
 ):
     client = pytest.importorskip("gradio_client", reason="gradio is not installed")
     secret = make_video(tmp_path / "secret.mp4", num_frames=2)
-    monkeypatch.setattr("cffm_plugin.web.app.setup_logger", lambda **kwargs: None)
     with served(parse_args(["--model", str(weights), "--port", str(free_port())])) as page:
         connected = client.Client(page.local_url, verbose=False, download_files=False)
         upload = client.handle_file(str(secret))
@@ -213,7 +212,6 @@ def test_uploads_and_results_are_gone_when_the_server_ends(
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(temporary))
-    monkeypatch.setattr("cffm_plugin.web.app.setup_logger", lambda **kwargs: None)
     before = os.environ.get("GRADIO_TEMP_DIR")
     with served(parse_args(["--model", str(weights), "--port", str(free_port())])) as page:
         connected = client.Client(

@@ -37,7 +37,6 @@ def address(weights, folder, free_port):
     """Of the page."""
     flags = ["--model", str(weights), "--port", str(free_port()), "--max-mb", "0.03"]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("cffm_plugin.web.app.setup_logger", lambda **kwargs: None)
         patch.setattr("tempfile.tempdir", str(folder))
         with served(parse_args(flags)) as page:
             yield page.local_url

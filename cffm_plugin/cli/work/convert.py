@@ -85,7 +85,12 @@ def print_table(state_dict: dict[str, torch.Tensor], conversion: Conversion) -> 
 
 
 def print_sizes(sizes: Sizes, conversion: Conversion) -> None:
-    temporal = f"CFFM, depth {sizes.temporal_depth}" if sizes.temporal_depth else "none"
+    temporal = {
+        "": "none",
+        "CFFM": f"CFFM, depth {sizes.temporal_depth}",
+        "TV3S": f"TV3S, depth {sizes.temporal_depth}",
+        "MRCFA": f"MRCFA, {'deep' if sizes.deep_nets else 'shallow'} nets",
+    }[sizes.temporal]
     described = {
         "encoder": sizes.variant,
         "classes": conversion.num_classes or "no classifier",
@@ -123,6 +128,6 @@ def config_hint(sizes: Sizes, num_classes: int | None) -> str:
     hint = " ".join([config, *overrides])
     if sizes.embedding_channels is None:
         return f"{hint}, as what training starts from"
-    if not sizes.temporal_depth:
+    if not sizes.temporal:
         hint += f"; and {config.replace('segformer', 'cffm')} likewise, to train CFFM on top"
     return hint

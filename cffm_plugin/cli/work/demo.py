@@ -4,8 +4,6 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
-from detectron2.utils.logger import setup_logger
-
 from ...inference import dataset_classes
 from ...pictures.painting import Legend
 from ...video.decoding import IncompleteVideoError
@@ -15,7 +13,7 @@ from ...video.opening import open_video
 from ...video.reading import FrameSource, VideoFile, Webcam, open_images
 from ...video.video_demo import VideoDemo, load_prototypes, load_segmentor
 from ...video.writing import LabelMapFolder, PictureSink, Window, open_output
-from .configs import read_config
+from .configs import log_to_terminal, read_config
 
 INCOMPLETE = 2  # an exit code
 
@@ -49,7 +47,7 @@ def open_job(
     if job.output:
         pictures = open_output(job.output, args.fps or source.rate, sound, keep_times=not args.fps)
     elif not job.masks:
-        pictures = Window()
+        pictures = Window("Write a file or a folder instead: --output FILE.mp4 or --output FOLDER.")
     colors = [color for _, color in classes]
     label_maps = LabelMapFolder(job.masks, colors) if job.masks else None
     check_overwrites(source, pictures, label_maps)
@@ -97,8 +95,7 @@ def run_jobs(
 
 def run(args: argparse.Namespace) -> int:
     """Returns the exit code."""
-    for name in ("fvcore", "cffm_plugin"):
-        setup_logger(name=name)
+    log_to_terminal()
     opts = args.opts if args.config_file else with_weights(args.opts)
     cfg = read_config(args.config_file, opts)
     args.max_megapixels = cfg.INPUT.MAX_MEGAPIXELS  # of the images of --input

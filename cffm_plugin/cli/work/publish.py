@@ -2,16 +2,14 @@
 
 import argparse
 
-from detectron2.utils.logger import setup_logger
-
 from ...checkpoint import load_stored_config
 from ...config import load_config
 from ...hub import push_to_hub, save_pretrained
+from .configs import log_to_terminal
 
 
 def run(args: argparse.Namespace) -> None:
-    for name in ("fvcore", "cffm_plugin"):
-        setup_logger(name=name)
+    log_to_terminal()
     if args.weights:
         words = [*args.opts, "MODEL.WEIGHTS", args.weights]
         cfg = (

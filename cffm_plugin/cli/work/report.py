@@ -5,6 +5,7 @@ import logging
 import shlex
 
 from ...report import ReportOptions, find_model, make_report
+from ..prediction_arguments import reading_options
 from .named_dataset import named_dataset
 
 
@@ -20,10 +21,7 @@ def run(args: argparse.Namespace) -> None:
             max_megabytes=args.max_megabytes,
             player_width=args.player_width,
             order=args.order,
-            one_based=args.one_based,
-            partial=args.partial,
-            jobs=args.jobs,
-            progress=True,
+            **reading_options(args),
             command=shlex.join(["cffm", "report", *map(str, args.words)]),
         ),
     )

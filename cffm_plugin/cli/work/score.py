@@ -10,6 +10,7 @@ from ...evaluation.tables import (
     strict_table,
     summary_table,
 )
+from ..prediction_arguments import reading_options
 from .named_dataset import named_dataset
 
 
@@ -18,12 +19,9 @@ def run(args: argparse.Namespace) -> None:
     scores = score_predictions(
         named_dataset(args),
         args.predictions,
-        one_based=args.one_based,
-        partial=args.partial,
         frame_offset=args.frame_offset,
         in_order=args.in_order,
-        jobs=args.jobs,
-        progress=True,
+        **reading_options(args),
     )
     if args.json is not None:
         scores.results().write(args.json)

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from detectron2.config import CfgNode
 from detectron2.utils import comm
-from detectron2.utils.logger import setup_logger
 from tqdm import tqdm
 
 from ...config import flat_values
@@ -22,7 +21,7 @@ from ...video.batch_outputs import VideoOutputs
 from ...video.jobs import VideoJob, plan_batch
 from ...video.opening import open_frames
 from ...video.video_demo import VideoDemo, load_segmentor
-from .configs import read_config
+from .configs import log_to_terminal, read_config
 
 SETTINGS_FILE = "settings.json"
 # What of a config has no part in the label maps.
@@ -42,12 +41,11 @@ def claim(cfg: CfgNode, args: argparse.Namespace) -> None:
         **{f"INPUT.CLIP.{key}": value for key, value in flat_values(cfg.INPUT.CLIP).items()},
         "TEST.SMOOTHING": cfg.TEST.SMOOTHING,
         "TEST.AUTOCAST": cfg.TEST.AUTOCAST,
+        "raw_colors": args.raw_colors,
     }
     for key in _NOT_OF_THE_LABELS:
         del settings[key]
     painting = {name: getattr(args, name) for name in ("opacity", "legend", "side_by_side")}
-    if args.raw_colors:  # else as in folders that were begun before there was a choice
-        settings["raw_colors"] = True
     for folder, made_with in ((args.masks, settings), (args.output, settings | painting)):
         if folder:
             path = Path(folder).expanduser()
@@ -59,15 +57,10 @@ def open_video(job: VideoJob, demo: VideoDemo, max_megapixels: float, map_colors
     return source, VideoOutputs(job, source, demo)
 
 
-def segment(args: argparse.Namespace, jobs: list[VideoJob]) -> tuple[int, dict[str, str]]:
-    """What every process does: its share of the videos.
-
-    Returns:
-        the number of videos that are done, and of those that failed, why; of all processes.
-    """
+def segment(args: argparse.Namespace, jobs: list[VideoJob]) -> None:
+    """What every process does: its share of the videos."""
     rank, world = comm.get_rank(), comm.get_world_size()
-    for name in ("fvcore", "cffm_plugin"):
-        setup_logger(name=name, distributed_rank=rank)
+    log_to_terminal()
     cfg = read_config(args.config_file, args.opts)
     if cfg.MODEL.DEVICE == "cpu" and world > 1:
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // comm.get_local_size()))
@@ -84,7 +77,9 @@ def segment(args: argparse.Namespace, jobs: list[VideoJob]) -> tuple[int, dict[s
         result = segment_videos(
             segmentor, videos, streams=args.streams, ahead=args.ahead, progress=bar.update
         )
-    return summary(comm.all_gather(result))
+    results = comm.all_gather(result)
+    if comm.is_main_process():
+        tell(results)
 
 
 def _frames_of(jobs: list[VideoJob], world: int) -> int | None:
@@ -101,18 +96,17 @@ def _frames_of(jobs: list[VideoJob], world: int) -> int | None:
     return total
 
 
-def summary(results: list[BatchResult]) -> tuple[int, dict[str, str]]:
-    done = [name for result in results for name in result.done]
+def tell(results: list[BatchResult]) -> None:
+    """What became of all videos."""
+    done = sum(len(result.done) for result in results)
     failed = {name: why for result in results for name, why in result.failed.items()}
     frames, seconds = sum(r.num_frames for r in results), max(r.seconds for r in results)
-    if comm.is_main_process():
-        rate = f"{frames / seconds:.2f} frames per second" if seconds else "nothing to do"
-        print(f"{len(done)} videos, {frames} frames in {seconds:.1f} s, {rate}")
-        for name, why in failed.items():
-            print(why if why.startswith(name) else f"{name}: {why}", file=sys.stderr)
-        if failed:
-            print(f"{len(failed)} of the videos failed.", file=sys.stderr)
-    return len(done), failed
+    rate = f"{frames / seconds:.2f} frames per second" if seconds else "nothing to do"
+    print(f"{done} videos, {frames} frames in {seconds:.1f} s, {rate}")
+    for name, why in failed.items():
+        print(why if why.startswith(name) else f"{name}: {why}", file=sys.stderr)
+    if failed:
+        print(f"{len(failed)} of the videos failed.", file=sys.stderr)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -4,6 +4,7 @@ import argparse
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 from detectron2.utils.logger import setup_logger
 
 from ...config import load_config
@@ -11,7 +12,7 @@ from ...data import check_registered
 from ...engine import complete_config
 from ...files import whole_file
 from ...video.visualize_data import sheets
-from ...video.writing import PictureWindow, WindowClosedError
+from ...video.writing import Window, WindowClosedError
 
 
 def run(args: argparse.Namespace) -> None:
@@ -26,11 +27,11 @@ def show(args: argparse.Namespace) -> None:
     if not cfg.DATASETS.TRAIN:
         raise ValueError("DATASETS.TRAIN is empty: name at least one registered dataset.")
     check_registered(cfg.DATASETS.TRAIN, "DATASETS.TRAIN")
-    window = PictureWindow() if args.show else None
+    window = Window("Write files instead: leave --show out.") if args.show else None
     count = 0
     for name, sheet in sheets(cfg, args.source, args.num_clips):
         if window is not None:
-            window.show(sheet)
+            window.show(np.array(sheet))
             continue
         with whole_file(Path(args.output_dir, f"{name}.png"), durable=False) as partial:
             sheet.save(partial)

@@ -15,6 +15,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from ...errors import some
 from ..images import IGNORE_LABEL, LabelMapping
 from .gaps import cuts_at_gaps
 from .records import (
@@ -27,7 +28,6 @@ from .records import (
     records_of,
     register_builtin,
     size_of,
-    some,
     stop_at,
     visible_files,
 )

@@ -16,16 +16,10 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from ...errors import some
 from ..images import IGNORE_LABEL, LabelMapping, image_size
 from .path_format import PathFormat
-from .records import (
-    SPLITS,
-    builtin_root,
-    make_training_record,
-    records_of,
-    register_builtin,
-    some,
-)
+from .records import SPLITS, builtin_root, make_training_record, records_of, register_builtin
 
 # The classes that are evaluated: name, id in the files, colour.
 _CLASSES = (

@@ -13,10 +13,12 @@ from pathlib import Path
 
 from PIL import Image
 
+from ...errors import some
 from ..images import IGNORE_LABEL, LabelMapping
 from ..label_findings import as_yaml, is_background
 from ..mask_encoding import hex_of
-from .records import Note, Problem, some
+from .records import Note, Problem
+from .video_folder_arguments import VideoFolderSpec
 
 Color = tuple[int, ...]
 
@@ -80,26 +82,19 @@ def read_class_file(path: Path) -> ClassFile | None:
     return ClassFile(path, names, colors if len(set(colors.values())) == len(names) else {})
 
 
-def check_class_files(
-    dataset: str,
-    masks: Iterable[Path],
-    root: Path,
-    classes: tuple[str, ...],
-    mapping: LabelMapping,
-    note: Note,
-) -> None:
+def check_class_files(dataset: VideoFolderSpec, masks: Iterable[Path], note: Note) -> None:
     """Compare what files beside masks say of their values with what the dataset says.
 
     Args:
-        dataset: its name.
+        dataset: which it is.
         masks: of each folder at least one.
-        root, classes, mapping: of the dataset.
         note: told of what does not agree.
 
     Raises:
         ValueError: a file says otherwise, with what to write; unless ``note`` goes on.
     """
-    for path, mask in find_class_files(masks, root).items():
+    classes, mapping = dataset.classes, dataset.label_mapping
+    for path, mask in find_class_files(masks, dataset.root).items():
         found = read_class_file(path)
         if found is None:
             continue
@@ -107,12 +102,12 @@ def check_class_files(
             if path.name not in _USUAL_NAMES:
                 error = ValueError(
                     f"{path} names the classes of the masks {some(list(found.names.values()))}, "
-                    f"and none of them is in `classes` of dataset {dataset}: whether the order is "
-                    "the same can't be told. Use the file's names, or see for yourself."
+                    f"and none of them is in `classes` of dataset {dataset.name}: whether the "
+                    "order is the same can't be told. Use the file's names, or see for yourself."
                 )
                 note(Problem("class_file_unknown", (path,), error, stops=False))
         elif fault := _contradiction(found, mask, classes, mapping):
-            error = ValueError(f"{path} and dataset {dataset}: {fault}")
+            error = ValueError(f"{path} and dataset {dataset.name}: {fault}")
             note(Problem("class_file_differs", (path,), error))
 
 

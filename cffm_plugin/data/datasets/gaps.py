@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from .records import some
+from ...errors import some
 
 
 def cuts_at_gaps(numbers: Sequence[int]) -> list[int]:

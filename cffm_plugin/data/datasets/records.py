@@ -1,6 +1,5 @@
 """What all datasets share: folders of files, records, and their registration with detectron2."""
 
-import difflib
 import functools
 import itertools
 import os
@@ -12,18 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from ...constants import SPLITS
+from ...errors import some
 from ...libraries import catalogs, has_detectron2
 from ..file_names import EXPECTED_NAME, fault_of_name
 from ..images import IGNORE_LABEL, LabelMapping, image_size
+from ..registered_datasets import unknown_dataset
 
 FRAME_SUFFIXES = (".jpg", ".jpeg", ".png")
 IMAGE_SUFFIXES = (
     *FRAME_SUFFIXES,
     *(".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".gif", ".avif", ".heic", ".jp2"),
 )
-
-_NAMED_IN_ERRORS = 5
-_roots: dict[str, str | os.PathLike | None] = {}
 
 
 @dataclass(frozen=True)
@@ -60,11 +58,6 @@ def datasets_folder() -> Path:
     return Path(os.environ.get("DETECTRON2_DATASETS") or "datasets").expanduser()
 
 
-def root_of(name: str) -> Path:
-    """The folder that a registered dataset lies in; ``datasets_folder()`` where nobody knows."""
-    return Path(_roots.get(name) or datasets_folder()).expanduser().absolute()
-
-
 def builtin_root(folder: str, how_to_get: str) -> Path:
     """A builtin dataset's folder in ``datasets_folder()``.
 
@@ -94,7 +87,6 @@ def register_videos(
     classes: Sequence[str],
     colors: Sequence[tuple[int, int, int]],
     label_mapping: LabelMapping,
-    root: str | os.PathLike | None = None,
 ) -> None:
     """Register a dataset of videos with detectron2.
 
@@ -104,7 +96,6 @@ def register_videos(
         classes: K class names.
         colors: (R, G, B) of every class.
         label_mapping: what the values in the masks mean; K classes.
-        root: the folder that it lies in; None for one in ``datasets_folder()``.
 
     Raises:
         ValueError: classes, colours and mapping are not of one number.
@@ -125,36 +116,24 @@ def register_videos(
         evaluator_type="vspw",
         label_mapping=label_mapping,
     )
-    _roots[name] = root
 
 
 def register_builtin(
-    prefix: str,
-    load: Callable[[str], list[dict[str, Any]]],
-    *,
-    classes: Sequence[str],
-    colors: Sequence[tuple[int, int, int]],
-    label_mapping: LabelMapping,
+    prefix: str, load: Callable[[str], list[dict[str, Any]]], **described: Any
 ) -> None:
     """Register ``<prefix>_train``, ``_val`` and ``_test``, but names that are there already.
 
     Args:
         prefix: first part of the names.
         load: gives the records of a split.
-        classes, colors, label_mapping: see ``register_videos``.
+        described: ``classes``, ``colors`` and ``label_mapping``, see ``register_videos``.
     """
     if not has_detectron2():  # whose registry nobody will ask
         return
     for split in SPLITS:
         name = f"{prefix}_{split}"
         if name not in catalogs.DatasetCatalog:
-            register_videos(
-                name,
-                functools.partial(load, split),
-                classes=classes,
-                colors=colors,
-                label_mapping=label_mapping,
-            )
+            register_videos(name, functools.partial(load, split), **described)
 
 
 def make_training_record(
@@ -186,20 +165,11 @@ def records_of(videos: list[dict[str, Any]], is_train: bool) -> list[dict[str, A
 def make_test_records(video: dict[str, Any]) -> list[dict[str, Any]]:
     """A video's test records, one per frame, from its training record."""
     frames = video["frames"]
-    records = []
-    for index, frame in enumerate(frames):
-        records.append(
-            {
-                "video_id": video["video_id"],
-                "frame_index": index,
-                "num_frames": len(frames),
-                "file_name": frame["file_name"],
-                "sem_seg_file_name": frame["sem_seg_file_name"],
-                "height": video["height"],
-                "width": video["width"],
-            }
-        )
-    return records
+    of_video = {key: video[key] for key in ("video_id", "height", "width")}
+    return [
+        of_video | {"frame_index": index, "num_frames": len(frames)} | frame
+        for index, frame in enumerate(frames)
+    ]
 
 
 def videos_of(name: str, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -227,12 +197,7 @@ def loader_of(name: str) -> Callable[..., list[dict[str, Any]]]:
         ValueError: no dataset of this name is registered.
     """
     if name not in catalogs.DatasetCatalog:
-        near = difflib.get_close_matches(name, catalogs.DatasetCatalog.list())
-        hint = f"Did you mean {', '.join(near)}? " if near else ""
-        raise ValueError(
-            f"{name}: no dataset of this name is registered. {hint}Register it first, for example "
-            "with cffm_plugin.data.register_video_folder."
-        )
+        raise ValueError(unknown_dataset(name))
     return catalogs.DatasetCatalog[name]
 
 
@@ -346,9 +311,3 @@ def natural_order(name: str) -> tuple[list[str | int], str]:
     """A sort key that puts frame 9 before frame 10, zero-padded or not."""
     parts = re.split(r"(\d+)", name)
     return [int(part) if i % 2 else part for i, part in enumerate(parts)], name
-
-
-def some(items: Sequence[str]) -> str:
-    """The first items, and how many more there are, for an error."""
-    more = len(items) - _NAMED_IN_ERRORS
-    return ", ".join(items[:_NAMED_IN_ERRORS]) + (f" and {more} more" if more > 0 else "")

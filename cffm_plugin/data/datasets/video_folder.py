@@ -16,6 +16,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from ...errors import some
 from ...libraries import catalogs, import_library
 from ..images import image_size
 from .class_files import check_class_files
@@ -27,11 +28,10 @@ from .records import (
     natural_order,
     records_of,
     register_videos,
-    some,
     stop_at,
 )
 from .video_folder_arguments import DEFAULT_FRAMES, DEFAULT_MASKS, VideoFolderSpec, check_arguments
-from .video_folder_files import Files, find_videos, note_unmatched
+from .video_folder_files import find_videos, note_unmatched
 
 _SCAN_THREADS = 16
 logger = logging.getLogger(__name__)
@@ -128,9 +128,11 @@ def folders_of_yaml(file: Path) -> list[VideoFolderSpec]:
         FileNotFoundError, ValueError: as there.
     """
     try:
-        return [
-            _from_yaml(name, arguments, file.parent) for name, arguments in _read_yaml(file).items()
-        ]
+        described = _read_yaml(file)
+        for arguments in described.values():
+            if isinstance(root := arguments.get("root"), str):
+                arguments["root"] = file.parent / Path(root).expanduser()
+        return [check_arguments(name, arguments) for name, arguments in described.items()]
     except ValueError as error:
         raise ValueError(f"{file}: {error}. datasets/README.md shows an example.") from error
 
@@ -150,13 +152,12 @@ def load_video_folder(folder: VideoFolderSpec, note: Note = stop_at) -> list[dic
     note = _log_or_stop if note is stop_at else note
     videos, frames, masks = find_videos(folder)
     note_unmatched(folder, frames, masks, note)
-    one_of_each = {mask.parent: mask for of in masks.values() for mask in of.values()}.values()
-    mapping, root = folder.label_mapping, folder.root
-    check_class_files(folder.name, one_of_each, root, folder.classes, mapping, note)
+    one_of_each = {mask.parent: mask for of in masks.values() for mask in of.values()}
+    check_class_files(folder, one_of_each.values(), note)
     without_frame = [
         str(mask)
-        for video, video_frames in masks.items()
-        for frame, mask in video_frames.items()
+        for video, of_video in masks.items()
+        for frame, mask in of_video.items()
         if frame not in frames.get(video, {})
     ]
     if without_frame:
@@ -165,10 +166,15 @@ def load_video_folder(folder: VideoFolderSpec, note: Note = stop_at) -> list[dic
             f"since no file {folder.frames} goes with them: {some(without_frame)}. Correct "
             "`frames` or `masks`, or move these files away."
         )
+    names = [sorted(frames[video], key=natural_order) for video in videos]
+    first_frames = [frames[video][ordered[0]] for video, ordered in zip(videos, names)]
     with ThreadPoolExecutor(_SCAN_THREADS) as pool:
-        names = [sorted(frames[video], key=natural_order) for video in videos]
-        record = functools.partial(_record, frames, masks)
-        records = list(pool.map(record, videos, names))
+        sizes = list(pool.map(image_size, first_frames))
+    records = []
+    for video, ordered, size in zip(videos, names, sizes):
+        video_masks = masks.get(video, {})
+        pairs = [(frames[video][name], video_masks.get(name)) for name in ordered]
+        records.append(make_training_record(video, pairs, size))
     if folder.split_at_gaps:
         parted = map(split_at_gaps, records, names)
         records = [stretch for stretches in parted for stretch in stretches]
@@ -204,7 +210,6 @@ def _register(folder: VideoFolderSpec) -> None:
         classes=folder.classes,
         colors=folder.colors,
         label_mapping=folder.label_mapping,
-        root=folder.root,
     )
     _registered[folder.name] = folder
 
@@ -221,17 +226,3 @@ def _read_yaml(file: Path) -> dict[str, dict[str, Any]]:
     if not isinstance(content, dict) or not all(isinstance(v, dict) for v in content.values()):
         raise ValueError("expected the names of datasets, and under each its keys")
     return {str(name): arguments for name, arguments in content.items()}
-
-
-def _from_yaml(name: str, arguments: dict[str, Any], folder: Path) -> VideoFolderSpec:
-    root = arguments.get("root")
-    if isinstance(root, str):
-        arguments = arguments | {"root": folder / Path(root).expanduser()}
-    return check_arguments(name, arguments)
-
-
-def _record(frames: Files, masks: Files, video: str, names: Sequence[str]) -> dict[str, Any]:
-    """The training record of a video, with its frames in this order."""
-    video_frames, video_masks = frames[video], masks.get(video, {})
-    pairs = [(video_frames[name], video_masks.get(name)) for name in names]
-    return make_training_record(video, pairs, image_size(video_frames[names[0]]))

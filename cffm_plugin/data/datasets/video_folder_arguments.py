@@ -69,7 +69,7 @@ def check_arguments(name: str, arguments: Mapping[str, Any]) -> VideoFolderSpec:
             raise ValueError(f"{name}: there is no key {argument}; {hint}")
     checked = {}
     for argument, check in _CHECKS.items():
-        if argument not in arguments and argument not in _DEFAULTS:
+        if argument in _REQUIRED and argument not in arguments:
             raise ValueError(f"{name}: {argument} is missing")
         value = arguments.get(argument, _DEFAULTS.get(argument))
         try:
@@ -172,13 +172,6 @@ _CHECKS: dict[str, Callable[[Any], Any]] = {
     "mask_values": check_encoding,
     "split_at_gaps": _flag,
 }
-_DEFAULTS: dict[str, Any] = {
-    "videos": None,
-    "frames": DEFAULT_FRAMES,
-    "masks": DEFAULT_MASKS,
-    "colors": None,
-    "label_mapping": None,
-    "void": None,
-    "mask_values": None,
-    "split_at_gaps": False,
-}
+_REQUIRED = ("root", "classes", "is_train")
+# Of the others, None where it does not stand here.
+_DEFAULTS = {"frames": DEFAULT_FRAMES, "masks": DEFAULT_MASKS, "split_at_gaps": False}

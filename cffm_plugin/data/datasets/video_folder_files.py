@@ -6,9 +6,10 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from ...errors import some
 from ..file_names import EXPECTED_NAME, fault_of_name
 from .path_format import Match, PathFormat
-from .records import IMAGE_SUFFIXES, Note, Problem, natural_order, read_list, some, visible_files
+from .records import IMAGE_SUFFIXES, Note, Problem, natural_order, read_list, visible_files
 from .video_folder_arguments import ANNOTATION_SUFFIXES, NO_MASKS, VideoFolderSpec
 
 Files = dict[str, dict[str, Path]]  # video -> name of a frame -> file
@@ -60,7 +61,7 @@ def note_unmatched(folder: VideoFolderSpec, frames: Files, masks: Files, note: N
             error = ValueError(
                 f"{folder.root}: {len(unmatched)} image(s) of dataset {folder.name} that lie among "
                 f"the {role}s don't match `{role}s`, and are passed over: "
-                f"{some(list(map(str, unmatched)))}. If they belong there, write the format "
+                f"{some(unmatched)}. If they belong there, write the format "
                 "without a suffix, or rename them."
             )
             note(Problem(f"{role}_unmatched", tuple(unmatched), error, stops=False))

@@ -15,6 +15,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from ...errors import some
 from ..file_names import EXPECTED_NAME, fault_of_name
 from ..images import LabelMapping
 from . import gaps
@@ -31,7 +32,6 @@ from .records import (
     register_builtin,
     register_videos,
     size_of,
-    some,
     stop_at,
     visible_files,
 )
@@ -85,7 +85,9 @@ def load_vspw(
     with ThreadPoolExecutor(_SCAN_THREADS) as pool:
         videos = [video for video in pool.map(scan, video_ids) if video is not None]
     if split_at_gaps:
-        videos = [stretch for video in videos for stretch in _stretches(video)]
+        names = [[Path(f["file_name"]).stem for f in video["frames"]] for video in videos]
+        parted = map(gaps.split_at_gaps, videos, names)
+        videos = [stretch for stretches in parted for stretch in stretches]
     return records_of(videos, split == "train" if is_train is None else is_train)
 
 
@@ -110,26 +112,13 @@ def register_vspw(
     Raises:
         ValueError: there are not as many colours as classes.
     """
-    load = functools.partial(load_vspw, root, split, is_train=is_train, split_at_gaps=split_at_gaps)
     register_videos(
         name,
-        load,
+        functools.partial(load_vspw, root, split, is_train=is_train, split_at_gaps=split_at_gaps),
         classes=classes,
         colors=voc_colors(len(classes)) if colors is None else colors,
         label_mapping=LabelMapping.shifted_by_one(len(classes)),
-        root=root,
     )
-
-
-def _stretches(video: dict[str, Any]) -> list[dict[str, Any]]:
-    return gaps.split_at_gaps(video, [Path(frame["file_name"]).stem for frame in video["frames"]])
-
-
-def _load_builtin(
-    folder: str, how_to_get: str, split: str, note: Note = stop_at
-) -> list[dict[str, Any]]:
-    """``load_vspw`` for a folder in ``datasets_folder()``."""
-    return load_vspw(builtin_root(folder, how_to_get), split, note=note)
 
 
 def _read_list(root: Path, split: str, note: Note) -> list[str]:
@@ -218,19 +207,14 @@ def register_builtin_in_vspw_layout(
         how_to_get: what an error says where it is not there ("Download X into it").
         classes, colors: see ``register_vspw``.
     """
-    register_builtin(
-        prefix,
-        functools.partial(_load_builtin, folder, how_to_get),
-        classes=classes,
-        colors=colors,
-        label_mapping=LabelMapping.shifted_by_one(len(classes)),
-    )
+
+    def load(split: str, note: Note = stop_at) -> list[dict[str, Any]]:
+        return load_vspw(builtin_root(folder, how_to_get), split, note=note)
+
+    mapping = LabelMapping.shifted_by_one(len(classes))
+    register_builtin(prefix, load, classes=classes, colors=colors, label_mapping=mapping)
 
 
 register_builtin_in_vspw_layout(
-    "vspw",
-    "vspw/VSPW_480p",
-    "Download VSPW_480p into it",
-    classes=VSPW_CLASSES,
-    colors=VSPW_COLORS,
+    "vspw", "vspw/VSPW_480p", "Download VSPW_480p into it", classes=VSPW_CLASSES, colors=VSPW_COLORS
 )

@@ -1,9 +1,18 @@
-"""The GPU table of docs/benchmarks.md, by one command: ``cffm benchmark --suite gpu``."""
+"""Fills the GPU table of docs/benchmarks.md; says whether the device computes what the CPU does.
 
+    python -m lab.gpu_table --repeats 20 --json gpu.json
+
+What does not fit into --seconds is left out, which its rows say.
+"""
+
+import argparse
+import json
 import math
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,10 +20,23 @@ from detectron2.config import CfgNode
 from detectron2.modeling import build_model
 from tabulate import tabulate
 
-from ..inference import StreamingSegmentor
-from .modes import Benchmark, random_clip
-from .timing import measure
+from cffm_plugin.benchmark import Benchmark, config_to_measure, machine, measure, random_clip
+from cffm_plugin.files import write_json
+from cffm_plugin.inference import StreamingSegmentor
+from cffm_plugin.stopping import stops_raised
 
+MIT = ("mit_b1", "mit_b0", "mit_b2", "mit_b5")
+# Name of a model -> its config, and keys.
+MODELS: dict[str, tuple[str, list[str]]] = {
+    **{name: (f"vspw/cffm_{name}", []) for name in MIT},
+    **{
+        f"DINOv3 ViT-{size}": (
+            "vspw/cffm_dinov3_vits16",
+            ["MODEL.TIMM.NAME", f"vit_{size}_patch16_dinov3", "MODEL.TIMM.PRETRAINED", "False"],
+        )
+        for size in ("small", "base", "large")
+    },
+}
 HEADER = ["model", "precision", "step", "median ms", "frames per second", "peak GB"]
 
 
@@ -73,7 +95,7 @@ def gpu_entries(names: Sequence[str], mit: Sequence[str]) -> list[Entry]:
     return entries
 
 
-def run_suite(
+def measure_entries(
     entries: Sequence[Entry],
     configs: dict[str, CfgNode],
     size: tuple[int, int],
@@ -103,10 +125,8 @@ def run_suite(
             autocast=entry.autocast,
             compiled=entry.compile_mode is not None,
             streams=entry.streams,
-            count=False,
-            beside_float32=False,
         )
-        steps = benchmark.steps(list(entry.modes), entry.with_peer)
+        steps = benchmark.steps(entry.modes, entry.with_peer, beside_float32=False)
         for name, measured in measure(steps, repeats, benchmark.device, warmup=3).items():
             summary = measured.summary()
             seconds = summary["median_s"]
@@ -119,10 +139,6 @@ def run_suite(
         del benchmark, steps
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-
-
-def table(rows: Sequence[Sequence[Any]]) -> str:
-    return tabulate(rows, HEADER, "pipe", disable_numparse=True)
 
 
 @torch.no_grad()
@@ -169,3 +185,47 @@ def _losses_are_finite(cfg: CfgNode, model: Any) -> bool:
         sum(losses.values()).backward()
         finite = finite and all(math.isfinite(float(loss.detach())) for loss in losses.values())
     return finite
+
+
+def run(args: argparse.Namespace) -> None:
+    configs = {
+        name: config_to_measure(config, [*keys, *args.opts])
+        for name, (config, keys) in MODELS.items()
+    }
+    first = next(iter(configs.values()))
+    print(json.dumps(machine(torch.device(first.MODEL.DEVICE))))
+    print(json.dumps(check_device(first)), flush=True)
+    rows = []
+    entries = gpu_entries(list(configs), MIT)
+    for row in measure_entries(entries, configs, tuple(args.size), args.repeats, args.seconds):
+        print(*row, sep=" | ", flush=True)
+        rows.append(row)
+    print(tabulate(rows, HEADER, "pipe", disable_numparse=True))
+    if args.json:
+        write_json(args.json, rows)
+
+
+def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--size", type=int, nargs=2, default=(480, 864), metavar=("H", "W"))
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--seconds", type=float, default=440.0, help="in all (%(default)s)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the table to it")
+    parser.add_argument(
+        "--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="config keys"
+    )
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command with these arguments, by default the process's own; its exit code."""
+    args = parse_args(argv)
+    with stops_raised():
+        run(args)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
