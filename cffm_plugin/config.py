@@ -311,8 +311,8 @@ def _add_test_keys(cfg: CfgNode) -> None:
     # (what DVIS++, PMT and VidEoMT publish as VC16), as the log and vspw_results.json always do;
     # docs/reproduce.md.
     cfg.TEST.ALL_VC = False
-    # After the last evaluation, <output>/report/index.html: numbers and players to look at, made of
-    # the predictions, which must be saved. docs/report.md
+    # After the last evaluation, `cffm train` makes <output>/report/index.html: numbers and players
+    # to look at, of the predictions, which must be saved. docs/report.md
     cfg.TEST.REPORT = False
     # Players in it: of so many worst and so many best videos.
     cfg.TEST.REPORT_PLAYERS = 10

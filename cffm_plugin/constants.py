@@ -8,7 +8,6 @@ EXPORT_FORMATS = ("onnx", "torch_export")
 BENCHMARK_MODES = ("stream", "clip", "image", "backbone", "train")
 # Of reports.
 PLAYERS, MAX_MEGABYTES, PLAYER_WIDTH = 10, 200.0, 480
-REPORT_ORDERS = ("mIoU", "VC8", "VC16", "TA8", "TA16", "flicker")
 SPLITS = ("train", "val", "test")  # of datasets that come by name
 # Of the synthetic dataset.
 SYNTHETIC_VIDEOS = {"train": 40, "val": 10, "test": 10}

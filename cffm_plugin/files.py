@@ -5,7 +5,7 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -61,8 +61,22 @@ def write_text(path: str | os.PathLike, text: str) -> None:
 
 
 def write_json(path: str | os.PathLike, value: Any) -> None:
-    """Write a value as JSON, with ``whole_file``. NaN, which JSON has not, becomes null."""
-    write_text(path, json.dumps(_without_nan(value), indent=1, allow_nan=False) + "\n")
+    """Write strict JSON, see ``finite_or_none``, with ``whole_file``."""
+    write_text(path, json_text(value))
+
+
+def json_text(value: Any) -> str:
+    """What ``write_json`` writes."""
+    return json.dumps(finite_or_none(value), indent=1, allow_nan=False) + "\n"
+
+
+def finite_or_none(value: Any) -> Any:
+    """``value`` with None for numbers that are not finite, which JSON does not have."""
+    if isinstance(value, Mapping):
+        return {str(key): finite_or_none(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite_or_none(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def remove_leftovers(folder: Path, *, below: bool = True) -> None:
@@ -80,14 +94,6 @@ def sha256_of(path: str | os.PathLike) -> str:
     """The SHA-256 of a file, in hexadecimal."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _without_nan(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_nan(of_key) for key, of_key in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_nan(item) for item in value]
-    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def _bring_to_disk(path: Path) -> None:

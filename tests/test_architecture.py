@@ -61,6 +61,7 @@ FILES_FOR_ALL = {
     "libraries",
     "needs_detectron2",
     "registration",
+    "results",
     "shipped_configs",
     "stopping",
     "video_segmentor",
@@ -100,6 +101,41 @@ def test_a_folder_imports_only_what_the_architecture_allows(folder):
             assert parts[1] in allowed, f"{file} imports {name}"
             if {folder, parts[1]} == {"data", "evaluation"}:  # not each other's insides
                 assert len(parts) <= 3, f"{file} imports {name}"
+
+
+def test_nothing_asks_of_which_kind_a_prediction_is():
+    """Neither by its class, outside the one function that takes what heads give, nor otherwise."""
+    asked = re.compile(r"isinstance\([^\n]*(Prediction|Coarse)|\.gives_logits|[\"']gives_logits")
+    asking = {file.name for file in PACKAGE.rglob("*.py") if asked.search(file.read_text("utf-8"))}
+    assert asking == {"prediction.py", "mask_prediction.py"}
+
+
+@pytest.mark.parametrize("folder", ["engine", "evaluation"])
+def test_training_and_evaluation_know_no_reports(folder):
+    """Commands make them, when a job has ended."""
+    for file in (PACKAGE / folder).rglob("*.py"):
+        assert "report" not in file.read_text().lower(), file
+
+
+METRIC_NAME = re.compile(r"mIoU|fwIoU|mACC|pACC|IoU-?|m?VC(\d.*)?|TA(\d.*)?|strict[ _]VC")
+
+
+def strings_of(file):
+    """The string constants of a file, docstrings left out."""
+    tree = ast.parse(file.read_text())
+    docstrings = {id(n.value) for n in ast.walk(tree) if isinstance(n, ast.Expr)}
+    constants = (n for n in ast.walk(tree) if isinstance(n, ast.Constant))
+    return [n.value for n in constants if isinstance(n.value, str) and id(n) not in docstrings]
+
+
+def test_metric_names_are_written_in_one_module():
+    writing = {
+        file.relative_to(ROOT).as_posix()
+        for folder in (PACKAGE, ROOT / "lab", ROOT / "tools")
+        for file in folder.rglob("*.py")
+        if any(METRIC_NAME.fullmatch(text) for text in strings_of(file))
+    }
+    assert writing == {"cffm_plugin/results.py"}
 
 
 def test_core_needs_torch_alone_and_the_package_no_tools_which_need_not_one_another():
@@ -150,8 +186,6 @@ READS_CONFIGS = {
     "config.py": "the keys, their defaults and checks",
     "engine/configs.py": "completes a config before it is frozen",
     "engine/trainer.py": "DefaultTrainer's own interface takes a config and keeps it",
-    "engine/reporting.py": "to be taken out with the evaluation's results",
-    "report/of_config.py": "to be taken out with the evaluation's results",
 }
 MAKES_OF_A_CONFIG = re.compile(r"_?build_\w+|\w*from_config")
 

@@ -57,8 +57,8 @@ def add_reading(parser: argparse.ArgumentParser, verb: str, result: str) -> None
 
 
 def reading_options(args: argparse.Namespace) -> dict[str, Any]:
-    """What ``add_reading`` read, as scores and reports take it."""
-    names = ("one_based", "partial", "jobs", "max_megapixels")
+    """What ``add_reading`` read and is not of the dataset, as scores and reports take it."""
+    names = ("one_based", "partial", "jobs")
     return {name: getattr(args, name) for name in names} | {"progress": True}
 
 

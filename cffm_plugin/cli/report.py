@@ -14,7 +14,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..constants import MAX_MEGABYTES, PLAYER_WIDTH, PLAYERS, REPORT_ORDERS
+from ..constants import MAX_MEGABYTES, PLAYER_WIDTH, PLAYERS
+from ..results import PER_VIDEO
 from . import frame, prediction_arguments
 
 
@@ -44,8 +45,8 @@ def _add_pictures(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--order",
-        choices=REPORT_ORDERS,
-        default=REPORT_ORDERS[0],
+        choices=[metric.name for metric in PER_VIDEO],
+        default=PER_VIDEO[0].name,
         help="what says which videos are worst and best: of several models the difference to the "
         "baseline in it (%(default)s)",
     )

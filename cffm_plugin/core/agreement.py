@@ -10,8 +10,8 @@ from torch import Tensor
 
 from .encoded import size_of
 from .head_embedding import HeadEmbedding, evaluating
-from .label_maps import upsample
-from .mask_prediction import MaskPrediction, dense_logits
+from .mask_prediction import MaskPrediction
+from .prediction import as_prediction
 
 logger = logging.getLogger(__name__)
 
@@ -93,12 +93,10 @@ def _both_logits(head: HeadEmbedding, backbone: Any, side: int) -> tuple[Tensor,
         features[name] = feature.to(parameter)
     with evaluating(head.head):
         own = head.head(features)
-        ours = head.classify(*head.embed(features))
+        ours = as_prediction(head.classify(*head.embed(features)))
     if isinstance(own, Mapping):  # of mask classification, as MaskFormer's heads give it
         own = MaskPrediction(own["pred_masks"], own["pred_logits"])
-    if isinstance(own, MaskPrediction):
-        return own.logits(), dense_logits(ours)
-    own = own[0] if isinstance(own, tuple) else own
-    if isinstance(ours, MaskPrediction):
-        return own, ours.semantic_map(size_of(own))
-    return own, upsample(ours, head.stride)
+    given = as_prediction(own[0] if isinstance(own, tuple) else own)
+    if given.is_map:
+        return given.logits(), ours.logits()
+    return given.logits(), ours.as_forward(size_of(given.logits()), head.stride)

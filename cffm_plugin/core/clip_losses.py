@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from .encoded import EncodedFrames, size_of
-from .label_maps import resize
 from .nested import map_tensors
 from .outputs import RefinedOutput
 from .padding import pad_to_one_size
+from .prediction import Prediction, as_prediction
 
 if TYPE_CHECKING:
     from .clip_segmentor import ClipSegmentor
@@ -58,7 +58,8 @@ def clip_losses(
     if model.prototype_branch is None:
         predictions, name = _video_predictions(model, references, target), "loss_video"
     else:
-        predictions, name = [model.prototype_logits(target, items)], "loss_prototype"
+        predictions = [as_prediction(model.prototype_logits(target, items))]
+        name = "loss_prototype"
     video_losses = [
         _video_loss(model, prediction, size_of(embedding), padded_labels[targets_at])
         for prediction in predictions
@@ -69,7 +70,7 @@ def clip_losses(
 
 def _video_predictions(
     model: "ClipSegmentor", references: Sequence[EncodedFrames], target: EncodedFrames
-) -> list[Any]:
+) -> list[Prediction]:
     """The video prediction of N targets, and the auxiliary ones."""
     refined = model.refine_clip(references, target)
     if isinstance(refined, Tensor):
@@ -79,16 +80,15 @@ def _video_predictions(
     auxiliary = []
     if isinstance(output, RefinedOutput):
         auxiliary = output.auxiliary_logits(refined.auxiliary)
-    return [model.output(target, refined), *auxiliary]
+    return [model.output(target, refined), *map(as_prediction, auxiliary)]
 
 
 def _video_loss(
-    model: "ClipSegmentor", prediction: Any, size: tuple[int, int], labels: Tensor
+    model: "ClipSegmentor", prediction: Prediction, size: tuple[int, int], labels: Tensor
 ) -> Tensor:
     """Of one prediction; logits are resized to ``size``, the embedding's."""
-    if isinstance(prediction, Tensor):
-        prediction = resize(prediction, size)
-    return torch.stack([*model.head.video_losses(prediction, labels).values()]).sum()
+    losses = model.head.video_losses(prediction.resized(size), labels)
+    return torch.stack([*losses.values()]).sum()
 
 
 def frame_losses(

@@ -11,9 +11,8 @@ from .clip_inputs import check_clips, frames_of, labels_of_clips, output_size_of
 from .clip_losses import clip_losses, frame_losses
 from .frames import check_channel_order
 from .head_embedding import HeadEmbedding
-from .label_maps import CoarseLogits, crop_and_resize
+from .label_maps import CoarseOutput, crop_and_resize
 from .levels import level_shapes, output_shape_of
-from .mask_prediction import CoarseOutput
 from .prototype_branch import PrototypeBranch
 from .segmentor_output import SegmentorOutput
 from .stages import SegmentorStages
@@ -96,7 +95,7 @@ class ClipSegmentor(SegmentorStages):
         self.frame_offsets = tuple(frame_offsets)
         if self.head.criterion is not None:
             self.criterion = self.head.criterion.module  # for its buffers; MaskFormer's name
-        if prototype_branch is not None and not self.gives_logits:
+        if prototype_branch is not None and self.head.kind.is_map:
             raise ValueError("CFFM++'s logits can't be added to the masks of mask classification")
         self._frozen_parts: list[str] = []
         if freeze_image_segmentor or prototype_branch is not None:
@@ -115,7 +114,7 @@ class ClipSegmentor(SegmentorStages):
     @property
     def gives_logits(self) -> bool:
         """Whether outputs are logits; if not, they are scores of classes, from 0."""
-        return self.head.gives_logits
+        return not self.head.kind.is_map
 
     @property
     def num_classes(self) -> int:
@@ -168,10 +167,8 @@ class ClipSegmentor(SegmentorStages):
         frames = frames_of(item)
         if self.head.is_plain and not self._takes_clip(frames):
             return self._scores_of_forward(frames[-1], output_size_of(item, frames[-1]))
-        output = self.coarse_output(item)
-        if isinstance(output, CoarseLogits) and not self.gives_logits:
-            return output.probabilities()  # of OUTPUT classifier, on the scale of all others
-        return output.full_resolution()
+        # On one scale, whatever MODEL.TEMPORAL.OUTPUT is.
+        return self.coarse_output(item).scores(self.head.kind.is_map)
 
     def _scores_of_forward(self, frame: Tensor, output_size: tuple[int, int]) -> Tensor:
         """The head's own logits of one frame, bit for bit."""

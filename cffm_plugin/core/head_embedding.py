@@ -16,7 +16,8 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from .label_maps import BY_STRIDE
 from .losses import pixel_cross_entropy
-from .mask_prediction import dense_logits
+from .mask_prediction import kind_of
+from .prediction import Prediction, as_prediction
 from .strides import HOW_TO_DIVIDE, in_words, sizes_to_measure, stride_of
 
 Features = Mapping[str, Tensor]
@@ -49,7 +50,7 @@ class HeadEmbedding:
 
     Attributes:
         offers: the head's parts that are used, for messages.
-        gives_logits: whether outputs are logits, or a semantic map.
+        kind: of its predictions.
         size_divisibility: what images are padded to.
         smallest_side: in pixels, of images that the head certainly takes, see ``check_agreement``.
         agrees: whether ``ensure_agreement`` has been here.
@@ -71,7 +72,7 @@ class HeadEmbedding:
 
     def __init__(self, head: Any, backbone: Any, image_channels: int = 3):
         self.head = head
-        self.gives_logits: bool = getattr(head, "gives_logits", True)
+        self.kind = kind_of(head)
         self._padding_of_backbone: int = getattr(backbone, "size_divisibility", 0)
         self.size_divisibility = self._padding_of_backbone
         sizes: list[Any] = list(self._stated_sizes())
@@ -97,7 +98,7 @@ class HeadEmbedding:
     def is_plain(self) -> bool:
         """Whether it is a head for ``SemanticSegmentor``: logits, of images that are padded to what
         the backbone asks for."""
-        return self.gives_logits and self.size_divisibility == self._padding_of_backbone
+        return not self.kind.is_map and self.size_divisibility == self._padding_of_backbone
 
     def embed(self, features: Features) -> tuple[Tensor, Any]:
         """Feature maps -> embeddings (N, C, h, w), and the frames' context."""
@@ -129,23 +130,24 @@ class HeadEmbedding:
         """The head's own losses.
 
         Args:
-            prediction: of ``classify``, or logits (N, K, h, w) of the embedding's size.
+            prediction: of ``classify``, or of logits (N, K, h, w) of the embedding's size.
             labels: (N, H, W) int64, classes or ``ignore_value``.
         """
-        if not self._has_losses() or isinstance(prediction, Tensor) != self.gives_logits:
+        prediction = as_prediction(prediction)
+        if not self._has_losses() or type(prediction) is not self.kind:
             return self._cross_entropy(prediction, labels)
-        return self._own_losses(prediction, labels)
+        return self._own_losses(prediction.given, labels)
 
-    def video_losses(self, prediction: Any, labels: Tensor) -> dict[str, Tensor]:
+    def video_losses(self, prediction: Prediction, labels: Tensor) -> dict[str, Tensor]:
         """What trains a temporal module: the head's own losses of logits, and the cross entropy of
         a semantic map, from which it learns more than from mask classification's own losses.
 
         Args:
             prediction, labels: as of ``losses``.
         """
-        if isinstance(prediction, Tensor):
-            return self.losses(prediction, labels)
-        return self._cross_entropy(prediction, labels)
+        if prediction.is_map:
+            return self._cross_entropy(prediction, labels)
+        return self.losses(prediction, labels)
 
     def image_losses(
         self, features: Features, embedding: Tensor, context: Any, labels: Tensor
@@ -167,27 +169,24 @@ class HeadEmbedding:
         """
         return self._defined(lambda labels: self.head(features, labels)[1], labels)
 
-    def _cross_entropy(self, prediction: Any, labels: Tensor) -> dict[str, Tensor]:
-        logits = dense_logits(prediction)
-        return {"loss_sem_seg": pixel_cross_entropy(logits, labels, self.ignore_value)}
+    def _cross_entropy(self, prediction: Prediction, labels: Tensor) -> dict[str, Tensor]:
+        loss = pixel_cross_entropy(prediction.logits(), labels, self.ignore_value)
+        return {"loss_sem_seg": loss}
 
     def _has_losses(self) -> bool:
         return callable(getattr(self.head, "losses", None))
 
-    def _own_losses(self, prediction: Any, labels: Tensor) -> dict[str, Tensor]:
-        def losses_of(labels: Tensor) -> dict[str, Tensor]:
-            if isinstance(prediction, Tensor):
-                labels = self._fit_labels(prediction, labels)
-            return self.head.losses(prediction, labels)
-
-        return self._defined(losses_of, labels)
+    def _own_losses(self, given: Any, labels: Tensor) -> dict[str, Tensor]:
+        return self._defined(
+            lambda labels: self.head.losses(given, self._fit_labels(given, labels)), labels
+        )
 
     def _defined(
         self, losses_of: Callable[[Tensor], dict[str, Tensor]], labels: Tensor
     ) -> dict[str, Tensor]:
         return defined_losses(losses_of, labels, self.ignore_value, self.head)
 
-    def _fit_labels(self, logits: Tensor, labels: Tensor) -> Tensor:
+    def _fit_labels(self, given: Any, labels: Tensor) -> Tensor:
         """The labels as the head's own losses expect them."""
         return labels
 
@@ -238,7 +237,7 @@ class HeadEmbedding:
                 # forward itself, so that hooks, and what is compiled, see frames alone
                 embedding, context = self.embed(backbone.forward(blank))
                 cells.update(zip(size, embedding.shape[-2:]))
-            num_classes = dense_logits(self.classify(embedding, context)).shape[1]
+            num_classes = as_prediction(self.classify(embedding, context)).logits().shape[1]
         return cells, embedding.shape[1], num_classes
 
 

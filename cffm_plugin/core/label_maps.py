@@ -6,6 +6,7 @@ two or three times. ``full_resolution`` does that step by step, as it is done el
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -48,8 +49,40 @@ BY_STRIDE = Upsampling()  # as detectron2's heads do
 AFTER_CLASSIFIER = tuple(Upsampling(a, i) for i in (False, True) for a in (False, True))
 
 
+class CoarseOutput(ABC):
+    """The prediction of a frame before it is resized to the output, K classes."""
+
+    @abstractmethod
+    def parts(self) -> tuple[Tensor, ...]:
+        """The tensors that everything else is made of."""
+
+    @abstractmethod
+    def full_resolution(self) -> Tensor:
+        """What its segmentor gives, (K, height, width): logits, or the scores of a semantic map."""
+
+    def scores(self, is_map: bool) -> Tensor:
+        """``full_resolution``; of logits in a segmentor of semantic maps, their probabilities."""
+        return self.full_resolution()
+
+    @abstractmethod
+    def probabilities(self) -> Tensor:
+        """(K, height, width), float32; they sum to 1."""
+
+    @abstractmethod
+    def logits(self) -> Tensor:
+        """(K, height, width), float32."""
+
+    @abstractmethod
+    def label_map(self) -> Tensor:
+        """The likeliest class of every pixel: (height, width), uint8 (K <= 256)."""
+
+    @abstractmethod
+    def at_stride(self) -> "CoarseLogits":
+        """The same as logits at the stride of the head."""
+
+
 @dataclass(frozen=True)
-class CoarseLogits:
+class CoarseLogits(CoarseOutput):
     """Logits of a frame before they are resized.
 
     Attributes:
@@ -86,6 +119,9 @@ class CoarseLogits:
         logits = resize(self.values[None], self.embedding_size)
         logits = self.upsampling.resize(logits, self.upsampled_size)
         return crop_and_resize(logits[0], self.image_size, self.output_size)
+
+    def scores(self, is_map: bool) -> Tensor:
+        return self.probabilities() if is_map else self.full_resolution()
 
     def probabilities(self) -> Tensor:
         """(K, height, width), float32; they sum to 1."""

@@ -11,14 +11,22 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from .encoded import EncodedFrames, size_of
-from .label_maps import BY_STRIDE, CoarseLogits, Upsampling, crop_and_resize, resize
+from .encoded import EncodedFrames
+from .label_maps import (
+    BY_STRIDE,
+    CoarseLogits,
+    CoarseOutput,
+    Upsampling,
+    crop_and_resize,
+    resize,
+)
+from .prediction import LogitsPrediction, Prediction
 
 _LEAST = torch.finfo(torch.float32).tiny  # so that no logarithm is infinite
 
 
 @dataclass(frozen=True)
-class MaskPrediction:
+class MaskPrediction(Prediction):
     """What a head of mask classification gives for N frames, in place of logits (N, K, h, w).
 
     Attributes:
@@ -36,6 +44,11 @@ class MaskPrediction:
     auxiliary: Any = field(default_factory=list)
     mask_size: tuple[int, int] | Literal["image"] | None = "image"
     resize_first: bool = False
+    is_map = True
+
+    @property
+    def given(self) -> "MaskPrediction":
+        return self
 
     def class_probabilities(self) -> Tensor:
         """(N, Q, K), without "no object"."""
@@ -51,6 +64,32 @@ class MaskPrediction:
         masks = self.masks if mask_size is None else resize(self.masks, mask_size)
         return resize(self._scores(masks), size)
 
+    def as_forward(self, size: tuple[int, int], stride: int) -> Tensor:
+        return self.semantic_map(size)
+
+    def resized(self, size: Sequence[int]) -> "MaskPrediction":
+        return self
+
+    def coarse(
+        self,
+        encoded: EncodedFrames,
+        stride: int,
+        output_sizes: Sequence[tuple[int, int]],
+        upsampling: Upsampling = BY_STRIDE,
+    ) -> list["CoarseMasks"]:
+        mask_size = encoded.padded_size if self.mask_size == "image" else self.mask_size
+        sizes = (stride, mask_size, encoded.padded_size, encoded.image_size)
+        frames = zip(self.masks, self.class_probabilities(), output_sizes, strict=True)
+        return [
+            CoarseMasks(masks, classes, *sizes, output_size, self.resize_first)
+            for masks, classes, output_size in frames
+        ]
+
+    @staticmethod
+    def probabilities_of(scores: Tensor) -> Tensor:
+        scores = scores.float().clamp_min(_LEAST)
+        return scores / scores.sum(dim=0)
+
     def _scores(self, masks: Tensor) -> Tensor:
         return torch.einsum("nqk,nqhw->nkhw", self.class_probabilities(), masks.sigmoid())
 
@@ -59,19 +98,8 @@ def _logarithm(scores: Tensor) -> Tensor:
     return scores.clamp_min(_LEAST).log()
 
 
-def normalise_scores(scores: Tensor) -> Tensor:
-    """A semantic map (K, H, W) -> class probabilities, float32; they sum to 1."""
-    scores = scores.float().clamp_min(_LEAST)
-    return scores / scores.sum(dim=0)
-
-
-def dense_logits(prediction: Tensor | MaskPrediction) -> Tensor:
-    """Logits (N, K, h, w) of either kind of prediction."""
-    return prediction if isinstance(prediction, Tensor) else prediction.logits()
-
-
 @dataclass(frozen=True)
-class CoarseMasks:
+class CoarseMasks(CoarseOutput):
     """The masks of a frame before they are resized: ``CoarseLogits`` of mask classification.
 
     Attributes:
@@ -113,7 +141,7 @@ class CoarseMasks:
 
     def probabilities(self) -> Tensor:
         """(K, height, width), float32; they sum to 1."""
-        return normalise_scores(self.full_resolution())
+        return MaskPrediction.probabilities_of(self.full_resolution())
 
     def logits(self) -> Tensor:
         """The logarithm of the semantic map, (K, height, width), float32."""
@@ -137,36 +165,6 @@ class CoarseMasks:
         return crop_and_resize(maps, (height, width), self.output_size)
 
 
-CoarseOutput = CoarseLogits | CoarseMasks
-
-
-def coarse_outputs(
-    prediction: Tensor | MaskPrediction,
-    encoded: EncodedFrames,
-    stride: int,
-    output_sizes: Sequence[tuple[int, int]],
-    upsampling: Upsampling = BY_STRIDE,
-) -> list[CoarseOutput]:
-    """Predictions of N frames, on their way to outputs of N heights and widths.
-
-    Args:
-        prediction: logits (N, K, h, w), or masks.
-        encoded: the frames.
-        stride: of their embedding.
-        output_sizes: one for each frame.
-        upsampling: of logits.
-    """
-    image_size, padded_size = encoded.image_size, encoded.padded_size
-    if isinstance(prediction, Tensor):
-        cells = size_of(encoded.embedding)
-        return [
-            CoarseLogits(logits, cells, stride, image_size, output_size, padded_size, upsampling)
-            for logits, output_size in zip(prediction, output_sizes, strict=True)
-        ]
-    mask_size = padded_size if prediction.mask_size == "image" else prediction.mask_size
-    sizes = (stride, mask_size, padded_size, image_size)
-    frames = zip(prediction.masks, prediction.class_probabilities(), output_sizes, strict=True)
-    return [
-        CoarseMasks(masks, classes, *sizes, output_size, prediction.resize_first)
-        for masks, classes, output_size in frames
-    ]
+def kind_of(source: Any) -> type[Prediction]:
+    """Of a head's predictions, or a model's: logits, unless it says ``gives_logits = False``."""
+    return LogitsPrediction if getattr(source, "gives_logits", True) else MaskPrediction

@@ -180,10 +180,12 @@ class CFFMMemory(RecurrentModule):
             if self.training:
                 self.steps += 1
             return frame.cells, MemoryState.of_first_frame(frame.cells)
+        has_past = state.frames.amax(dim=(1, 2, 3), keepdim=True) > 0  # not so for a state of zeros
         state = self.memory(frame.cells, state)
         faded_in = (self.steps / FADE_IN_STEPS).clamp(max=1)
         refined = frame.cells + faded_in * self.strength * (state.cells - frame.cells)
-        return refined + self._context(frame, refined, state.cells), state
+        context = self._context(frame, refined, state.cells)
+        return refined + context.where(has_past, 0.0), state
 
     def _context(self, frame: FrameFeatures, refined: Tensor, memory: Tensor) -> Tensor:
         """What CFFM changes of the refined cells, (B, dim, H, W)."""

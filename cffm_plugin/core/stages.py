@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from .clip_inputs import prototypes_of
 from .encoded import EncodedFrames, size_of
 from .head_embedding import HeadEmbedding
-from .label_maps import resize
-from .mask_prediction import CoarseOutput, MaskPrediction, coarse_outputs
+from .label_maps import CoarseOutput, resize
 from .padding import pad_to_one_size
 from .past import KeptTokens, Past
+from .prediction import Prediction, as_prediction
 from .prototype_branch import PrototypeBranch
 from .temporal_head import TemporalHead
 from .temporal_module import FrameFeatures, Refined, cells_of
@@ -87,9 +87,9 @@ class SegmentorStages(nn.Module):
             given = self.temporal.features(embedding, self.head.stride, features, batch)
         return EncodedFrames(embedding, context, given, image_size, size_of(batch))
 
-    def classify(self, encoded: EncodedFrames) -> Any:
-        """The image segmentor's logits of N frames, (N, K, h, w), or a MaskPrediction."""
-        return self.head.classify(encoded.embedding, encoded.context)
+    def classify(self, encoded: EncodedFrames) -> Prediction:
+        """The image segmentor's prediction of N frames."""
+        return as_prediction(self.head.classify(encoded.embedding, encoded.context))
 
     def refine_clip(
         self, references: Iterable[EncodedFrames], target: EncodedFrames
@@ -124,8 +124,8 @@ class SegmentorStages(nn.Module):
 
     def output(
         self, target: EncodedFrames, refined: Tensor | Refined, items: Sequence[dict[str, Any]] = ()
-    ) -> Any:
-        """The video logits of N targets, (N, K, ...) at the output's stride, or a MaskPrediction.
+    ) -> Prediction:
+        """The video prediction of N targets, at the output's stride.
 
         Args:
             target: N frames.
@@ -133,20 +133,22 @@ class SegmentorStages(nn.Module):
             items: with a prototype branch: N dicts with ``prototypes``.
         """
         assert self.temporal is not None
-        logits = self.temporal.output(target, cells_of(refined), self.head)
-        if self.prototype_branch is not None:
-            branch_logits = resize(self.prototype_logits(target, items), logits.shape[-2:])
-            logits = logits + self.prototype_logit_weight * branch_logits
-        return logits
+        prediction = as_prediction(self.temporal.output(target, cells_of(refined), self.head))
+        if self.prototype_branch is None:
+            return prediction
+        logits = prediction.logits()
+        branch_logits = resize(self.prototype_logits(target, items), logits.shape[-2:])
+        return as_prediction(logits + self.prototype_logit_weight * branch_logits)
 
     def coarse(
         self,
-        logits: Tensor | MaskPrediction,
+        prediction: Prediction,
         encoded: EncodedFrames,
         output_sizes: Sequence[tuple[int, int]],
     ) -> list[CoarseOutput]:
-        """Predictions of N frames, on their way to outputs of N heights and widths."""
-        return coarse_outputs(logits, encoded, self.head.stride, output_sizes, self.head.upsampling)
+        """A prediction of N frames, on the way to outputs of N heights and widths."""
+        head = self.head
+        return list(prediction.coarse(encoded, head.stride, output_sizes, head.upsampling))
 
     def prototype_logits(self, target: EncodedFrames, items: Sequence[dict[str, Any]]) -> Tensor:
         """The global branch's logits of N targets, (N, K, h', w')."""

@@ -30,8 +30,7 @@ from .frames import (
     size_of_frame,
 )
 from .half_precision import half_precision_copy
-from .label_maps import CoarseLogits, all_finite
-from .mask_prediction import CoarseOutput
+from .label_maps import CoarseLogits, CoarseOutput, all_finite
 from .past import KeptTokens
 from .smoothing import check_smoothing, smooth
 from .stream_state import StreamInput, StreamState

@@ -9,19 +9,18 @@ from ..core.clips import inference_clip, offline_clip
 from ..libraries import import_part
 from .classes import check_num_classes, common_label_mapping, names_and_colors, numbered_classes
 from .clip_records import draw_training_clip, with_references
+from .dataset import Dataset
 from .datasets import (
     datasets_folder,
     load_camvid,
     load_cityscapes_video,
     load_vspw,
-    loader_of,
     make_training_record,
     records_of,
     register_video_folder,
     register_video_folder_from_yaml,
     register_videos,
     register_vspw,
-    videos_of,
 )
 from .file_names import check_name, link_out_of, path_below
 from .image_opening import (
@@ -54,6 +53,7 @@ __all__ = [
     "IGNORE_LABEL",
     "MASK_FORMATS",
     "ClipMapper",
+    "Dataset",
     "LabelMapping",
     "PrototypeFolder",
     "TooLargeError",
@@ -74,7 +74,6 @@ __all__ = [
     "load_camvid",
     "load_cityscapes_video",
     "load_vspw",
-    "loader_of",
     "link_out_of",
     "make_training_record",
     "names_and_colors",
@@ -91,7 +90,6 @@ __all__ = [
     "register_vspw",
     "save_label_map",
     "inference_clip",
-    "videos_of",
     "with_references",
 ]
 

@@ -1,6 +1,6 @@
 """Whether datasets and model speak of the same classes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ..libraries import catalogs
 from .datasets.vspw_classes import voc_colors
@@ -19,7 +19,7 @@ def check_num_classes(dataset_names: Sequence[str], num_classes: int) -> None:
         ValueError: they differ; the error names the dataset and both numbers.
     """
     for name in dataset_names:
-        mapping = _label_mapping(name)
+        mapping = label_mapping_of(name)
         if mapping is not None and mapping.num_classes != num_classes:
             raise ValueError(
                 f"Dataset {name} has {mapping.num_classes} classes, but "
@@ -72,14 +72,18 @@ def common_label_mapping(
         raise ValueError("DATASETS.TRAIN is empty: name at least one registered dataset.")
     if num_classes is not None:
         check_num_classes(dataset_names, num_classes)
-    mappings = {name: _label_mapping(name) for name in dataset_names}
-    for name, mapping in mappings.items():
-        if mapping is None:
-            raise ValueError(
-                f"Dataset {name} does not say what the values in its masks mean. Register it with "
-                "cffm_plugin.data.register_video_folder or register_vspw, or set "
-                f'MetadataCatalog.get("{name}").label_mapping to a cffm_plugin.data.LabelMapping.'
-            )
+    return the_same_mapping({n: stated_mapping(n, label_mapping_of(n)) for n in dataset_names})
+
+
+def the_same_mapping(mappings: Mapping[str, LabelMapping]) -> LabelMapping:
+    """The one label mapping that datasets have in common.
+
+    Args:
+        mappings: dataset -> its mapping; one at least.
+
+    Raises:
+        ValueError: two are different.
+    """
     first, *others = mappings
     for name in others:
         if mappings[name] != mappings[first]:
@@ -87,12 +91,27 @@ def common_label_mapping(
                 f"Datasets {first} and {name} can't be trained on together: the values in their "
                 "masks mean different classes."
             )
-    mapping = mappings[first]
-    assert mapping is not None  # seen to above
+    return mappings[first]
+
+
+def stated_mapping(dataset_name: str, mapping: LabelMapping | None) -> LabelMapping:
+    """A dataset's mapping.
+
+    Raises:
+        ValueError: it has none.
+    """
+    if mapping is None:
+        raise ValueError(
+            f"Dataset {dataset_name} does not say what the values in its masks mean. Register it "
+            "with cffm_plugin.data.register_video_folder or register_vspw, or set "
+            f'MetadataCatalog.get("{dataset_name}").label_mapping to a '
+            "cffm_plugin.data.LabelMapping."
+        )
     return mapping
 
 
-def _label_mapping(dataset_name: str) -> LabelMapping | None:
+def label_mapping_of(dataset_name: str) -> LabelMapping | None:
+    """What a dataset's masks mean; None where nobody has said it."""
     if dataset_name not in catalogs.MetadataCatalog:  # its `get` would make an empty entry
         return None
     return catalogs.MetadataCatalog.get(dataset_name).get("label_mapping")

@@ -11,18 +11,12 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from detectron2.data import MetadataCatalog
 from tqdm import tqdm
 
 from ..core.clips import DEFAULT_OFFSETS, check_offsets
-from ..data import (
-    DEFAULT_MAX_MEGAPIXELS,
-    LabelMapping,
-    build_clip_train_loader,
-    check_max_megapixels,
-)
-from ..data.classes import common_label_mapping
-from ..data.datasets.records import Problem, load_noting, root_of, videos_of
+from ..data import Dataset, build_clip_train_loader
+from ..data.classes import the_same_mapping
+from ..data.datasets.records import Problem, root_of, videos_of
 from ..data.label_findings import accidental_values, class_shares, label_findings
 from ..data.mask_origins import Storage, objects_finding, storage_finding
 from .findings import Finding, Report, Severity
@@ -32,41 +26,40 @@ _HARMLESS = ("video_unlisted", "mask_unmatched")  # problems that are good to kn
 
 
 def check_dataset(
-    names: str | Sequence[str],
+    datasets: Sequence[Dataset],
     *,
     offsets: Sequence[int] = DEFAULT_OFFSETS,
     root: str | PathLike | None = None,
     jobs: int | None = None,
     progress: bool = False,
-    max_megapixels: float = DEFAULT_MAX_MEGAPIXELS,
 ) -> Report:
-    """Load registered datasets, read every frame and mask, and report what is amiss.
+    """Load datasets, read every frame and mask, and report what is amiss.
 
     Nothing is written, and a fault never ends the check. Where a loader can't go on after a fault,
     as those of VSPW's and CamVid's layouts mostly can, its error is what is found. A JPEG whose
     content was changed in the middle can't be told from a whole one: the format has no checksum.
 
     Args:
-        names: a dataset or several. Those with records of videos are trained on, those with records
+        datasets: one or several. Those with records of videos are trained on, those with records
             of frames are evaluated. Their masks' values mean the same.
         offsets: of a training clip's references, relative to its target.
         root: what files are named relative to; by default the folder that holds them all.
         jobs: processes, by default as many as there are cores. The findings do not depend on it.
         progress: show a bar.
-        max_megapixels: INPUT.MAX_MEGAPIXELS of the training.
 
     Raises:
-        ValueError: a name is that of no dataset of videos, or an argument is out of range.
+        ValueError: a dataset is none of videos, two have one name or other classes, or an argument
+            is out of range.
     """
-    names = (names,) if isinstance(names, str) else tuple(names)
-    _check_arguments(names, offsets, jobs, max_megapixels)
+    names = tuple(dataset.name for dataset in datasets)
+    _check_arguments(names, offsets, jobs)
     start = time.perf_counter()
-    findings, videos = _load(names, max_megapixels)
+    findings, videos = _load(datasets)
     findings += _training_without_clip(videos, offsets)
     unreadable = ("mask_missing", "frame_unreadable")
     known = {file for found in findings if found.kind in unreadable for file in found.files}
     files = {file for video in videos for file in video.files()} - known
-    mapping = common_label_mapping(names)
+    mapping = the_same_mapping({dataset.name: dataset.label_mapping for dataset in datasets})
     check = partial(Video.check, mapping=mapping, offsets=tuple(offsets), known=known)
     # OpenCV's threads do not survive a fork, so the processes go without.
     with ProcessPoolExecutor(jobs, initializer=cv2.setNumThreads, initargs=(0,)) as pool:
@@ -75,8 +68,8 @@ def check_dataset(
     accidental = accidental_values(_histogram(results), mapping)
     findings += [_with_correction(f, accidental) for checked in results for f in checked.findings]
     shares = {}
-    for name in names:
-        odd, shares[name] = _label_findings(name, mapping, list(zip(videos, results)))
+    for dataset in datasets:
+        odd, shares[dataset.name] = _label_findings(dataset, list(zip(videos, results)))
         findings += odd
     root = _root_of(names, files) if root is None else root
     return Report(
@@ -93,15 +86,12 @@ def check_dataset(
     )
 
 
-def _check_arguments(
-    names: Sequence[str], offsets: Sequence[int], jobs: int | None, max_megapixels: float
-) -> None:
+def _check_arguments(names: Sequence[str], offsets: Sequence[int], jobs: int | None) -> None:
     if not names or len(set(names)) < len(names):
         raise ValueError(f"Name at least one dataset, and none twice; got {names}.")
     if jobs is not None and jobs < 1:
         raise ValueError(f"jobs must be at least 1, got {jobs}.")
     check_offsets(offsets)
-    check_max_megapixels(max_megapixels)
 
 
 def _with_correction(finding: Finding, accidental: Sequence[int]) -> Finding:
@@ -140,14 +130,12 @@ def _histogram(results: Sequence[Checked]) -> np.ndarray:
 
 
 def _label_findings(
-    name: str, mapping: LabelMapping, results: Sequence[tuple[Video, Checked]]
+    dataset: Dataset, results: Sequence[tuple[Video, Checked]]
 ) -> tuple[list[Finding], dict[str, float]]:
     """What is odd about the values in all masks of a dataset; and class -> share of the pixels."""
+    name, mapping, classes = dataset.name, dataset.label_mapping, dataset.class_names
     checked = [of_video for video, of_video in results if name in video.datasets]
     histogram = _histogram(checked)
-    classes = MetadataCatalog.get(name).get("stuff_classes")
-    if classes is None or len(classes) != mapping.num_classes:
-        classes = [f"class {k}" for k in range(mapping.num_classes)]
     values = [np.flatnonzero(of_video.histogram).tolist() for of_video in checked]
     by_storage: dict[Storage, list[str]] = {}
     for of_video in checked:
@@ -174,17 +162,18 @@ def _root_of(names: Sequence[str], files: set[str]) -> str:
     return os.path.commonpath(folders)
 
 
-def _load(names: Sequence[str], max_megapixels: float) -> tuple[list[Finding], list[Video]]:
+def _load(datasets: Sequence[Dataset]) -> tuple[list[Finding], list[Video]]:
     """The videos of all datasets, and what is amiss with lists, folders and names of files."""
     # Kind and message, since what several datasets have is one -> it, and who has it.
     problems: dict[tuple[str, str], tuple[Problem, list[str]]] = {}
     videos: dict[str, Video] = {}  # by their first frame
-    for name in names:
-        records, noted = load_noting(name)
+    for dataset in datasets:
+        name = dataset.name
+        records, noted = dataset.load_noting()
         for problem in noted:
             problems.setdefault((problem.kind, str(problem.error)), (problem, []))[1].append(name)
         for record in videos_of(name, records):
-            video = Video(record, max_megapixels=max_megapixels)
+            video = Video(record, max_megapixels=dataset.max_megapixels)
             video = videos.setdefault(record["frames"][0]["file_name"], video)
             video.datasets.append(name)
             video.trains |= "frames" in records[0]

@@ -11,7 +11,8 @@ from .configs import (
 from .launch import main, setup
 from .lost_processes import LostProcessError
 from .optimizer import build_optimizer
-from .preemption import STOPPED
+from .output_folder import output_folder_of
+from .preemption import STOPPED, StopSignals
 from .processes import launch_job
 from .trainer import CFFMTrainer
 
@@ -19,6 +20,7 @@ __all__ = [
     "STOPPED",
     "CFFMTrainer",
     "LostProcessError",
+    "StopSignals",
     "build_optimizer",
     "complete_config",
     "completed",
@@ -26,6 +28,7 @@ __all__ = [
     "launch_job",
     "main",
     "read_config",
+    "output_folder_of",
     "setup",
     "with_config",
 ]

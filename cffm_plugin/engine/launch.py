@@ -20,7 +20,6 @@ from ..shipped_configs import find_config_file
 from .configs import completed, config_of_arguments, with_config
 from .output_folder import claimed_for_training
 from .preemption import StopSignals
-from .reporting import MakeReport, check_report, report_evaluation
 from .trainer import CFFMTrainer
 
 
@@ -45,17 +44,12 @@ def _set_up(cfg: CfgNode, args: argparse.Namespace) -> CfgNode:
     return cfg
 
 
-def main(
-    args: argparse.Namespace,
-    trainer: type[CFFMTrainer] = CFFMTrainer,
-    report: MakeReport | None = None,
-) -> Any:
+def main(args: argparse.Namespace, trainer: type[CFFMTrainer] = CFFMTrainer) -> Any:
     """Train, or evaluate with ``--eval-only``; a job for ``launch_job``.
 
     Args:
         args: of detectron2's ``default_argument_parser``.
         trainer: the class that builds the model and its data.
-        report: makes the report that TEST.REPORT asks for; cffm_plugin.report.report_of_config.
 
     Returns:
         the evaluation's results on the main process.
@@ -64,15 +58,10 @@ def main(
         FileExistsError: another training runs in OUTPUT_DIR; or it holds checkpoints, and there is
             no ``--resume``.
         SystemExit: with STOPPED, when training was asked to stop.
-        ValueError: TEST.REPORT asks for what can't be done, see ``check_report``.
     """
     cfg = config_of_arguments(args)
-    check_report(cfg, report)
     if args.eval_only:
-        cfg = _set_up(cfg, args)
-        results = _evaluate(cfg, args, trainer)
-        report_evaluation(cfg, report)
-        return results
+        return _evaluate(_set_up(cfg, args), args, trainer)
     claimed: AbstractContextManager[None] = nullcontext()
     spec = JobSpec.from_config(cfg)
     if comm.is_main_process():
@@ -85,7 +74,6 @@ def main(
         training = trainer(cfg)
         training.resume_or_load(resume=args.resume)
         training.train()
-        report_evaluation(cfg, report)
         return getattr(training, "_last_eval_results", OrderedDict())
 
 

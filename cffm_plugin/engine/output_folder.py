@@ -1,4 +1,4 @@
-"""A folder that one training has for itself."""
+"""OUTPUT_DIR: what lies where in it, and that one training has it for itself."""
 
 import logging
 import os
@@ -12,10 +12,20 @@ import portalocker
 
 from ..checkpoint import saved_checkpoints
 from ..files import remove_leftovers
+from ..job_spec import JobSpec
 
 _LOCK = "training.lock"
 
 logger = logging.getLogger(__name__)
+
+
+def output_folder_of(spec: JobSpec, kind: str, dataset_name: str) -> Path:
+    """Where something of a dataset goes, such as "inference".
+
+    The folder of that kind; where there are several datasets, one in it of the dataset's name.
+    """
+    folder = Path(spec.output_dir, kind)
+    return folder / dataset_name if len(spec.test) > 1 else folder
 
 
 @contextmanager

@@ -9,14 +9,13 @@ from typing import Any
 import numpy as np
 import torch
 from detectron2.config import CfgNode
-from detectron2.data import DatasetCatalog
 from detectron2.utils import comm
 from tqdm import tqdm
 
 from ..checkpoint import build_and_load
 from ..config import with_values
 from ..core import prototype_frames
-from ..data import ClipMapper, PrototypeFolder, check_registered
+from ..data import ClipMapper, Dataset, PrototypeFolder, check_registered
 from ..files import remove_leftovers, whole_file
 from ..inference import name_of_frame, not_finite
 from ..job_spec import JobSpec
@@ -63,7 +62,11 @@ def make_prototypes(cfg: CfgNode, dataset_names: Sequence[str], output: str | os
         remove_leftovers(folder)
     comm.synchronize()
 
-    videos = _videos_of(dataset_names)
+    videos = {
+        video["video_id"]: [frame | {"video_id": video["video_id"]} for frame in video["frames"]]
+        for name in dataset_names
+        for video in Dataset.registered(name).videos
+    }
     mine = sorted(videos)[comm.get_rank() :: comm.get_world_size()]
     prototypes = PrototypeFolder(folder)
     missing = [video_id for video_id in mine if not prototypes.path(video_id).exists()]
@@ -124,21 +127,6 @@ def _embeddings(
             raise not_finite(name_of_frame(record), model, image)
         vectors.append(embedding[0].flatten(1).t().float().cpu().numpy())
     return np.concatenate(vectors)
-
-
-def _videos_of(dataset_names: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
-    """Video id -> its frames in order, of training and of test datasets."""
-    videos: dict[str, list[dict[str, Any]]] = {}
-    for name in dataset_names:
-        by_video: dict[str, list[dict[str, Any]]] = {}
-        for record in DatasetCatalog.get(name):
-            if "frames" in record:  # a training record holds a whole video
-                common = {"video_id": record["video_id"]}
-                by_video[record["video_id"]] = [frame | common for frame in record["frames"]]
-            else:
-                by_video.setdefault(record["video_id"], []).append(record)
-        videos |= by_video
-    return videos
 
 
 def _settings_from_config(cfg: CfgNode) -> dict[str, Any]:

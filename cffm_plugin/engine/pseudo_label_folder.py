@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 from detectron2.config import CfgNode
-from detectron2.data import MetadataCatalog
 
 from ..constants import FRAMES_OF_VIDEOS
 from ..data import LabelMapping, offline_clip, read_mask, save_label_map
+from ..data.classes import label_mapping_of
 from ..data.datasets.path_format import PathFormat
 from ..data.datasets.records import FRAME_SUFFIXES, natural_order
 from ..data.datasets.video_folder_arguments import check_arguments
@@ -111,11 +111,7 @@ class PseudoLabelFolder:
                 f"The model has {len(classes)} classes (MODEL.SEM_SEG_HEAD.NUM_CLASSES), and a PNG "
                 f"of 8 bits holds {MOST_CLASSES} at most beside void"
             )
-        mappings = (
-            MetadataCatalog.get(name).get("label_mapping")
-            for name in cfg.DATASETS.TRAIN
-            if name in MetadataCatalog
-        )
+        mappings = map(label_mapping_of, cfg.DATASETS.TRAIN)
         identity = LabelMapping(len(classes), {k: k for k in range(len(classes))})
         fitting = (
             m

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from detectron2.config import CfgNode
-from detectron2.data import MapDataset, MetadataCatalog
+from detectron2.data import MapDataset
 from detectron2.utils import comm
 from tabulate import tabulate
 from torch import nn
@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from ..checkpoint import build_and_load
 from ..data import ClipMapper
+from ..data.classes import label_mapping_of
 from ..data.loaders import start_worker
 from ..files import remove_leftovers
 from ..job_spec import JobSpec
@@ -149,12 +150,7 @@ def training_command(cfg: CfgNode, folder: PseudoLabelFolder, config_file: str) 
         config_file: of that model; "" where it came from the checkpoint.
     """
     spec = JobSpec.from_config(cfg)
-    real = [
-        name
-        for name in spec.train
-        if name in MetadataCatalog
-        and MetadataCatalog.get(name).get("label_mapping") == folder.label_mapping
-    ]
+    real = [name for name in spec.train if label_mapping_of(name) == folder.label_mapping]
     names, files = (*real, folder.name), (*spec.video_folders, str(folder.yaml_file))
     keys = {
         "MODEL.TEMPORAL.ENABLED": "True",

@@ -31,13 +31,14 @@ from ..inference import (
     check_smoothing,
     compile_segmentor,
 )
+from ..job_spec import JobSpec
 from ..modeling import CFFMSegmentor
 from .clip_pictures import ClipPictures
 from .foreign_models import explain_clips
 from .loss_guard import stop_at_bad_loss
 from .optimizer import build_optimizer
+from .output_folder import output_folder_of
 from .preemption import LeaveWhenAsked, StopSignals
-from .reporting import inference_folder
 from .resuming import log_changed_settings
 from .schedule import build_schedule, continue_schedule
 from .train_loop import AccumulatingTrainer, precision_from_config, seed_step
@@ -225,7 +226,7 @@ class CFFMTrainer(DefaultTrainer):
             )
         return VSPWEvaluator(
             dataset_name,
-            output_dir=inference_folder(cfg, dataset_name),
+            output_dir=output_folder_of(JobSpec.from_config(cfg), "inference", dataset_name),
             save_predictions=cfg.TEST.SAVE_PREDICTIONS,
             max_megapixels=cfg.INPUT.MAX_MEGAPIXELS,
             all_vc=cfg.TEST.ALL_VC,

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ..data import build_test_augmentations
 from ..inference import name_of_frame, not_finite
-from ..modeling import all_finite, normalise_scores
+from ..modeling import all_finite, kind_of
 
 
 class ClipSegmentorWithTTA(nn.Module):
@@ -37,6 +37,7 @@ class ClipSegmentorWithTTA(nn.Module):
     ):
         super().__init__()
         self.model = model
+        self._kind = kind_of(model)
         self.flips = (False, True) if flip else (False,)
         self.resizes = [T.AugmentationList(resize) for resize in resizes]
 
@@ -82,9 +83,7 @@ class ClipSegmentorWithTTA(nn.Module):
     def _probabilities(self, item: dict[str, Any], frames: list[Tensor], flip: bool) -> Tensor:
         clip = [frame.flip(-1) for frame in frames] if flip else frames
         (output,) = self.model([item | {"image": clip}])
-        scores = output["sem_seg"]
-        is_map = not getattr(self.model, "gives_logits", True)
-        probabilities = normalise_scores(scores) if is_map else scores.softmax(dim=0)
+        probabilities = self._kind.probabilities_of(output["sem_seg"])
         return probabilities.flip(-1) if flip else probabilities
 
 

@@ -11,7 +11,7 @@ from .metrics import (
     pooled_mean,
     segmentation_scores,
 )
-from .predictions import score_dataset_predictions, score_predictions, vspw_class_names
+from .predictions import score_predictions
 from .scoring import DatasetScores
 from .vspw_evaluator import VSPWEvaluator
 
@@ -25,8 +25,6 @@ __all__ = [
     "defined_scores",
     "official_window_scores",
     "pooled_mean",
-    "score_dataset_predictions",
     "score_predictions",
     "segmentation_scores",
-    "vspw_class_names",
 ]

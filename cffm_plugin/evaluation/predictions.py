@@ -10,22 +10,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from detectron2.data import MetadataCatalog
 from tqdm import tqdm
 
-from cffm_plugin.data import (
-    DEFAULT_MAX_MEGAPIXELS,
-    LabelMapping,
-    check_max_megapixels,
-    common_label_mapping,
-    load_vspw,
-    loader_of,
-    read_mask,
-    videos_of,
-)
+from cffm_plugin.data import Dataset, LabelMapping, read_mask
 
 from .metrics import SegmentationScores, segmentation_scores
 from .numbering import OtherNames
@@ -39,56 +28,14 @@ from .prediction_files import (
     size_mismatch,
     some,
 )
-from .results import undefined_warnings
 from .scoring import DatasetScores, Tally, VideoScorer
+from .tables import undefined_warnings
 
-VSPW_NUM_CLASSES = 124
-_MOST_CLASSES = 254  # what 8 bits hold beside the two values of void
 logger = logging.getLogger(__name__)
 
 
 def score_predictions(
-    dataset_root: str | PathLike,
-    split: str,
-    predictions: str | PathLike,
-    *,
-    num_classes: int = VSPW_NUM_CLASSES,
-    window_sizes: Sequence[int] = (8, 16),
-    one_based: bool = False,
-    partial: bool = False,
-    frame_offset: int | None = None,
-    in_order: bool = False,
-    jobs: int = 1,
-    progress: bool = False,
-    max_megapixels: float = DEFAULT_MAX_MEGAPIXELS,
-) -> DatasetScores:
-    """``score_dataset_predictions`` of a split of a folder in VSPW's layout, registered or not.
-
-    Args:
-        dataset_root, split: see ``load_vspw``.
-        predictions: see ``score_dataset_predictions``, as for the other arguments.
-        num_classes: K, 1 to 254. 124 classes have VSPW's names, others are class_0, class_1, ...
-    """
-    if not 1 <= num_classes <= _MOST_CLASSES:
-        raise ValueError(f"num_classes must be 1 to {_MOST_CLASSES}, got {num_classes}")
-    return _score(
-        load_vspw(dataset_root, split, is_train=True),
-        predictions,
-        f"{Path(dataset_root).expanduser() / split}.txt",
-        vspw_class_names(num_classes),
-        LabelMapping.shifted_by_one(num_classes),
-        window_sizes=window_sizes,
-        one_based=one_based,
-        partial=partial,
-        matching=Matching(frame_offset, in_order),
-        jobs=jobs,
-        progress=progress,
-        max_megapixels=max_megapixels,
-    )
-
-
-def score_dataset_predictions(
-    dataset_name: str,
+    dataset: Dataset,
     predictions: str | PathLike,
     *,
     window_sizes: Sequence[int] = (8, 16),
@@ -98,7 +45,6 @@ def score_dataset_predictions(
     in_order: bool = False,
     jobs: int = 1,
     progress: bool = False,
-    max_megapixels: float = DEFAULT_MAX_MEGAPIXELS,
 ) -> DatasetScores:
     """Score ``<predictions>/<video>/<frame>.png`` as ``VSPWEvaluator`` scores a model.
 
@@ -106,8 +52,7 @@ def score_dataset_predictions(
     depend on the length of a video. What deserves a warning is logged.
 
     Args:
-        dataset_name: a registered dataset, such as "camvid_val". Frames without labels need no
-            prediction and count nowhere.
+        dataset: what they are of. Frames without labels need no prediction and count nowhere.
         predictions: folder of PNGs with one channel, of their masks' size. They hold class
             indices from 0; a value that stands for no class is a miss.
         window_sizes: the n of VC_n.
@@ -120,77 +65,33 @@ def score_dataset_predictions(
         jobs: processes, a video at a time. The scores do not depend on it. More than one starts
             Python anew, so a script needs ``if __name__ == "__main__":``.
         progress: show a bar if standard error is a terminal.
-        max_megapixels: larger masks and predictions are not decoded, see ``read_mask``.
 
     Raises:
         FileNotFoundError: a folder, a list, a frame or a mask is missing.
         ValueError: predictions are missing, extra, of the wrong size or unreadable, and ``partial``
-            is not set; no frame can be scored; the dataset is damaged or not registered; an
-            argument is out of range.
+            is not set; no frame can be scored; the dataset is damaged; an argument is out of range.
     """
-    videos = videos_of(dataset_name, loader_of(dataset_name)())
-    mapping = common_label_mapping([dataset_name])
-    return _score(
-        videos,
-        predictions,
-        dataset_name,
-        MetadataCatalog.get(dataset_name).stuff_classes,
-        mapping,
-        window_sizes=window_sizes,
-        one_based=one_based,
-        partial=partial,
-        matching=Matching(frame_offset, in_order),
-        jobs=jobs,
-        progress=progress,
-        max_megapixels=max_megapixels,
-    )
-
-
-def _score(
-    records: Sequence[dict[str, Any]],
-    predictions: str | PathLike,
-    dataset: str,
-    class_names: Sequence[str],
-    mapping: LabelMapping,
-    *,
-    window_sizes: Sequence[int],
-    one_based: bool,
-    partial: bool,
-    matching: Matching,
-    jobs: int,
-    progress: bool,
-    max_megapixels: float,
-) -> DatasetScores:
-    """``records``: one per video; ``dataset``: its name; ``mapping``: of its masks."""
-    check_max_megapixels(max_megapixels)
     if jobs < 1:
         raise ValueError(f"jobs must be at least 1, got {jobs}")
+    mapping, matching = dataset.label_mapping, Matching(frame_offset, in_order)
     folder = Path(predictions).expanduser()
-    videos, problems, other_names = find_predictions(folder, records, matching)
+    videos, problems, other_names = find_predictions(folder, dataset.videos, matching)
     usable = sum(path is not None for video in videos for path in video.predictions)
-    _check(problems, folder, dataset, videos, usable, partial, other_names)
+    _check(problems, folder, dataset.name, videos, usable, partial, other_names)
 
-    score = functools.partial(_score_video, mapping, tuple(window_sizes), one_based, max_megapixels)
-    total = _Scored(Tally.empty(mapping.num_classes))
-    with (
-        map_in_processes(min(jobs, len(videos))) as map_videos,
-        tqdm(total=len(videos), unit="video", disable=None if progress else True) as bar,
-    ):
-        for scored in map_videos(score, videos):
-            total.add(scored)
-            bar.update()
-    problems.update(total.problems)
-    _check(problems, folder, dataset, videos, total.tally.scored_frames, partial)
-    scores = DatasetScores.of(
-        total.tally, dataset=dataset, class_names=class_names, window_sizes=window_sizes
+    score = functools.partial(
+        _score_video, mapping, tuple(window_sizes), one_based, dataset.max_megapixels
     )
-    scores = dataclasses.replace(scores, segmentation_by_video=total.segmentation_by_video)
-    warnings = [
+    total = _Scored(Tally.empty(mapping.num_classes))
+    total.add_all(score, videos, jobs, progress)
+    problems.update(total.problems)
+    _check(problems, folder, dataset.name, videos, total.tally.scored_frames, partial)
+    scores = total.scores(dataset, window_sizes)
+    for warning in (
         *_left_out_warnings(folder, problems, videos, scores),
         *_value_warnings(folder, total, one_based),
         *undefined_warnings(scores),
-    ]
-    for warning in warnings:
+    ):
         logger.warning("%s", warning)
     return scores
 
@@ -213,6 +114,32 @@ class _Scored:
         self.foreign.update(other.foreign)
         self.outside |= other.outside
         self.frames_outside += other.frames_outside
+
+    def add_all(
+        self,
+        score: Callable[[PredictedVideo], "_Scored"],
+        videos: Sequence[PredictedVideo],
+        jobs: int,
+        progress: bool,
+    ) -> None:
+        """Add what ``score`` gives of every video, in several processes."""
+        with (
+            map_in_processes(min(jobs, len(videos))) as map_videos,
+            tqdm(total=len(videos), unit="video", disable=None if progress else True) as bar,
+        ):
+            for scored in map_videos(score, videos):
+                self.add(scored)
+                bar.update()
+
+    def scores(self, dataset: Dataset, window_sizes: Sequence[int]) -> DatasetScores:
+        """Of all videos, and each video's own."""
+        scores = DatasetScores.of(
+            self.tally,
+            dataset=dataset.name,
+            class_names=dataset.class_names,
+            window_sizes=window_sizes,
+        )
+        return dataclasses.replace(scores, segmentation_by_video=self.segmentation_by_video)
 
 
 def _score_video(
@@ -336,13 +263,6 @@ def _value_warnings(folder: Path, total: _Scored, one_based: bool) -> list[str]:
             warning += " If the PNGs hold k + 1 for class k, score them with --one-based."
         warnings.append(warning)
     return warnings
-
-
-def vspw_class_names(num_classes: int) -> list[str]:
-    """What ``score_predictions`` calls K classes."""
-    if num_classes == VSPW_NUM_CLASSES:
-        return list(MetadataCatalog.get("vspw_val").stuff_classes)
-    return [f"class_{k}" for k in range(num_classes)]
 
 
 @contextmanager

@@ -5,6 +5,20 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ..results import (
+    CLASS_IOU,
+    FWIOU,
+    MACC,
+    MIOU,
+    PACC,
+    Results,
+    mvc,
+    mvc_pooled,
+    mvc_vspw,
+    strict_vc,
+    temporal_accuracy,
+    video_vc,
+)
 from .metrics import (
     OFFICIAL_LONGEST_LEFT_OUT,
     SegmentationScores,
@@ -172,18 +186,32 @@ class DatasetScores:
             videos=dict(sorted(tally.videos.items())),
         )
 
-    def results(self, all_vc: bool = False) -> dict[str, float]:
-        """mIoU, fwIoU, mACC, pACC, mVC8, mVC16 (mVC<n>) and ``IoU-<class>``, in percent.
+    def results(self, vc_sizes: Sequence[int] | None = None) -> Results:
+        """Everything that an evaluation's file says.
 
         Args:
-            all_vc: with all of ``vc``.
+            vc_sizes: see ``vc``.
         """
-        consistency = {name: 100 * score for name, score in self.official_vc().items()}
-        if all_vc:
-            consistency |= {name: 100 * score.mean for name, score in self.vc().items()}
-        class_iou = zip(self.class_names, self.all_videos.class_iou)
-        classes = {f"IoU-{name}": 100 * float(iou) for name, iou in class_iou}
-        return percentages(self.all_videos) | consistency | classes
+        vc, official = self.vc(vc_sizes), self.official_vc()
+        ious = zip(self.class_names, self.all_videos.class_iou)
+        return Results(
+            dataset=self.dataset,
+            frames=self.frames,
+            scored_frames=self.scored_frames,
+            sem_seg=_percentages(self.all_videos)
+            | {name: 100 * score.mean for name, score in official.items()}
+            | {f"{CLASS_IOU}{name}": 100 * float(iou) for name, iou in ious},
+            videos_longer_than_16=_percentages(self.long_videos),
+            windows={name: score.windows for name, score in official.items()},
+            per_video=self._per_video(),
+            official=self.official_segmentation()
+            | {name: score.mean for name, score in vc.items()},
+            vc={
+                name: {"percent": 100 * score.mean, "windows": score.windows, "rule": score.rule}
+                for name, score in vc.items()
+            },
+            strict=self.strict(),
+        )
 
     def official_segmentation(self) -> dict[str, dict[str, float]]:
         """Both scopes' numbers as the official scripts print them: fractions, under their names."""
@@ -191,19 +219,15 @@ class DatasetScores:
             scope: {
                 "pixel_acc": scores.pacc,
                 "class_acc": scores.macc,
-                "mIoU": scores.miou,
-                "fwIoU": scores.fwiou,
+                MIOU.name: scores.miou,
+                FWIOU.name: scores.fwiou,
             }
             for scope, scores in (("all_videos", self.all_videos), (LONG_VIDEOS, self.long_videos))
         }
 
-    def official_vc(self) -> dict[str, float]:
-        """mVC<n> as CFFM's script prints it: a fraction. ``vc`` has the others too."""
-        return {f"mVC{n}": self._vc([n], CFFM_RULE).mean for n in self.window_sizes}
-
-    def official_windows(self) -> dict[str, int]:
-        """How many windows each mVC<n> is the mean of."""
-        return {f"mVC{n}": self._vc([n], CFFM_RULE).windows for n in self.window_sizes}
+    def official_vc(self) -> dict[str, ConsistencyScore]:
+        """mVC<n> as CFFM's script prints it. ``vc`` has the others too."""
+        return {mvc(n).name: self._vc([n], CFFM_RULE) for n in self.window_sizes}
 
     def vc(self, window_sizes: Sequence[int] | None = None) -> dict[str, ConsistencyScore]:
         """Every mVC that is published, each under a name of its own.
@@ -217,12 +241,12 @@ class DatasetScores:
             window_sizes: in the order of such a script, by default all.
         """
         sizes = self.window_sizes if window_sizes is None else tuple(window_sizes)
-        found = {f"mVC{n}": self._vc([n], CFFM_RULE) for n in sizes}
+        found = {mvc(n).name: self._vc([n], CFFM_RULE) for n in sizes}
         differing = [n for n in sizes if n < OFFICIAL_LONGEST_LEFT_OUT]
-        found |= {f"mVC{n}_vspw": self._vc([n], VSPW_RULE, 0) for n in differing}
+        found |= {mvc_vspw(n).name: self._vc([n], VSPW_RULE, 0) for n in differing}
         for number in range(2, len(sizes) + 1):
-            name = f"mVC{'+'.join(map(str, sizes[:number]))}"
-            found[name] = self._vc(sizes[:number], POOLED_RULE, 0)
+            pooled = mvc_pooled(sizes[:number]).name
+            found[pooled] = self._vc(sizes[:number], POOLED_RULE, 0)
         return found
 
     def _vc(
@@ -234,17 +258,12 @@ class DatasetScores:
         }
         return ConsistencyScore(pooled_mean(windows), sum(map(len, windows.values())), rule)
 
-    def temporal_accuracies(self) -> dict[str, float]:
-        """TA<n>: the strict temporal accuracy over all windows of n frames, in percent."""
-        over_windows = self.strict()["over_windows"]
-        return {f"TA{n}": over_windows[f"temporal_accuracy{n}"] for n in self.window_sizes}
-
-    def per_video(self) -> dict[str, dict[str, float]]:
+    def _per_video(self) -> dict[str, dict[str, float]]:
         """video id -> ``num_frames`` and its official VC<n> in percent."""
         return {
             name: {"num_frames": video.num_frames}
             | {
-                f"VC{n}": 100 * pooled_mean({name: official_window_scores(video, n)})
+                video_vc(n).name: 100 * pooled_mean({name: official_window_scores(video, n)})
                 for n in self.window_sizes
             }
             for name, video in self.videos.items()
@@ -259,7 +278,7 @@ class DatasetScores:
         ``windows`` holds how many windows each is taken over.
         """
         windows = {name: _strict_windows(video) for name, video in self.videos.items()}
-        names = [f"{kind}{n}" for kind in _STRICT_KINDS for n in self.window_sizes]
+        names = [kind(n).place[-1] for kind in _STRICT_KINDS for n in self.window_sizes]
         per_video: dict[str, dict[str, float]] = {
             video: {name: pooled_mean({video: scores[name]}) for name in names}
             for video, scores in windows.items()
@@ -280,20 +299,15 @@ class DatasetScores:
         }
 
 
-_STRICT_KINDS = ("strict_VC", "temporal_accuracy")
+_STRICT_KINDS = (strict_vc, temporal_accuracy)
 
 
 def _strict_windows(video: VideoWindows) -> dict[str, list[float]]:
     """Name of a strict score -> its value in every window where it is defined."""
     kinds = zip(_STRICT_KINDS, (video.strict_scores, video.temporal_accuracies))
-    return {f"{kind}{n}": defined_scores(s) for kind, sizes in kinds for n, s in sizes.items()}
+    return {kind(n).place[-1]: defined_scores(s) for kind, sizes in kinds for n, s in sizes.items()}
 
 
-def percentages(scores: SegmentationScores) -> dict[str, float]:
-    """mIoU, fwIoU, mACC and pACC in percent."""
-    return {
-        "mIoU": 100 * scores.miou,
-        "fwIoU": 100 * scores.fwiou,
-        "mACC": 100 * scores.macc,
-        "pACC": 100 * scores.pacc,
-    }
+def _percentages(scores: SegmentationScores) -> dict[str, float]:
+    values = (scores.miou, scores.fwiou, scores.macc, scores.pacc)
+    return {m.name: 100 * v for m, v in zip((MIOU, FWIOU, MACC, PACC), values, strict=True)}

@@ -20,9 +20,10 @@ from cffm_plugin.data import (
     save_label_map,
 )
 from cffm_plugin.files import whole_file
+from cffm_plugin.results import RESULTS_FILE
 
-from .results import log_scores, write_json
 from .scoring import DatasetScores, Tally, VideoScorer
+from .tables import log_scores
 from .whole_videos import WholeVideos, is_whole_video
 
 logger = logging.getLogger(__name__)
@@ -168,13 +169,12 @@ class VSPWEvaluator(DatasetEvaluator):
             window_sizes=self._window_sizes,
         )
         log_scores(scores)
+        results = scores.results()
         if self._output_dir is not None:
-            path = self._output_dir / "vspw_results.json"
-            write_json(scores, path)
+            path = self._output_dir / RESULTS_FILE
+            results.write(path)
             logger.info("Results are in %s", path)
-        return OrderedDict(
-            sem_seg=scores.results(self._all_vc), temporal=scores.temporal_accuracies()
-        )
+        return OrderedDict(results.curves(self._all_vc))
 
     @property
     def _num_classes(self) -> int:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from detectron2.data import MetadataCatalog
 
-from cffm_plugin.data import LabelMapping, loader_of, videos_of
+from cffm_plugin.data import Dataset, LabelMapping
 
 _VOID = 255
 
@@ -83,8 +83,7 @@ class WholeVideos:
 
     @cached_property
     def _videos(self) -> dict[str, Mapping[str, Any]]:
-        videos = videos_of(self._dataset_name, loader_of(self._dataset_name)())
-        return {video["video_id"]: video for video in videos}
+        return {video["video_id"]: video for video in Dataset.registered(self._dataset_name).videos}
 
     def _masks_of(self, video_id: str) -> dict[str, str | None]:
         """Stem of a frame -> its mask, in the registered dataset."""

@@ -3,24 +3,28 @@
 import json
 import math
 import statistics
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
-# Columns of tables, in percent: name -> where vspw_results.json has it.
-METRICS: Mapping[str, tuple[str, ...]] = {
-    "mIoU": ("sem_seg", "mIoU"),
-    "fwIoU": ("sem_seg", "fwIoU"),
-    "mVC8": ("sem_seg", "mVC8"),
-    "mVC16": ("sem_seg", "mVC16"),
-    "mVC8_vspw": ("vc", "mVC8_vspw", "percent"),
-    "mVC8+16": ("vc", "mVC8+16", "percent"),
-    "TA8": ("strict", "over_windows", "temporal_accuracy8"),
-    "TA16": ("strict", "over_windows", "temporal_accuracy16"),
-}
+from ..results import (
+    FWIOU,
+    MIOU,
+    MVC8,
+    MVC16,
+    RESULTS_FILE,
+    TA8,
+    TA16,
+    Results,
+    mvc_pooled,
+    mvc_vspw,
+)
+
+# Columns of tables.
+METRICS = tuple(
+    m.name for m in (MIOU, FWIOU, MVC8, MVC16, mvc_vspw(8), mvc_pooled((8, 16)), TA8, TA16)
+)
 
 
 @dataclass(frozen=True)
@@ -49,31 +53,22 @@ def read_results(folder: Path) -> RunResult:
         FileNotFoundError: it has none; evaluation did not run, or no frame has labels.
         ValueError: a file is damaged.
     """
-    files = sorted((folder / "inference").rglob("vspw_results.json"))
+    files = sorted((folder / "inference").rglob(RESULTS_FILE))
     if not files:
         raise FileNotFoundError(
-            f"{folder / 'inference'}: there is no vspw_results.json. Does DATASETS.TEST name a "
+            f"{folder / 'inference'}: there is no {RESULTS_FILE}. Does DATASETS.TEST name a "
             "dataset with labels?"
         )
     scores = {}
     for file in files:
-        try:
-            found = json.loads(file.read_text())
-            scores[found["dataset"]] = {m: _percent(found, at) for m, at in METRICS.items()}
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"{file} is damaged: expected an evaluation's results") from error
+        found = Results.read(file)
+        scores[found.dataset] = {name: found.percent.get(name, math.nan) for name in METRICS}
     weights = folder / "model_final.pth"
     if not weights.exists():
         return RunResult(scores)
     times, steps = _times(folder / "metrics.json")
     seconds_per_step = statistics.median(times) if times else None
     return RunResult(scores, _parameters(weights), steps, seconds_per_step)
-
-
-def _percent(found: Any, path: tuple[str, ...]) -> float:
-    for key in path:
-        found = found[key]
-    return math.nan if found is None else float(found)
 
 
 def _times(metrics: Path) -> tuple[list[float], int]:

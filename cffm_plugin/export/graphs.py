@@ -26,6 +26,8 @@ from ..modeling import (
     CFFMSegmentor,
     CoarseLogits,
     EncodedFrames,
+    LogitsPrediction,
+    Prediction,
     RecurrentModule,
     Refined,
     WindowedModule,
@@ -104,31 +106,31 @@ class Predict(nn.Module):
         self.encoded = encoded
         self.full_resolution = full_resolution
 
-    def logits(
+    def prediction(
         self, encoded: EncodedFrames, inputs: Mapping[str, Tensor]
-    ) -> tuple[Any, dict[str, Tensor]]:
-        """The logits of a frame, and what else comes out."""
+    ) -> tuple[Prediction, dict[str, Tensor]]:
+        """Of a frame, and what else comes out."""
         return self.model.classify(encoded), {}
 
     def forward(self, **inputs: Tensor) -> dict[str, Tensor]:
         """
         Args:
-            inputs: under the names of ``encoded_tensors``, and what ``logits`` takes besides. Those
-                that nothing is made of may be left out.
+            inputs: under the names of ``encoded_tensors``, and what ``prediction`` takes besides.
+                Those that nothing is made of may be left out.
         """
         encoded = with_tensors(self.encoded, inputs, encoded_tensors(self.encoded))
-        logits, further = self.logits(encoded, inputs)
-        outputs = {"logits": logits}
+        prediction, further = self.prediction(encoded, inputs)
+        outputs = {"logits": prediction.logits()}
         if self.full_resolution:
-            (coarse,) = self.model.coarse(logits, encoded, [encoded.image_size])
+            (coarse,) = self.model.coarse(prediction, encoded, [encoded.image_size])
             labels = coarse.full_resolution().argmax(dim=0)
-            outputs["labels"] = labels.to(torch.uint8) if logits.shape[1] <= 256 else labels
+            outputs["labels"] = labels.to(torch.uint8) if self.model.num_classes <= 256 else labels
         return outputs | further
 
     def output(
         self, encoded: EncodedFrames, refined: Tensor | Refined, inputs: Mapping[str, Tensor]
-    ) -> Any:
-        """The video logits; with a prototype branch inputs are also ``prototypes``, (1, P, dim)."""
+    ) -> Prediction:
+        """Of the video; with a prototype branch inputs are also ``prototypes``, (1, P, dim)."""
         items = [{"prototypes": p} for p in inputs.get("prototypes", ())]
         return self.model.output(encoded, refined, items)
 
@@ -145,9 +147,9 @@ class Refine(Predict):
         super().__init__(*arguments)
         self.tokens = tokens
 
-    def logits(
+    def prediction(
         self, encoded: EncodedFrames, inputs: Mapping[str, Tensor]
-    ) -> tuple[Any, dict[str, Tensor]]:
+    ) -> tuple[Prediction, dict[str, Tensor]]:
         """Further inputs: under the names of ``token_tensors``, of the reference in that slot."""
         references = [
             with_tensors(tokens, inputs, token_tensors(tokens, slot))
@@ -169,9 +171,9 @@ class Step(Predict):
         super().__init__(*arguments)
         self.state = state
 
-    def logits(
+    def prediction(
         self, encoded: EncodedFrames, inputs: Mapping[str, Tensor]
-    ) -> tuple[Any, dict[str, Tensor]]:
+    ) -> tuple[Prediction, dict[str, Tensor]]:
         """Further inputs: under the names of ``state_tensors``; outputs: the same, ``next_``."""
         state = with_tensors(self.state, inputs, state_tensors(self.state))
         refined, after = _module_of(self.model).step(encoded.features, state)
@@ -223,7 +225,7 @@ def stream_graphs(
         ValueError: the model is of mask classification, whose outputs are no resized logits; or a
             recurrent module's state is not float32, or does not begin as zeros.
     """
-    if not model.gives_logits:
+    if model.head.kind.is_map:
         raise ValueError(
             f"{type(model.sem_seg_head).__name__} is a head of mask classification: its masks are "
             "resized before their sigmoid, which the exported graphs and their runner do not do. "
@@ -239,8 +241,8 @@ def stream_graphs(
     frame_tensors = encoded_tensors(encoded)
     classify = Predict(model, encoded, full_resolution)
     graphs = {"classify": _run_once(classify, _used(classify, frame_tensors))}
-    (coarse,) = model.coarse(graphs["classify"].outputs["logits"], encoded, [size])
-    assert isinstance(coarse, CoarseLogits)
+    logits = LogitsPrediction(graphs["classify"].outputs["logits"])
+    (coarse,) = logits.coarse(encoded, model.head.stride, [size], model.head.upsampling)
     temporal = _module_of(model)
     if isinstance(temporal, RecurrentModule):
         graphs["step"] = _step_graph(temporal, model, encoded, full_resolution)

@@ -1,10 +1,8 @@
 """The model card of a published model: what is known of it, and what is not."""
 
-import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -14,25 +12,9 @@ import cffm_plugin
 
 from ..checkpoint import ModelInfo
 from ..libraries import import_library
+from ..results import OFFICIAL, Results
 
-_METRICS = ("mIoU", "fwIoU", "mACC", "pACC", "mVC8", "mVC16")
 _TEMPLATE = Path(__file__).with_name("card.md.jinja")
-
-
-@dataclass(frozen=True)
-class Scores:
-    """What an evaluation measured.
-
-    Attributes:
-        dataset: its name.
-        frames, scored_frames: all of them, and those with labels.
-        percent: metric -> percent, NaN where undefined.
-    """
-
-    dataset: str
-    frames: int
-    scored_frames: int
-    percent: Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -62,40 +44,13 @@ class _Parts:
         return cls(f"{image}, {head}", temporal, model.SEM_SEG_HEAD.NUM_CLASSES)
 
 
-def read_scores(file: str | PathLike) -> Scores:
-    """The scores of an evaluation.
-
-    Args:
-        file: a vspw_results.json, as evaluation and ``cffm score --json`` write it.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is something else.
-    """
-    try:
-        with open(file, encoding="utf-8") as opened:
-            found = json.load(opened)
-        measured = {name: value for name, value in found["sem_seg"].items() if name in _METRICS}
-        percent = {name: math.nan if v is None else float(v) for name, v in measured.items()}
-        if not percent:
-            raise KeyError("mIoU")
-        return Scores(
-            str(found["dataset"]), int(found["frames"]), int(found["scored_frames"]), percent
-        )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ValueError(
-            f"{file}: expected the results of an evaluation, vspw_results.json of its folder "
-            f"inference/ ({type(error).__name__}: {error})"
-        ) from error
-
-
 def model_card(
     cfg: CfgNode,
     info: ModelInfo,
     *,
     name: str,
     parameters: int,
-    scores: Sequence[Scores] = (),
+    scores: Sequence[Results] = (),
     licence: str = "",
     half: bool = False,
     code: Sequence[str] = (),
@@ -107,7 +62,7 @@ def model_card(
         info: its classes and normalisation.
         name: what the model is called.
         parameters: how many numbers it has learned.
-        scores: of evaluations, see ``read_scores``; none are said to be absent.
+        scores: of evaluations; none are said to be absent.
         licence: of the weights, as the hub abbreviates it, such as "apache-2.0".
         half: whether the weights are in float16.
         code: what the config named of code, which a published one does not.
@@ -118,9 +73,10 @@ def model_card(
     hub = import_library("huggingface_hub", "Writing a model card")
     import_library("jinja2", "Writing a model card")
     parts = _Parts.from_config(cfg)
-    metrics = [m for m in _METRICS if any(m in each.percent for each in scores)]
+    names = [metric.name for metric in OFFICIAL]
+    metrics = [name for name in names if any(name in each.percent for each in scores)]
     card = hub.ModelCard.from_template(
-        _head(hub, name, scores, licence),
+        _head(hub, name, scores, metrics, licence),
         template_path=_TEMPLATE,
         name=name,
         facts=_facts(parts, parameters, half),
@@ -138,14 +94,16 @@ def model_card(
     return f"{card}\n"
 
 
-def _head(hub: Any, name: str, scores: Sequence[Scores], licence: str) -> Any:
+def _head(
+    hub: Any, name: str, scores: Sequence[Results], metrics: Sequence[str], licence: str
+) -> Any:
     """What the hub reads, with the scores that are defined."""
     task = "image-segmentation"
     results = [
         hub.EvalResult(task, each.dataset, each.dataset, metric, round(percent, 2))
         for each in scores
-        for metric, percent in each.percent.items()
-        if not math.isnan(percent)
+        for metric in metrics
+        if not math.isnan(percent := each.percent.get(metric, math.nan))
     ]
     return hub.ModelCardData(
         model_name=name,
@@ -167,7 +125,7 @@ def _facts(parts: _Parts, parameters: int, half: bool) -> dict[str, str]:
     }
 
 
-def _row(scores: Scores, metrics: Sequence[str]) -> list[str]:
+def _row(scores: Results, metrics: Sequence[str]) -> list[str]:
     percents = [scores.percent.get(metric, math.nan) for metric in metrics]
     shown = ["undefined" if math.isnan(percent) else f"{percent:.2f}" for percent in percents]
     return [scores.dataset, *shown, f"{scores.scored_frames} of {scores.frames}"]

@@ -22,7 +22,8 @@ from ..engine import completed
 from ..files import write_text
 from ..hub_files import WEIGHTS
 from ..inference import known_classes
-from .card import model_card, read_scores
+from ..results import Results
+from .card import model_card
 from .loading import CONFIG, load_model
 
 CARD = "README.md"
@@ -78,7 +79,7 @@ def save_pretrained(
     """
     folder = Path(folder)
     _check_folder(folder, overwrite)
-    scores = [read_scores(file) for file in results]
+    scores = [Results.read(file) for file in results]
     cfg, module = _loaded(model, cfg)
     published = _Published.from_config(cfg)
     classes = known_classes(cfg)

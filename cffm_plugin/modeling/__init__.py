@@ -4,9 +4,10 @@ from .. import needs_detectron2  # noqa: F401  (says how to get it)
 from ..core.agreement import check_agreement, ensure_agreement
 from ..core.encoded import EncodedFrames
 from ..core.head_embedding import HeadEmbedding
-from ..core.label_maps import CoarseLogits, all_finite
+from ..core.label_maps import CoarseLogits, CoarseOutput, all_finite
 from ..core.levels import level_shapes
-from ..core.mask_prediction import CoarseMasks, CoarseOutput, MaskPrediction, normalise_scores
+from ..core.mask_prediction import CoarseMasks, MaskPrediction, kind_of
+from ..core.prediction import LogitsPrediction, Prediction
 from ..core.prototype_branch import PrototypeBranch
 from ..core.temporal_head import TemporalHead
 from ..core.temporal_module import (
@@ -36,7 +37,10 @@ __all__ = [
     "FrameFeatures",
     "FrameMap",
     "HeadEmbedding",
+    "LogitsPrediction",
     "MaskPrediction",
+    "Prediction",
+    "kind_of",
     "MiT",
     "PrototypeBranch",
     "RecurrentModule",
@@ -56,6 +60,5 @@ __all__ = [
     "embedding_of",
     "how_to_wrap",
     "level_shapes",
-    "normalise_scores",
     "resolve_normalization",
 ]

@@ -2,16 +2,11 @@
 
 from .. import needs_detectron2  # noqa: F401  (says how to get it)
 from .making import ReportOptions, make_report
-from .of_config import report_of_config
-from .score_tables import PER_VIDEO
-from .sources import ReportedDataset, ReportedModel, find_model
+from .sources import ReportedModel, find_model
 
 __all__ = [
-    "PER_VIDEO",
     "ReportOptions",
-    "ReportedDataset",
     "ReportedModel",
     "find_model",
     "make_report",
-    "report_of_config",
 ]

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..results import FWIOU, MIOU, MVC
+
 Curve = list[tuple[int, float]]  # (iteration, value), iterations ascending
 
 WIDTH, HEIGHT = 400, 180  # of a picture, without its margins
@@ -68,7 +70,7 @@ def read_curves(file: Path) -> dict[str, Curve]:
 def is_shown(name: str) -> bool:
     """Whether a quantity of metrics.json is one to look at: losses, rates and scores."""
     quantity = name.rsplit("/", 1)[-1]
-    is_score = quantity.startswith(("mIoU", "fwIoU", "mVC"))
+    is_score = quantity.startswith((MIOU.name, FWIOU.name, MVC))
     return name.startswith("loss") or quantity in _SHOWN or is_score
 
 

@@ -1,7 +1,6 @@
 """Making a report: scores, pictures within a budget, one page."""
 
 import functools
-import json
 import logging
 import shutil
 import time
@@ -12,17 +11,18 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from ..constants import MAX_MEGABYTES, PLAYER_WIDTH, PLAYERS, REPORT_ORDERS
-from ..data import DEFAULT_MAX_MEGAPIXELS
-from ..evaluation import DatasetScores
+from ..constants import MAX_MEGABYTES, PLAYER_WIDTH, PLAYERS
+from ..data import Dataset
+from ..evaluation import DatasetScores, score_predictions
 from ..evaluation.predictions import map_in_processes
-from ..files import write_text
+from ..files import json_text, write_json, write_text
+from ..results import PER_VIDEO
 from . import score_tables
 from .folder import ReportFolder, size_of
 from .page import Page, check_jinja, render
 from .players import Player, PlayerJob, write_player, write_thumbnail
 from .provenance import origin_of
-from .sources import ReportedDataset, ReportedModel
+from .sources import ReportedModel
 
 THUMBNAIL_WIDTH = 96
 MEGABYTE = 1_000_000
@@ -38,20 +38,19 @@ class ReportOptions:
         players: the number of worst and of best videos that get players; 0 for none.
         max_megabytes: the folder's size that no player exceeds, in millions of bytes.
         player_width: frames of players are at most this wide, in pixels.
-        order: a metric of ``score_tables.PER_VIDEO`` that says which videos are worst and best.
-        one_based, partial, jobs, progress, max_megapixels: see ``score_dataset_predictions``.
+        order: a metric of ``PER_VIDEO`` that says which videos are worst and best.
+        one_based, partial, jobs, progress: see ``score_predictions``.
         command: what to say that the report was made with; empty for nothing.
     """
 
     players: int = PLAYERS
     max_megabytes: float = MAX_MEGABYTES
     player_width: int = PLAYER_WIDTH
-    order: str = REPORT_ORDERS[0]
+    order: str = PER_VIDEO[0].name
     one_based: bool = False
     partial: bool = False
     jobs: int = 1
     progress: bool = False
-    max_megapixels: float = DEFAULT_MAX_MEGAPIXELS
     command: str = ""
 
     def check(self) -> None:
@@ -59,7 +58,7 @@ class ReportOptions:
         Raises:
             ValueError: a value is out of range.
         """
-        orders = [metric.name for metric in score_tables.PER_VIDEO]
+        orders = [metric.name for metric in PER_VIDEO]
         if self.order not in orders:
             raise ValueError(f"order must be one of {', '.join(orders)}; got {self.order!r}")
         if self.players < 0:
@@ -71,7 +70,7 @@ class ReportOptions:
 
 
 def make_report(
-    dataset: ReportedDataset,
+    dataset: Dataset,
     models: Sequence[ReportedModel],
     output: str | PathLike,
     options: ReportOptions | None = None,
@@ -93,7 +92,7 @@ def make_report(
         FileExistsError: the folder holds something else.
         ModuleNotFoundError: jinja2 is not installed.
         ValueError: there is no model, two have one name, or an option is out of range; predictions
-            are missing or do not fit (see ``score_dataset_predictions``), or an image is damaged.
+            are missing or do not fit (see ``score_predictions``), or an image is damaged.
         OSError: a file can't be read or written.
     """
     options = options or ReportOptions()
@@ -116,7 +115,7 @@ def make_report(
             page.thumbnails = _write_thumbnails(dataset, folder, options)
         _add_players(page, folder, options)
         page.seconds = time.time() - started
-        write_text(folder.data, _json(page))
+        write_json(folder.data, page.data())
         write_text(folder.index, render(page))
         folder.keep()
     logger.info("%s: %.1f MB", folder.index, size_of(folder.path) / MEGABYTE)
@@ -133,20 +132,20 @@ def _check_models(models: Sequence[ReportedModel]) -> None:
         )
 
 
-def _score(dataset: ReportedDataset, model: ReportedModel, options: ReportOptions) -> DatasetScores:
-    return dataset.score(
+def _score(dataset: Dataset, model: ReportedModel, options: ReportOptions) -> DatasetScores:
+    return score_predictions(
+        dataset,
         model.predictions,
         window_sizes=score_tables.WINDOW_SIZES,
         one_based=options.one_based,
         partial=options.partial,
         jobs=options.jobs,
         progress=options.progress,
-        max_megapixels=options.max_megapixels,
     )
 
 
 def _write_thumbnails(
-    dataset: ReportedDataset, folder: ReportFolder, options: ReportOptions
+    dataset: Dataset, folder: ReportFolder, options: ReportOptions
 ) -> dict[int, str]:
     """Video -> the name of a picture of its middle frame, below the folder."""
     written = {}
@@ -156,7 +155,7 @@ def _write_thumbnails(
         frame = video["frames"][len(video["frames"]) // 2]
         name = f"{folder.pictures.name}/thumbnails/{index}.webp"
         target = folder.path / name
-        write_thumbnail(frame["file_name"], target, THUMBNAIL_WIDTH, options.max_megapixels)
+        write_thumbnail(frame["file_name"], target, THUMBNAIL_WIDTH, dataset.max_megapixels)
         written[index] = name
     return written
 
@@ -165,7 +164,7 @@ def _add_players(page: Page, folder: ReportFolder, options: ReportOptions) -> No
     """Players of the worst and best videos, as many as the budget holds."""
     page.order = options.order
     page.players_folder = f"{folder.pictures.name}/players"
-    metric = next(m for m in score_tables.PER_VIDEO if m.name == options.order)
+    metric = next(m for m in PER_VIDEO if m.name == options.order)
     chosen = score_tables.worst_and_best(page.video_rows, metric, options.players)
     if not chosen:
         return
@@ -213,11 +212,7 @@ class _BudgetUsedError(Exception):
 def _size(page: Page, folder: ReportFolder) -> int:
     """Bytes that the report would have now."""
     pictures = size_of(folder.pictures)
-    return pictures + len(render(page).encode()) + len(_json(page).encode())
-
-
-def _json(page: Page) -> str:
-    return json.dumps(page.data(), allow_nan=False, indent=1) + "\n"
+    return pictures + len(render(page).encode()) + len(json_text(page.data()).encode())
 
 
 def _job(page: Page, index: int, options: ReportOptions) -> PlayerJob:
@@ -227,12 +222,12 @@ def _job(page: Page, index: int, options: ReportOptions) -> PlayerJob:
         video_id=video["video_id"],
         frames=tuple((frame["file_name"], frame["sem_seg_file_name"]) for frame in frames),
         predictions=tuple(model.predictions for model in page.models),
-        mapping=page.dataset.mapping,
+        mapping=page.dataset.label_mapping,
         colors=page.dataset.colors,
         one_based=options.one_based,
         partial=options.partial,
         width=options.player_width,
-        max_megapixels=options.max_megapixels,
+        max_megapixels=page.dataset.max_megapixels,
     )
 
 

@@ -8,14 +8,17 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from ..data import Dataset
 from ..evaluation import DatasetScores
+from ..files import finite_or_none
 from ..libraries import import_library
+from ..results import FLICKER, IOU, MIOU, PER_VIDEO
 from . import curves, provenance, score_tables
 from .difference_marks import FLICKERS, MARKS, WRONG_ALONE
 from .flicker_strips import ROW, bars, common_top
 from .folder import KIND
 from .players import Player
-from .sources import ReportedDataset, ReportedModel
+from .sources import ReportedModel
 
 _NEEDED_BY = "Making a report"
 
@@ -39,7 +42,7 @@ class Page:
         seconds: that it took.
     """
 
-    dataset: ReportedDataset
+    dataset: Dataset
     models: Sequence[ReportedModel]
     scores: Sequence[DatasetScores]
     video_rows: list[score_tables.Row]
@@ -50,14 +53,14 @@ class Page:
     thumbnails: dict[int, str] = field(default_factory=dict)
     players: dict[int, Player] = field(default_factory=dict)
     players_folder: str = ""
-    order: str = "mIoU"
+    order: str = MIOU.name
     left_out: int = 0
     seconds: float = 0.0
 
     @classmethod
     def of(
         cls,
-        dataset: ReportedDataset,
+        dataset: Dataset,
         models: Sequence[ReportedModel],
         scores: Sequence[DatasetScores],
         *,
@@ -79,23 +82,22 @@ class Page:
         return [score_tables.flicker_of(of.videos[video]) for of in self.scores]
 
     def data(self) -> dict[str, Any]:
-        """What report.json holds: all numbers, in percent, None for NaN."""
+        """What report.json holds: all numbers, in percent."""
         summary = score_tables.summary_rows(self.scores)
         classes = score_tables.class_rows(self.scores)
-        content = {
+        return {
             "kind": KIND,
-            "dataset": self.dataset.name,
+            "dataset": self.dataset.title,
             "models": [
                 {"name": model.name, "predictions": str(model.predictions)} for model in self.models
             ],
             "frames": self.scores[0].frames,
             "scored_frames": [of.scored_frames for of in self.scores],
             "summary": {metric.name: row.values[metric.name] for metric, row in summary},
-            "iou": {row.title: row.values[score_tables.IOU.name] for _, _, row in classes},
+            "iou": {row.title: row.values[IOU.name] for _, _, row in classes},
             "videos": {row.title: row.values for row in self.video_rows},
             "players": [self.video_ids[index] for index in self.players],
         }
-        return plain(content)
 
     def script_data(self) -> dict[str, Any]:
         """What the page's script gets: players, and what they show."""
@@ -120,7 +122,7 @@ class Page:
                 for index, player in self.players.items()
             ],
         }
-        return plain(content)
+        return finite_or_none(content)
 
     def _windows(self, index: int) -> list[int]:
         """First frames of a video's worst windows, worst first."""
@@ -129,7 +131,7 @@ class Page:
 
     def _label(self, index: int) -> str:
         """A video's name, and why it has a player."""
-        metric = next(m for m in score_tables.PER_VIDEO if m.name == self.order)
+        metric = next(m for m in PER_VIDEO if m.name == self.order)
         row = self.video_rows[index]
         if len(self.models) == 1:
             return f"{row.title} ({self.order} {number(row.values[self.order][0])})"
@@ -175,9 +177,9 @@ def render(page: Page) -> str:
         page=page,
         style=style,
         script=script,
-        metrics=score_tables.PER_VIDEO,
-        flicker_metric=score_tables.FLICKER,
-        iou=score_tables.IOU,
+        metrics=PER_VIDEO,
+        flicker_metric=FLICKER,
+        iou=IOU,
         summary=score_tables.summary_rows(page.scores),
         classes=score_tables.class_rows(page.scores),
         windows=score_tables.worst_windows(page.scores, page.video_ids),
@@ -206,15 +208,6 @@ def signed(value: float, digits: int = 2) -> str:
 def css_color(color: Iterable[int]) -> str:
     """(R, G, B), 0..255 -> "#rrggbb"."""
     return "#{:02x}{:02x}{:02x}".format(*color)
-
-
-def plain(value: Any) -> Any:
-    """``value`` with None for numbers that are not finite, which JSON does not have."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(entry) for key, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(entry) for entry in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _rounded(value: float) -> float:

@@ -1,7 +1,6 @@
 """How what is reported was made: configs, weights, versions and times."""
 
 import importlib.metadata
-import json
 import math
 import platform
 import sys
@@ -14,11 +13,11 @@ from typing import Any
 from ..config_files import load_yaml_with_base
 from ..evaluation import DatasetScores
 from ..files import sha256_of
+from ..results import MIOU, RESULTS_FILE, Results
 from .sources import ReportedModel
 
 _LIBRARIES = ("torch", "detectron2", "numpy", "pillow", "opencv-python-headless", "timm")
 _NOT_COMPARED = ("OUTPUT_DIR", "VERSION")
-_RESULTS = "vspw_results.json"
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ def origin_of(model: ReportedModel, scores: DatasetScores) -> Origin:
         OSError, ValueError: its config.yaml can't be read, or is not plain YAML.
     """
     facts = [("predictions", str(model.predictions))]
-    results = model.predictions.parent / _RESULTS
+    results = model.predictions.parent / RESULTS_FILE
     warning = ""
     if model.run is not None:
         facts.append(("output folder", str(model.run)))
@@ -105,18 +104,16 @@ def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def _contradiction(results: Path, scores: DatasetScores) -> str:
     """Where the results beside the predictions are of other predictions."""
     try:
-        found = json.loads(results.read_text(encoding="utf-8"))
-        name, miou = str(found["dataset"]), found["sem_seg"]["mIoU"]
-        before = math.nan if miou is None else float(miou)
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return f"{results} is damaged: expected an evaluation's results."
-    now = scores.results()["mIoU"]
+        found = Results.read(results)
+    except ValueError as error:
+        return str(error)
+    before, now = found.percent[MIOU.name], scores.results().percent[MIOU.name]
     same = abs(before - now) < 1e-6 or (math.isnan(before) and math.isnan(now))
-    if name != scores.dataset or same:
+    if found.dataset != scores.dataset or same:
         return ""
     return (
-        f"{results} says mIoU {before:.2f}, and the predictions beside it score {now:.2f}: one of "
-        "them is of another evaluation, or predictions were left out."
+        f"{results} says {MIOU.name} {before:.2f}, and the predictions beside it score {now:.2f}: "
+        "one of them is of another evaluation, or predictions were left out."
     )
 
 

@@ -5,27 +5,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..evaluation import DatasetScores, VideoWindows
+from ..results import FLICKER, IOU, METRICS, MIOU, Metric, temporal_accuracy, video_vc
 
-WINDOW_SIZES = (2, 8, 16)  # 2: flicker is what strict VC of frame pairs lacks to 1
+OFFICIAL_SIZES = (8, 16)
+WINDOW_SIZES = (2, *OFFICIAL_SIZES)  # 2: flicker is what strict VC of frame pairs lacks to 1
 WINDOW = 8  # of the worst windows
 WORST_WINDOWS = 40
 
 Values = list[float]  # one for each model, NaN where undefined
-
-
-@dataclass(frozen=True)
-class Metric:
-    """A column of numbers.
-
-    Attributes:
-        name: as it is written.
-        meaning: in a few words.
-        better: 1 where more is better, -1 where less is.
-    """
-
-    name: str
-    meaning: str
-    better: int = 1
 
 
 @dataclass(frozen=True)
@@ -63,61 +50,10 @@ class Window:
     accuracy: Values
 
 
-def _official(n: int) -> str:
-    return (
-        f"of the pixels whose true label stays the same for {n} frames, the share whose prediction "
-        "does; as CFFM's script counts it: void is a label, and videos of 16 frames or fewer and "
-        "each video's last window are left out"
-    )
-
-
-def _strict(n: int) -> str:
-    return f"the same over all windows of {n} frames, without void"
-
-
-def _accuracy(n: int) -> str:
-    return f"temporal accuracy: of the pixels of one class for {n} frames, the share right in all"
-
-
-FLICKER = Metric(
-    "flicker",
-    "of the pixels that have one class in two frames that follow each other, the share whose "
-    "prediction changes",
-    -1,
-)
-SUMMARY = (
-    Metric("mIoU", "mean intersection over union of the classes"),
-    Metric("fwIoU", "intersection over union, classes weighted with their pixels"),
-    Metric("mACC", "mean share of a class's pixels that are right"),
-    Metric("pACC", "share of all pixels that are right"),
-    Metric("mVC8", _official(8)),
-    Metric("mVC16", _official(16)),
-    Metric("mVC8_vspw", "mVC8 as VSPW's script counts it: of videos of 9 to 16 frames too"),
-    Metric(
-        "mVC8+16",
-        "the windows of 8 and of 16 frames together; DVIS++, PMT and VidEoMT publish it as VC16",
-    ),
-    Metric("strict VC8", _strict(8)),
-    Metric("strict VC16", _strict(16)),
-    Metric("TA8", _accuracy(8)),
-    Metric("TA16", _accuracy(16)),
-    FLICKER,
-)
-PER_VIDEO = (
-    Metric("mIoU", "of this video's frames alone, over the classes that it shows"),
-    Metric("VC8", _official(8)),
-    Metric("VC16", _official(16)),
-    Metric("TA8", _accuracy(8)),
-    Metric("TA16", _accuracy(16)),
-    FLICKER,
-)
-IOU = Metric("IoU", "intersection over union")
-
-
 def summary_rows(models: Sequence[DatasetScores]) -> list[tuple[Metric, Row]]:
-    """One row per metric of ``SUMMARY``, over all videos."""
-    found = [_summary(scores) for scores in models]
-    return [(m, Row(m.name, {m.name: [of[m.name] for of in found]})) for m in SUMMARY]
+    """One row per metric of ``METRICS``, over all videos."""
+    found = [scores.results(OFFICIAL_SIZES).percent for scores in models]
+    return [(m, Row(m.name, {m.name: [of[m.name] for of in found]})) for m in METRICS]
 
 
 def class_rows(models: Sequence[DatasetScores]) -> list[tuple[int, float, Row]]:
@@ -139,17 +75,18 @@ def class_rows(models: Sequence[DatasetScores]) -> list[tuple[int, float, Row]]:
 
 def video_rows(models: Sequence[DatasetScores], video_ids: Sequence[str]) -> list[Row]:
     """One row per video, in this order, with the metrics of ``PER_VIDEO``."""
-    tables = [scores.per_video() for scores in models]
-    strict = [scores.strict()["per_video"] for scores in models]
+    found = [scores.results(OFFICIAL_SIZES) for scores in models]
     rows = []
     for video in video_ids:
+        strict = [of.strict["per_video"][video] for of in found]
         values: dict[str, Values] = {
-            "mIoU": [100 * scores.segmentation_by_video[video].miou for scores in models],
-            FLICKER.name: [100 - of[video]["strict_VC2"] for of in strict],
+            MIOU.name: [100 * scores.segmentation_by_video[video].miou for scores in models],
+            FLICKER.name: [100 - of[FLICKER.place[-1]] for of in strict],
         }
-        for n in (8, 16):
-            values[f"VC{n}"] = [of[video][f"VC{n}"] for of in tables]
-            values[f"TA{n}"] = [of[video][f"temporal_accuracy{n}"] for of in strict]
+        for n in OFFICIAL_SIZES:
+            vc, accuracy = video_vc(n).name, temporal_accuracy(n)
+            values[vc] = [of.per_video[video][vc] for of in found]
+            values[accuracy.name] = [of[accuracy.place[-1]] for of in strict]
         rows.append(Row(video, values))
     return rows
 
@@ -214,13 +151,3 @@ def worst_and_best(rows: Sequence[Row], metric: Metric, number: int) -> list[int
             if index not in chosen and len(chosen) < 2 * number:
                 chosen.append(index)
     return chosen
-
-
-def _summary(scores: DatasetScores) -> dict[str, float]:
-    results, strict = scores.results(), scores.strict()["over_windows"]
-    found = {name: results[name] for name in ("mIoU", "fwIoU", "mACC", "pACC", "mVC8", "mVC16")}
-    found |= {name: 100 * score.mean for name, score in scores.vc((8, 16)).items()}
-    for n in (8, 16):
-        found[f"strict VC{n}"] = strict[f"strict_VC{n}"]
-        found[f"TA{n}"] = strict[f"temporal_accuracy{n}"]
-    return found | {FLICKER.name: 100 - strict["strict_VC2"]}

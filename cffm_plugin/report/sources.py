@@ -1,96 +1,9 @@
-"""What a report is of: a dataset, and models that left predictions for it."""
+"""What a report is of: models that left predictions for a dataset."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from os import PathLike
 from pathlib import Path
-from typing import Any
 
-from ..data import (
-    LabelMapping,
-    common_label_mapping,
-    load_vspw,
-    loader_of,
-    names_and_colors,
-    videos_of,
-)
-from ..data.datasets.vspw_classes import voc_colors
-from ..evaluation import (
-    DatasetScores,
-    score_dataset_predictions,
-    score_predictions,
-    vspw_class_names,
-)
-
-Color = tuple[int, int, int]
 _SUBMISSION = "result_submission"
-
-
-@dataclass(frozen=True)
-class ReportedDataset:
-    """The dataset that predictions are compared with.
-
-    Attributes:
-        name: for people to read.
-        class_names: K names.
-        colors: (R, G, B) of every class, 0..255.
-        mapping: from the values in its masks to classes.
-        videos: one record per video, as ``videos_of`` gives them.
-        place: root and split of a folder in VSPW's layout; None where ``name`` is registered.
-    """
-
-    name: str
-    class_names: tuple[str, ...]
-    colors: tuple[Color, ...]
-    mapping: LabelMapping
-    videos: Sequence[Mapping[str, Any]]
-    place: tuple[Path, str] | None = None
-
-    @classmethod
-    def registered(cls, name: str) -> "ReportedDataset":
-        """A registered dataset.
-
-        Raises:
-            ValueError: there is none of this name, or it has no label mapping.
-            OSError: its files can't be read.
-        """
-        videos = videos_of(name, loader_of(name)())
-        mapping = common_label_mapping([name])
-        names, colors = names_and_colors([name], mapping.num_classes)
-        return cls(name, tuple(names), tuple(colors), mapping, videos)
-
-    @classmethod
-    def in_folder(
-        cls, root: str | PathLike, split: str, num_classes: int = 124
-    ) -> "ReportedDataset":
-        """A folder in VSPW's layout, see ``score_predictions``.
-
-        Raises:
-            OSError, ValueError: see ``load_vspw``.
-        """
-        root = Path(root).expanduser()
-        videos = load_vspw(root, split, is_train=True)
-        _, colors = names_and_colors(["vspw_val"], num_classes)
-        return cls(
-            f"{root.name} {split}",
-            tuple(vspw_class_names(num_classes)),
-            tuple(colors or voc_colors(num_classes)),
-            LabelMapping.shifted_by_one(num_classes),
-            videos,
-            (root, split),
-        )
-
-    def score(self, predictions: Path, **options: Any) -> DatasetScores:
-        """Of a folder of predictions; ``options`` are those of ``score_dataset_predictions``.
-
-        Raises:
-            OSError, ValueError: see there; predictions that are missing are named.
-        """
-        if self.place is None:
-            return score_dataset_predictions(self.name, predictions, **options)
-        root, split = self.place
-        num_classes = self.mapping.num_classes
-        return score_predictions(root, split, predictions, num_classes=num_classes, **options)
 
 
 @dataclass(frozen=True)

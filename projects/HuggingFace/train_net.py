@@ -5,11 +5,9 @@
         --config-file projects/HuggingFace/configs/cffm_segformer_b1_ade_vspw.yaml
 """
 
-from detectron2.engine import default_argument_parser
+import sys
 
-from cffm_plugin.engine import CFFMTrainer, launch_job, main
-from cffm_plugin.report import report_of_config
+from cffm_plugin.cli.train import main
 
 if __name__ == "__main__":
-    args = default_argument_parser(epilog=__doc__).parse_args()
-    launch_job(main, args, CFFMTrainer, report_of_config)
+    sys.exit(main())

@@ -77,7 +77,7 @@ def test_logits_agree_with_transformers(segmentor, hub_folder, tmp_path):
     model = load_through_our_config(conversion.weights, tmp_path / "converted.pth")
     images = golden_cases.normal(0, (2, 3, 64, 96))
     with torch.no_grad():
-        ours = model.classify(model.encode_padded(images, (64, 96)))
+        ours = model.classify(model.encode_padded(images, (64, 96))).logits()
         theirs = segmentor(images).logits
         published = build("SegformerForSemanticSegmentation", num_labels=7)
         exact = with_published_eps(published)(images).logits

@@ -106,6 +106,19 @@ def test_the_state_that_a_step_is_given_stays_as_it_was():
     assert torch.equal(state.cells, before[0]) and torch.equal(state.frames, before[1])
 
 
+def test_a_state_of_zeros_is_a_videos_start():
+    """So that exported graphs, whose states begin with zeros, need no other first step."""
+    module, clip = make_module(), torch.randn(2, 2, 16, 6, 7)
+    frames = [FrameFeatures(cells) for cells in clip.unbind(1)]
+    zeros = MemoryState(torch.zeros(2, 16, 6, 7), torch.zeros(2, 1, 6, 7))
+    with torch.no_grad():
+        outputs = []
+        for state in (None, zeros):
+            first, state = module.step(frames[0], state)
+            outputs.append((first, module.step(frames[1], state)[0]))
+    assert all(map(torch.equal, *outputs))
+
+
 def test_the_memory_fades_in_over_the_first_clips_of_training_and_stays():
     module, clip = make_module(trained=False), torch.randn(1, 4, 16, 6, 6)
     module.start_as_identity()

@@ -8,7 +8,7 @@ import yaml
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from PIL import Image
 
-from cffm_plugin.data import register_video_folder
+from cffm_plugin.data import Dataset, register_video_folder
 from cffm_plugin.data.datasets.class_files import read_class_file
 from cffm_plugin.doctor import check_dataset
 
@@ -151,6 +151,6 @@ def test_files_outside_the_dataset_are_not_read(root):
 def test_the_doctor_names_the_file_and_checks_on(root):
     (root / "labelmap.txt").write_text(CVAT)
     register_video_folder(NAME, root, CLASSES, is_train=True, label_mapping="from_0")
-    (finding,) = check_dataset(NAME, offsets=(-1,), jobs=1).findings
+    (finding,) = check_dataset([Dataset.registered(NAME)], offsets=(-1,), jobs=1).findings
     assert (finding.kind, finding.stops) == ("class_file_differs", ("loading",))
     assert finding.files == ("labelmap.txt",)

@@ -11,6 +11,7 @@ from PIL import Image
 
 from cffm_plugin.data import (
     ClipMapper,
+    Dataset,
     LabelMapping,
     draw_training_clip,
     read_mask,
@@ -24,7 +25,7 @@ from cffm_plugin.data.datasets.label_arguments import (
 )
 from cffm_plugin.data.mask_encoding import PLAIN, MaskEncoding
 from cffm_plugin.doctor import check_dataset
-from cffm_plugin.evaluation import score_dataset_predictions
+from cffm_plugin.evaluation import score_predictions
 
 CLASSES = ("road", "car", "person")
 LABELS = np.array([[0, 1, 2], [1, 2, 255]], np.uint8)  # what all of these masks say
@@ -185,10 +186,10 @@ def test_training_the_doctor_and_scoring_read_the_same(mask, tmp_path, forget_da
     mapper = ClipMapper(is_train=True, augmentations=[], label_mapping=mapping)
     clip = draw_training_clip(DatasetCatalog.get("cffm_test_said")[0], (-2, -1))
     np.testing.assert_array_equal(mapper(clip)["sem_seg"][-1].numpy(), LABELS)
-    report = check_dataset("cffm_test_said", offsets=(-1,), jobs=1)
+    report = check_dataset([Dataset.registered("cffm_test_said")], offsets=(-1,), jobs=1)
     assert [f for f in report.findings if f.kind != "labels_from_zero"] == []
     # Of six pixels, one is road, two are car, two person, and one is nothing.
     expected = {"road": 1 / 6, "car": 2 / 6, "person": 2 / 6, "no class": 1 / 6}
     assert report.shares["cffm_test_said"] == pytest.approx(expected)
-    scores = score_dataset_predictions("cffm_test_said_val", tmp_path / "predictions")
+    scores = score_predictions(Dataset.registered("cffm_test_said_val"), tmp_path / "predictions")
     assert scores.all_videos.miou == 1

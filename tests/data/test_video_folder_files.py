@@ -8,6 +8,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from PIL import Image
 
 from cffm_plugin.data import (
+    Dataset,
     build_clip_train_loader,
     load_vspw,
     register_video_folder,
@@ -43,7 +44,7 @@ def load(root, **said):
 
 def findings(root, **said):
     register_video_folder(NAME, root, CLASSES, **SAID | said)
-    report = check_dataset(NAME, offsets=(-1,), jobs=1)
+    report = check_dataset([Dataset.registered(NAME)], offsets=(-1,), jobs=1)
     return {finding.kind: finding for finding in report.findings}, report
 
 

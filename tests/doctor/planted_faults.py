@@ -3,15 +3,14 @@
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from detectron2.data import DatasetCatalog, MetadataCatalog
 from PIL import ExifTags, Image
 from raw_png import write_png
 
-from cffm_plugin.data import read_mask, register_vspw
+from cffm_plugin.data import Dataset, read_mask
 from cffm_plugin.doctor import Severity, check_dataset
 
 K = 4
@@ -22,16 +21,14 @@ SOUND = {"train": {"t0": 12, "t1": 10}, "val": {"v0": 17}, "test": {"e0": 17}}
 T0_MASK = "data/t0/mask/00000002.png"  # mask(root)
 
 
-def check(root, splits=("train", "val", "test"), num_classes=K, **kwargs):
-    """Check the lists of a root under their own names, which are registered meanwhile."""
-    for split in splits:
-        register_vspw(split, root, split, classes=[f"class {k}" for k in range(num_classes)])
-    try:
-        return check_dataset(splits, **{"jobs": 1, "offsets": OFFSETS, "root": root} | kwargs)
-    finally:
-        for split in splits:
-            DatasetCatalog.remove(split)
-            MetadataCatalog.remove(split)
+def check(root, splits=("train", "val", "test"), num_classes=K, max_megapixels=100, **options):
+    """Check the lists of a root under their own names."""
+    classes = tuple(f"class {k}" for k in range(num_classes))
+    folders = [Dataset.in_folder(root, split, num_classes, max_megapixels) for split in splits]
+    datasets = [
+        replace(folder, name=split, class_names=classes) for split, folder in zip(splits, folders)
+    ]
+    return check_dataset(datasets, **{"jobs": 1, "offsets": OFFSETS, "root": root} | options)
 
 
 def snapshot(folder):

@@ -19,7 +19,7 @@ from planted_faults import (
     write,
 )
 
-from cffm_plugin.data import build_clip_train_loader, load_vspw, read_image, read_mask
+from cffm_plugin.data import Dataset, build_clip_train_loader, load_vspw, read_image, read_mask
 from cffm_plugin.data.image_files import is_whole
 from cffm_plugin.data.images import image_size
 from cffm_plugin.doctor import Severity, check_dataset
@@ -137,7 +137,7 @@ def test_wrong_arguments_are_refused(sound, arguments, message):
     with pytest.raises(ValueError, match=message):
         check(sound, **arguments)
     with pytest.raises(ValueError, match="none twice"):
-        check_dataset(["vspw_val", "vspw_val"])
+        check_dataset([Dataset.registered("vspw_val")] * 2)
 
 
 def test_images_above_the_limit_of_the_training_are_found(root):

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from planted_faults import cut, put_value, remove, resize, snapshot, write
 
-from cffm_plugin.data import read_mask, register_video_folder_from_yaml
+from cffm_plugin.data import Dataset, read_mask, register_video_folder_from_yaml
 from cffm_plugin.doctor import Severity, check_dataset, write_corrected_masks
 
 pytestmark = pytest.mark.usefixtures("forget_datasets")
@@ -31,6 +31,10 @@ cffm_test_doctor_own_val:
 """
 OWN = ["cffm_test_doctor_own_train", "cffm_test_doctor_own_val"]
 CAMVID = ["camvid_train", "camvid_val"]
+
+
+def check(names, **options):
+    return check_dataset([Dataset.registered(name) for name in names], **options)
 
 
 def write_pngs(folder, names, pixels):
@@ -64,16 +68,16 @@ def own(tmp_path):
 
 def found(names, root, jobs=1):
     """Kind, file and what stops, of the one finding."""
-    report = check_dataset(names, offsets=OFFSETS, jobs=jobs)
+    report = check(names, offsets=OFFSETS, jobs=jobs)
     (finding,) = report.findings
     (file,) = finding.files
     return finding.kind, (root / report.root / file).relative_to(root).as_posix(), finding.stops
 
 
 def test_sound_datasets_give_nothing(camvid, own):
-    report = check_dataset(CAMVID, offsets=OFFSETS, jobs=2)
+    report = check(CAMVID, offsets=OFFSETS, jobs=2)
     assert (report.findings, report.num_videos, report.num_images) == ((), 2, 2 * 2 * 17)
-    report = check_dataset(OWN, offsets=OFFSETS, jobs=2)
+    report = check(OWN, offsets=OFFSETS, jobs=2)
     assert (report.findings, report.num_videos, report.num_images) == ((), 2, 2 * (17 + 9))
 
 
@@ -120,7 +124,7 @@ def test_each_dataset_that_can_not_be_loaded_is_a_finding_in_the_loaders_words(o
     assert said == ("loading_failed", (OWN[1],), ("loading",))
     assert "masks of dataset" in finding.detail and "b/masks/004.png" in finding.detail
     shutil.rmtree(own)
-    findings = check_dataset(OWN, offsets=OFFSETS, jobs=1).findings
+    findings = check(OWN, offsets=OFFSETS, jobs=1).findings
     assert sorted(finding.splits for finding in findings) == [(name,) for name in OWN]
     assert all("there is no such folder" in finding.detail for finding in findings)
 
@@ -129,8 +133,8 @@ def test_a_training_video_whose_labels_have_no_references_is_named(own):
     for mask in (own / "a" / "masks").iterdir():
         if mask.name != "008.png":
             mask.unlink()
-    assert check_dataset(OWN, offsets=(-8, -1), jobs=1).findings == ()
-    report = check_dataset(OWN, offsets=(-9, -1), jobs=1)  # nine frames away there is none
+    assert check(OWN, offsets=(-8, -1), jobs=1).findings == ()
+    report = check(OWN, offsets=(-9, -1), jobs=1)  # nine frames away there is none
     assert [finding.kind for finding in report.findings] == ["no_clip", "video_without_clip"]
     assert "a: 17 frames, 1 labelled" in report.findings[1].detail
 
@@ -141,7 +145,7 @@ def test_labels_that_count_from_one_are_an_error_of_each_dataset_that_has_them(o
     text = (tmp_path / "own.yaml").read_text().replace("cffm_test_doctor_own", "cffm_test_doctor_1")
     (tmp_path / "one.yaml").write_text(text.replace("label_mapping: {7: road, 9: car}", ""))
     names = register_video_folder_from_yaml(tmp_path / "one.yaml")
-    report = check_dataset(names, offsets=OFFSETS, jobs=2)
+    report = check(names, offsets=OFFSETS, jobs=2)
     shifted = [finding for finding in report.findings if finding.severity is Severity.ERROR]
     assert [(finding.kind, finding.splits) for finding in shifted] == [
         ("labels_shifted", (name,)) for name in names
@@ -155,7 +159,7 @@ def test_labels_that_count_from_one_are_an_error_of_each_dataset_that_has_them(o
 def test_a_dataset_without_a_pixel_of_a_class_is_an_error(own):
     for mask in own.glob("b/masks/*.png"):
         Image.fromarray(np.full(SIZE, 255, np.uint8)).save(mask)
-    (finding,) = check_dataset(OWN, offsets=OFFSETS, jobs=1).findings
+    (finding,) = check(OWN, offsets=OFFSETS, jobs=1).findings
     assert (finding.kind, finding.splits) == ("labels_all_void", (OWN[1],))
     assert finding.severity is Severity.ERROR
 
@@ -163,7 +167,7 @@ def test_a_dataset_without_a_pixel_of_a_class_is_an_error(own):
 def test_masks_of_registered_datasets_are_corrected_where_they_lie(own, tmp_path):
     put_value(own / "a" / "masks" / "004.png")
     before = snapshot(own)
-    report = check_dataset(OWN, offsets=OFFSETS, jobs=1)
+    report = check(OWN, offsets=OFFSETS, jobs=1)
     assert write_corrected_masks(report, tmp_path / "out") == (["a/masks/004.png"], {})
     corrected = read_mask(tmp_path / "out" / "a" / "masks" / "004.png")
     assert sorted(np.unique(corrected)) == [7, 9, 255]
@@ -172,6 +176,6 @@ def test_masks_of_registered_datasets_are_corrected_where_they_lie(own, tmp_path
 
 def test_names_of_no_dataset_and_datasets_of_other_classes_are_refused(camvid, own):
     with pytest.raises(ValueError, match='no dataset "camvid_tran".*Did you mean camvid_train'):
-        check_dataset("camvid_tran")
+        check(["camvid_tran"])
     with pytest.raises(ValueError, match="camvid_val and cffm_test_doctor_own_val"):
-        check_dataset(["camvid_val", OWN[1]])
+        check(["camvid_val", OWN[1]])

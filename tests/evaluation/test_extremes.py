@@ -9,6 +9,7 @@ from PIL import Image
 
 from cffm_plugin.data import (
     ClipMapper,
+    Dataset,
     LabelMapping,
     build_clip_test_loader,
     build_clip_train_loader,
@@ -18,7 +19,7 @@ from cffm_plugin.data import (
     register_vspw,
 )
 from cffm_plugin.engine import CFFMTrainer
-from cffm_plugin.evaluation import VSPWEvaluator, score_dataset_predictions
+from cffm_plugin.evaluation import VSPWEvaluator, score_predictions
 
 pytestmark = pytest.mark.usefixtures("forget_datasets")
 
@@ -63,7 +64,7 @@ def test_255_classes_are_trained_on_scored_and_saved_and_255_is_no_class(tmp_pat
     assert scores["mIoU"] == 100 and scores["IoU-c254"] == 100
     saved = tmp_path / "out" / "result_submission"
     np.testing.assert_array_equal(read_mask(saved / "v" / "0.png"), prediction)
-    assert score_dataset_predictions("val", saved).results()["mIoU"] == 100
+    assert score_predictions(Dataset.registered("val"), saved).results().sem_seg["mIoU"] == 100
 
 
 def test_more_classes_than_8_bits_hold_are_refused_wherever_they_are_named(tmp_path):
@@ -111,4 +112,5 @@ def test_videos_of_one_frame_and_frames_of_one_pixel_are_trained_on_and_evaluate
     saved = tmp_path / "out" / "inference" / "result_submission"
     assert read_mask(saved / "pixel" / "0.png").shape == (1, 1)
     assert read_mask(saved / "strip" / "1.png").shape == (1, 400)
-    assert score_dataset_predictions("val", saved).results()["pACC"] == scores["pACC"]
+    scored = score_predictions(Dataset.registered("val"), saved)
+    assert scored.results().sem_seg["pACC"] == scores["pACC"]

@@ -9,8 +9,8 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from PIL import Image
 from raw_png import rows_of, write_png
 
-from cffm_plugin.data import LabelMapping
-from cffm_plugin.evaluation import score_dataset_predictions, score_predictions
+from cffm_plugin.data import Dataset, LabelMapping
+from cffm_plugin.evaluation import score_predictions
 
 LABELS = np.arange(48, dtype=np.uint8).reshape(6, 8) % 3
 VIDEOS = ("a", "day1/b")
@@ -39,8 +39,9 @@ def folder(root):
     return root / "predictions"
 
 
-def score(root, **options):
-    return score_predictions(root, "val", root / "predictions", **{"num_classes": 3} | options)
+def score(root, max_megapixels=100, **options):
+    dataset = Dataset.in_folder(root, "val", 3, max_megapixels)
+    return score_predictions(dataset, root / "predictions", **options)
 
 
 def pipe(file):
@@ -128,7 +129,7 @@ def test_a_mask_above_the_limit_is_named_with_the_limit(root, folder):
 
 def test_predictions_of_4_bits_are_scored_as_they_were_written(root, folder):
     write_png(folder / "a" / "1.png", (8, 6), bits=4, rows=rows_of(LABELS.tolist(), 4))
-    assert score(root).results()["mIoU"] == 100
+    assert score(root).results().sem_seg["mIoU"] == 100
 
 
 def test_records_of_a_video_that_leads_out_are_refused_before_anything_is_read(
@@ -142,4 +143,4 @@ def test_records_of_a_video_that_leads_out_are_refused_before_anything_is_read(
         stuff_classes=["a", "b", "c"], label_mapping=LabelMapping.shifted_by_one(3)
     )
     with pytest.raises(ValueError, match=r"Video '\.\./data/a/mask' has the part"):
-        score_dataset_predictions("strangers", Path(folder), one_based=True)
+        score_predictions(Dataset.registered("strangers"), Path(folder), one_based=True)

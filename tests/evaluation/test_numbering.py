@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from cffm_plugin.cli import score as score_command
+from cffm_plugin.data import Dataset
 from cffm_plugin.evaluation import score_predictions
 from cffm_plugin.evaluation.numbering import NamedVideo, by_number, in_order, other_names
 
@@ -36,7 +37,7 @@ def write(root, frames, files):
 
 
 def score(root, **options):
-    return score_predictions(root, "val", root / "predictions", num_classes=3, **options)
+    return score_predictions(Dataset.in_folder(root, "val", 3), root / "predictions", **options)
 
 
 def names(start, pattern="{:08d}", length=LENGTH):
@@ -71,7 +72,7 @@ def test_the_error_says_the_offset_with_which_every_prediction_meets_its_frame(c
     assert "score the frames that fit with --partial" not in str(error.value)
     missing = None in files
     scores = score(tmp_path, frame_offset=offset, partial=missing)
-    assert scores.results()["mIoU"] == 100  # neighbours have other labels
+    assert scores.results().sem_seg["mIoU"] == 100  # neighbours have other labels
     assert scores.scored_frames == 11 - 2 * missing
 
 
@@ -81,7 +82,7 @@ def test_frames_are_never_scored_against_their_neighbours_unless_it_is_said(tmp_
     with pytest.raises(ValueError, match="shifted against the frames' by \\+1: a/00000000.png is"):
         score(tmp_path, partial=partial)
     said = score(tmp_path, partial=True, frame_offset=0)
-    assert said.scored_frames == LENGTH - 1 and said.results()["mIoU"] < 90
+    assert said.scored_frames == LENGTH - 1 and said.results().sem_seg["mIoU"] < 90
 
 
 def test_one_video_that_is_shifted_among_others_is_named(tmp_path):
@@ -102,7 +103,7 @@ def test_videos_that_start_at_different_numbers_are_taken_in_order(tmp_path):
     write(tmp_path, frames, dict.fromkeys("abc", files))
     with pytest.raises(ValueError, match="--in-order"):
         score(tmp_path)
-    assert score(tmp_path, in_order=True).results()["mIoU"] == 100
+    assert score(tmp_path, in_order=True).results().sem_seg["mIoU"] == 100
     (tmp_path / "predictions" / "b" / "3.png").unlink()
     with pytest.raises(ValueError, match=r"Video b: 11 predictions .* its 12 frames"):
         score(tmp_path, in_order=True)
@@ -141,7 +142,7 @@ def test_frames_without_numbers_have_no_offset(tmp_path):
         score(tmp_path)
     with pytest.raises(ValueError, match="Video a: its frames are not told apart by numbers"):
         score(tmp_path, frame_offset=0)
-    assert score(tmp_path, in_order=True).results()["mIoU"] == 100
+    assert score(tmp_path, in_order=True).results().sem_seg["mIoU"] == 100
 
 
 def test_the_command_takes_both_flags(tmp_path, capsys):

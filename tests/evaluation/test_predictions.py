@@ -15,10 +15,9 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from PIL import Image
 
 from cffm_plugin.cli.score import main as score_command
-from cffm_plugin.data import load_vspw, register_vspw
-from cffm_plugin.evaluation import VSPWEvaluator, score_dataset_predictions, score_predictions
+from cffm_plugin.data import Dataset, load_vspw, register_vspw
+from cffm_plugin.evaluation import VSPWEvaluator, score_predictions
 from cffm_plugin.evaluation import predictions as predictions_module
-from cffm_plugin.evaluation.results import write_json
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests" / "golden"
@@ -72,13 +71,13 @@ def random_videos(lengths):
     return masks, predictions
 
 
-def score(root, predictions, **options):
-    return score_predictions(root, "val", predictions, **{"num_classes": NUM_CLASSES} | options)
+def score(root, predictions, num_classes=NUM_CLASSES, **options):
+    return score_predictions(Dataset.in_folder(root, "val", num_classes), predictions, **options)
 
 
 def written(scores, folder):
-    """What ``write_json`` writes, but for the dataset's name."""
-    write_json(scores, folder / "scores.json")
+    """The file of results, but for the dataset's name."""
+    scores.results().write(folder / "scores.json")
     content = json.loads((folder / "scores.json").read_text())
     del content["dataset"]
     return content
@@ -117,7 +116,7 @@ def golden(tmp_path_factory):
 @pytest.fixture(scope="module")
 def golden_scores(golden):
     _, root, predictions = golden
-    return score_predictions(root, "val", predictions)
+    return score_predictions(Dataset.in_folder(root, "val"), predictions)
 
 
 def close(expected):
@@ -130,9 +129,10 @@ def test_scores_equal_the_official_ones_in_both_scopes(golden, golden_scores):
     assert list(scopes) == ["all_videos", "videos_longer_than_16"]
     for scope, scores in scopes.items():
         assert scores == close(expected[scope])
-    assert golden_scores.official_vc() == close({k: expected[k] for k in ("mVC8", "mVC16")})
+    official = {name: vc.mean for name, vc in golden_scores.official_vc().items()}
+    assert official == close({k: expected[k] for k in ("mVC8", "mVC16")})
     for i, per_video in enumerate(expected["per_video"]):
-        scores = golden_scores.per_video()[f"video{i}"]
+        scores = golden_scores.results().per_video[f"video{i}"]
         for n in (8, 16):
             value = math.nan if per_video is None else 100 * per_video[str(n)]
             assert scores[f"VC{n}"] == close(value)
@@ -152,7 +152,7 @@ def test_the_tool_in_four_processes_prints_and_writes_the_bits_of_one(
     command += ["--predictions", predictions, "--json", file, "--jobs", "4"]
     result = warm_process.run(command)
     assert result.returncode == 0, result.stderr
-    write_json(golden_scores, tmp_path / "one_process.json")
+    golden_scores.results().write(tmp_path / "one_process.json")
     assert file.read_bytes() == (tmp_path / "one_process.json").read_bytes()
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in result.stdout.splitlines()]
     for name in ("pixel_acc", "class_acc", "mIoU", "fwIoU"):
@@ -197,7 +197,7 @@ def test_scores_of_what_the_evaluator_saved_are_the_evaluators_own(tmp_path):
     expected = evaluate(root, masks, predictions, tmp_path / "out")
     got = score(root, tmp_path / "out" / "result_submission")
     assert written(got, tmp_path) == expected
-    assert not math.isnan(got.results()["mVC16"])
+    assert not math.isnan(got.results().sem_seg["mVC16"])
 
 
 def test_partial_scores_are_the_evaluators_without_ground_truth_in_those_frames(tmp_path, caplog):
@@ -368,12 +368,12 @@ def test_frames_without_masks_need_no_prediction(tmp_path, caplog):
     masks, predictions = random_videos([17])
     root = write_dataset(tmp_path / "dataset", {**masks, "unlabelled": [None] * 3}, split="test")
     folder = write_predictions(tmp_path / "predictions", predictions)
-    scores = score_predictions(root, "test", folder, num_classes=NUM_CLASSES)
+    scores = score_predictions(Dataset.in_folder(root, "test", NUM_CLASSES), folder)
     assert (scores.frames, scores.scored_frames) == (20, 17)
     assert "3 of 20 frames have no mask" in caplog.text
     (root / "test.txt").write_text("unlabelled")
     with pytest.raises(ValueError, match="no frame of its videos has a mask"):
-        score_predictions(root, "test", folder, num_classes=NUM_CLASSES)
+        score_predictions(Dataset.in_folder(root, "test", NUM_CLASSES), folder)
 
 
 # --- Values ---------------------------------------------------------------------------------
@@ -388,7 +388,7 @@ def test_predicted_values_that_are_no_class_are_misses_and_warned_of(tmp_path, c
     root = write_dataset(tmp_path / "dataset", masks)
     scores = score(root, write_predictions(tmp_path / "predictions", predictions))
     # 17 frames of 4 labelled rows of 8 pixels, of which one row is a miss.
-    assert scores.results()["pACC"] == close(100 * (1 - 1 / (17 * 4)))
+    assert scores.results().sem_seg["pACC"] == close(100 * (1 - 1 / (17 * 4)))
     (warning,) = warnings_of(caplog)
     assert "17 of 17 predictions hold values outside 0..4: 5, 77" in warning
     assert "8 of 544 labelled" in warning and "--one-based" in warning
@@ -449,9 +449,9 @@ def test_camvid_is_scored_by_its_registered_name(tmp_path, monkeypatch, capsys):
     arguments = ["--dataset", "camvid_val", "--predictions", tmp_path / "predictions"]
     run_tool(monkeypatch, *arguments, "--jobs", 1, "--json", tmp_path / "scores.json")
     assert "camvid_val: 1 videos, 3 of 3 frames scored" in capsys.readouterr().out
-    scores = score_dataset_predictions("camvid_val", tmp_path / "predictions")
+    scores = score_predictions(Dataset.registered("camvid_val"), tmp_path / "predictions")
     # 3 frames of 5 labelled rows, of which one row is wrong.
-    assert scores.results()["pACC"] == close(100 * 14 / 15)
+    assert scores.results().sem_seg["pACC"] == close(100 * 14 / 15)
     assert scores.class_names[2] == "pole"
 
 
@@ -481,11 +481,11 @@ def test_folders_of_a_yaml_file_are_scored_where_they_have_labels(
     arguments += ["--predictions", tmp_path / "predictions", "--jobs", 1]
     run_tool(monkeypatch, *arguments, *["--one-based"] * one_based)
     assert "cffm_test_predicted: 1 videos, 2 of 4 frames scored" in capsys.readouterr().out
-    scores = score_dataset_predictions(
-        "cffm_test_predicted", tmp_path / "predictions", one_based=one_based
+    scores = score_predictions(
+        Dataset.registered("cffm_test_predicted"), tmp_path / "predictions", one_based=one_based
     )
-    assert scores.results()["IoU-road"] == close(100 * 4 / 6)
-    assert scores.results()["IoU-car"] == 0
+    assert scores.results().sem_seg["IoU-road"] == close(100 * 4 / 6)
+    assert scores.results().sem_seg["IoU-car"] == 0
     (tmp_path / "predictions" / "v" / "3.png").unlink()
     with pytest.raises(SystemExit, match=r"does not fit cffm_test_predicted (?s:.*)v/3\.png"):
         run_tool(monkeypatch, *arguments)
@@ -506,9 +506,9 @@ def test_wrong_usage_is_refused(monkeypatch, capsys, arguments, message):
     assert message in capsys.readouterr().err
 
 
-def test_a_name_that_is_not_registered_is_named_with_those_like_it(tmp_path):
-    with pytest.raises(ValueError, match=r"camvid_vall: no dataset.*Did you mean camvid_val"):
-        score_dataset_predictions("camvid_vall", tmp_path)
+def test_a_name_that_is_not_registered_is_named_with_those_like_it():
+    with pytest.raises(ValueError, match=r'no dataset "camvid_vall".*Did you mean camvid_val'):
+        Dataset.registered("camvid_vall")
 
 
 # --- Memory and the tool's exit status ------------------------------------------------------

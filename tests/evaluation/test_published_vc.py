@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from cffm_plugin.evaluation import DatasetScores
-from cffm_plugin.evaluation.results import official_table, summary_table, write_json
 from cffm_plugin.evaluation.scoring import Tally, VideoScorer
+from cffm_plugin.evaluation.tables import official_table, summary_table
 from cffm_plugin.experiments import METRICS, read_results
 
 LENGTHS = (7, 8, 9, 12, 16, 17, 20)
@@ -103,7 +103,7 @@ def test_a_skipped_frame_takes_its_windows_out_of_every_mean():
 
 def test_file_and_tables_name_all_of_them_with_their_rule_and_the_results_as_ever(tmp_path):
     scores = score(make_videos())
-    write_json(scores, tmp_path / "inference" / "vspw_results.json")
+    scores.results().write(tmp_path / "inference" / "vspw_results.json")
     written = json.loads((tmp_path / "inference" / "vspw_results.json").read_text())
     for name, of in scores.vc().items():
         assert written["vc"][name] == {
@@ -116,8 +116,9 @@ def test_file_and_tables_name_all_of_them_with_their_rule_and_the_results_as_eve
         assert name in rounded and f"{100 * of.mean:.2f}" in rounded and of.rule in rounded
         assert f"| {name} " in unrounded and f"{of.mean:.15g}" in unrounded
     assert written["windows"] == {"mVC8": 21, "mVC16": 5}
-    assert "mVC8_vspw" not in written["sem_seg"] and "mVC8+16" not in scores.results()
-    assert scores.results(all_vc=True)["mVC8+16"] == written["vc"]["mVC8+16"]["percent"]
+    assert "mVC8_vspw" not in written["sem_seg"] and "mVC8+16" not in scores.results().sem_seg
+    curves = scores.results().curves(all_vc=True)["sem_seg"]
+    assert curves["mVC8+16"] == written["vc"]["mVC8+16"]["percent"]
     (read,) = read_results(tmp_path).scores.values()
     assert {name: read[name] for name in scores.vc()} == {
         name: 100 * of.mean for name, of in scores.vc().items()
@@ -127,7 +128,7 @@ def test_file_and_tables_name_all_of_them_with_their_rule_and_the_results_as_eve
 
 def test_a_file_of_before_has_no_number_where_it_names_none(tmp_path):
     path = tmp_path / "inference" / "vspw_results.json"
-    write_json(score(make_videos()), path)
+    score(make_videos()).results().write(path)
     content = json.loads(path.read_text())
     del content["vc"]
     path.write_text(json.dumps(content))

@@ -104,7 +104,7 @@ def test_the_video_loss_is_the_heads_loss_of_the_video_logits(head, output):
     clip = partly_void_clip()
     loss = video([clip])["loss_video"]
     frames = [video.encode([frame]) for frame in clip["image"]]
-    logits = video.output(frames[-1], video.refine_clip(frames[:-1], frames[-1]))
+    logits = video.output(frames[-1], video.refine_clip(frames[:-1], frames[-1])).logits()
     logits = torch.nn.functional.interpolate(
         logits, size=frames[-1].embedding.shape[2:], mode="bilinear", align_corners=False
     )

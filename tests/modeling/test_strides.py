@@ -83,7 +83,10 @@ def test_a_strangers_patches_of_14_are_measured_and_cover_every_image(size_divis
         logits = model.coarse(model.classify(encoded), encoded, [(75, 131)])[0].full_resolution()
     assert encoded.embedding.shape[2:] == (6, 10)
     whole = nn.functional.interpolate(
-        model.classify(encoded), size=(6 * 14, 10 * 14), mode="bilinear", align_corners=False
+        model.classify(encoded).logits(),
+        size=(6 * 14, 10 * 14),
+        mode="bilinear",
+        align_corners=False,
     )
     torch.testing.assert_close(logits, whole[0, :, :75, :131])
 

@@ -15,6 +15,7 @@ from tiny_predictions import moving_boxes, noisy, write_labels, write_masks
 from cffm_plugin.cli.report import main
 from cffm_plugin.report import find_model
 from cffm_plugin.report.curves import HEIGHT, WIDTH, charts, read_curves
+from cffm_plugin.results import Results
 
 NUM_CLASSES = 4
 
@@ -95,7 +96,7 @@ def test_a_report_of_no_dataset_is_refused(capsys, words, message):
 def test_results_that_are_of_other_predictions_are_warned_of(runs, tmp_path, caplog):
     name = f"{runs[0] / 'val'}.txt"
     results = runs[1][0] / "inference" / "vspw_results.json"
-    results.write_text(json.dumps({"dataset": name, "sem_seg": {"mIoU": 12.5}}))
+    Results(name, frames=20, scored_frames=20, sem_seg={"mIoU": 12.5}).write(results)
     caplog.set_level(logging.WARNING)
     main(arguments(runs, "--output", tmp_path / "report"))
     assert "says mIoU 12.50, and the predictions beside it score" in caplog.text
@@ -122,7 +123,7 @@ def test_without_jinja2_the_report_says_how_to_get_it():
     result = run_without(
         ["jinja2"],
         """
-        from cffm_plugin.report import make_report, ReportedDataset, ReportedModel
+        from cffm_plugin.report import make_report, ReportedModel
         from pathlib import Path
         make_report(None, [ReportedModel("m", Path("."))], "report")
         """,

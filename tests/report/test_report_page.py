@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 from tiny_predictions import moving_boxes, noisy, write_labels, write_masks
 
-from cffm_plugin.report import ReportedDataset, ReportedModel, ReportOptions, make_report
+from cffm_plugin.data import Dataset
+from cffm_plugin.report import ReportedModel, ReportOptions, make_report
 
 NUM_CLASSES = 4
 NUM_FRAMES = 40  # more than two sheets
@@ -42,7 +43,7 @@ def report(tmp_path_factory):
         lines = [f'{{"iteration": {i}, "total_loss": {5 / (i + 1 + n)}}}' for i in range(10)]
         (run / "metrics.json").write_text("\n".join(lines))
         models.append(ReportedModel(name, predictions, run))
-    dataset = ReportedDataset.in_folder(root, "val", NUM_CLASSES)
+    dataset = Dataset.in_folder(root, "val", NUM_CLASSES)
     return make_report(dataset, models, folder / "out", ReportOptions()), dataset
 
 

@@ -10,8 +10,9 @@ import pytest
 from PIL import Image
 from tiny_predictions import moving_boxes, noisy, write_labels, write_masks
 
+from cffm_plugin.data import Dataset
 from cffm_plugin.evaluation.metrics import VideoConsistency
-from cffm_plugin.report import ReportedDataset, ReportedModel, ReportOptions, make_report
+from cffm_plugin.report import ReportedModel, ReportOptions, make_report
 from cffm_plugin.report.difference_marks import (
     BETTER,
     FLICKERS,
@@ -38,7 +39,7 @@ def two_models(tmp_path):
             v: noisy(t, share, NUM_CLASSES, [n, i]) for i, (v, t) in enumerate(truths.items())
         }
         models.append(ReportedModel(f"m{n}", write_labels(tmp_path / f"m{n}", labels)))
-    return ReportedDataset.in_folder(root, "val", NUM_CLASSES), models
+    return Dataset.in_folder(root, "val", NUM_CLASSES), models
 
 
 def size_of(folder):
@@ -152,7 +153,7 @@ def test_wide_frames_are_scaled_down_with_classes_that_stay_classes(tmp_path):
     truth = moving_boxes(2, size=(60, 100))
     root = write_masks(tmp_path / "dataset", {"v": truth})
     model = ReportedModel("m", write_labels(tmp_path / "m", {"v": truth}))
-    dataset = ReportedDataset.in_folder(root, "val", NUM_CLASSES)
+    dataset = Dataset.in_folder(root, "val", NUM_CLASSES)
     make_report(dataset, [model], tmp_path / "report", ReportOptions(player_width=50))
     folder, entry = player_of(tmp_path / "report", "v")
     assert (entry["width"], entry["height"]) == (50, 30)
@@ -243,7 +244,7 @@ def hostile(tmp_path):
     root = write_masks(tmp_path / "dataset", {VIDEO: truth, "day/walk & talk": truth})
     labels = noisy(truth, 0.2, NUM_CLASSES, 0)
     predictions = write_labels(tmp_path / "m", {VIDEO: labels, "day/walk & talk": labels})
-    dataset = ReportedDataset.in_folder(root, "val", NUM_CLASSES)
+    dataset = Dataset.in_folder(root, "val", NUM_CLASSES)
     names = (CLASS, "a & b", "'c'", "d")
     object.__setattr__(dataset, "class_names", names)
     models = [ReportedModel(MODEL, predictions), ReportedModel("' onload='", predictions)]

@@ -9,9 +9,9 @@ import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from tiny_predictions import moving_boxes, noisy, write_labels, write_masks
 
-from cffm_plugin.data import read_mask, register_video_folder
-from cffm_plugin.evaluation import VSPWEvaluator
-from cffm_plugin.report import ReportedDataset, ReportedModel, ReportOptions, make_report
+from cffm_plugin.data import Dataset, read_mask, register_video_folder
+from cffm_plugin.evaluation import VSPWEvaluator, score_predictions
+from cffm_plugin.report import ReportedModel, ReportOptions, make_report
 from cffm_plugin.report.score_tables import WINDOW_SIZES, worst_windows
 
 NUM_CLASSES = 4
@@ -29,7 +29,7 @@ def report_of(tmp_path, truths, *predictions, options=NO_PICTURES):
         ReportedModel(f"m{i}", write_labels(tmp_path / f"m{i}", labels))
         for i, labels in enumerate(predictions)
     ]
-    dataset = ReportedDataset.in_folder(root, "val", NUM_CLASSES)
+    dataset = Dataset.in_folder(root, "val", NUM_CLASSES)
     return report_json(make_report(dataset, models, tmp_path / "report", options))
 
 
@@ -50,7 +50,7 @@ def test_the_numbers_are_those_of_the_evaluator(tiny_vspw, tmp_path):
         evaluate(tiny_vspw.val, tmp_path / n, *n_) for n, n_ in (("a", (0.2, 1)), ("b", (0.1, 2)))
     ]
     models = [ReportedModel(n, tmp_path / n / "result_submission") for n in ("a", "b")]
-    dataset = ReportedDataset.registered(tiny_vspw.val)
+    dataset = Dataset.registered(tiny_vspw.val)
     found = report_json(make_report(dataset, models, tmp_path / "report", NO_PICTURES))
     for model, (results, written) in enumerate(evaluated):
         for metric in ("mIoU", "fwIoU", "mACC", "pACC", "mVC8", "mVC16"):
@@ -117,7 +117,7 @@ def test_frames_without_labels_count_nowhere_and_leave_gaps(tmp_path):
     register_video_folder("tiny_sparse", root, ["nothing", *"abcd"], is_train=False, **layout)
     model = ReportedModel("m", write_labels(tmp_path / "m", {"v": labels}))
     (tmp_path / "m" / "v" / "00000002.png").unlink()
-    dataset = ReportedDataset.registered("tiny_sparse")
+    dataset = Dataset.registered("tiny_sparse")
     found = report_json(make_report(dataset, [model], tmp_path / "report", ReportOptions()))
     assert found["scored_frames"] == [3]
     assert found["videos"]["v"]["flicker"] == [0]  # of the one pair that is labelled
@@ -158,12 +158,12 @@ def test_worst_windows_are_those_of_the_least_steady_model_and_do_not_overlap(tm
     half[8, :2] = 1  # only in frame 8
     quarter[0, :1] = 1  # only in frame 0
     root = write_masks(tmp_path / "dataset", {"a": steady, "b": steady})
-    dataset = ReportedDataset.in_folder(root, "val", NUM_CLASSES)
+    dataset = Dataset.in_folder(root, "val", NUM_CLASSES)
     folders = [
         write_labels(tmp_path / "first", {"a": steady, "b": half}),
         write_labels(tmp_path / "second", {"a": quarter, "b": steady}),
     ]
-    scores = [dataset.score(folder, window_sizes=WINDOW_SIZES) for folder in folders]
+    scores = [score_predictions(dataset, folder, window_sizes=WINDOW_SIZES) for folder in folders]
     windows = worst_windows(scores, ["a", "b"])
     # Frame 8 of b is in the windows from 1 to 8, which overlap: the earliest is listed. Frame 0 of
     # a is in the window at 0. The others are steady: at 8 and 16 of a, and at 9 of b.
@@ -189,7 +189,7 @@ def test_missing_predictions_are_an_error_that_names_them(tmp_path):
     root = write_masks(tmp_path / "dataset", {"v": truth, "w": truth})
     folder = write_labels(tmp_path / "m", {"v": truth})
     (folder / "v" / "00000001.png").unlink()
-    dataset = ReportedDataset.in_folder(root, "val", NUM_CLASSES)
+    dataset = Dataset.in_folder(root, "val", NUM_CLASSES)
     with pytest.raises(ValueError, match=r"(?s)v/00000001\.png.*without any prediction: w \(3 "):
         make_report(dataset, [ReportedModel("m", folder)], tmp_path / "report")
     assert not (tmp_path / "report" / "index.html").exists()

@@ -5,15 +5,12 @@ import io
 import sys
 import textwrap
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from detectron2.data import DatasetCatalog, MetadataCatalog
-
+from ...constants import SPLITS
 from ...core.clips import DEFAULT_OFFSETS
-from ...data import datasets_folder, register_video_folder_from_yaml, register_vspw
+from ...data import Dataset, datasets_folder, register_video_folder_from_yaml
 from ...doctor import (
     Finding,
     Report,
@@ -44,14 +41,17 @@ def check_and_tell(args: argparse.Namespace) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")  # file names may be anything
     if args.machine:
         return print_machine()
-    reading = {"jobs": args.jobs, "max_megapixels": args.max_megapixels, "progress": True}
     offsets = DEFAULT_OFFSETS if args.offsets is None else args.offsets
-    report = check(args, {"offsets": offsets, **reading})
+    reading = {"jobs": args.jobs, "progress": True}
+    root = None if args.dataset else folder_of(args)
+    report = check_dataset(named_datasets(args, root), offsets=offsets, root=root, **reading)
     print_report(report)
     if args.json is not None:
         write_json(args.json, report.as_dict())
     if args.fix is not None:
-        written, left = write_corrected_masks(report, args.fix, **reading)
+        written, left = write_corrected_masks(
+            report, args.fix, max_megapixels=args.max_megapixels, **reading
+        )
         print_corrections(report, args.fix, written, left)
     failing = report.count(Severity.ERROR)
     if args.strict:
@@ -59,36 +59,28 @@ def check_and_tell(args: argparse.Namespace) -> int:
     return 1 if failing else 0
 
 
-def check(args: argparse.Namespace, options: dict[str, Any]) -> Report:
-    if args.dataset:
-        for file in args.video_folders:
-            register_video_folder_from_yaml(file)
-        return check_dataset(args.dataset, **options)
+def folder_of(args: argparse.Namespace) -> Path:
+    """The folder in VSPW's layout that is checked."""
     root = (args.root or datasets_folder() / "vspw" / "VSPW_480p").expanduser()
-    if args.fix is not None:
-        check_correction_folder(root, args.fix)  # before the long check
-    splits = args.splits or ["train", "val", "test"]
-    num_classes = 124 if args.num_classes is None else args.num_classes
-    with registered(root, splits, num_classes):
-        return check_dataset(splits, root=root, **options)
-
-
-@contextmanager
-def registered(root: Path, splits: Sequence[str], num_classes: int) -> Iterator[None]:
-    """The lists of a folder in VSPW's layout are registered under their own names meanwhile."""
     if not root.is_dir():
         raise FileNotFoundError(f"{root}: there is no such folder; see datasets/README.md.")
-    if not 1 <= num_classes < 255:
-        raise ValueError(f"The number of classes is 1 to 254, got {num_classes}.")
-    names = dict.fromkeys(splits)
-    for split in names:
-        register_vspw(split, root, split, classes=[f"class {k}" for k in range(num_classes)])
-    try:
-        yield
-    finally:
-        for split in names:
-            DatasetCatalog.remove(split)
-            MetadataCatalog.remove(split)
+    if args.fix is not None:
+        check_correction_folder(root, args.fix)  # before the long check
+    return root
+
+
+def named_datasets(args: argparse.Namespace, root: Path | None) -> list[Dataset]:
+    """The registered ones, or the lists of a folder, under their own names."""
+    for file in args.video_folders:
+        register_video_folder_from_yaml(file)
+    if root is None:
+        return [Dataset.registered(name, args.max_megapixels) for name in args.dataset]
+    found = []
+    for split in args.splits or SPLITS:
+        dataset = Dataset.in_folder(root, split, args.num_classes, args.max_megapixels)
+        classes = tuple(f"class {k}" for k in range(dataset.label_mapping.num_classes))
+        found.append(replace(dataset, name=split, class_names=classes))
+    return found
 
 
 def print_report(report: Report) -> None:

@@ -15,14 +15,15 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from tabulate import tabulate
 
 from ... import synthetic  # noqa: F401  (registers the dataset)
-from ...data import read_image, read_mask
+from ...data import Dataset, read_image, read_mask
 from ...experiments import SYNTHETIC, TRAIN, Run, read_results, run_all
 from ...files import whole_file, write_json
 from ...pictures.painting import colorize, comparison_sheet
-from ...report import ReportedDataset, ReportOptions, find_model, make_report
+from ...report import ReportOptions, find_model, make_report
+from ...results import FWIOU, MIOU, MVC8, MVC16, TA8
 
 DATASET = "synthetic_vspw_val"
-METRICS = ("mIoU", "fwIoU", "mVC8", "mVC16", "TA8")
+METRICS = tuple(metric.name for metric in (MIOU, FWIOU, MVC8, MVC16, TA8))
 MODELS = {"baseline": "image baseline", "cffm": "CFFM"}
 SMOOTHING = 0.5
 PREVIEW_FRAMES = (10, 13, 16, 19)
@@ -129,7 +130,7 @@ def report(output: Path) -> Path:
     words = [f"{model.name}={model.run}" for model in models]
     command = ["cffm", "report", "--dataset", DATASET, "--predictions", *words]
     options = ReportOptions(command=shlex.join([*command, "--output", str(output / "report")]))
-    return make_report(ReportedDataset.registered(DATASET), models, output / "report", options)
+    return make_report(Dataset.registered(DATASET), models, output / "report", options)
 
 
 def preview(output: Path):

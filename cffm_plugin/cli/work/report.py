@@ -4,17 +4,15 @@ import argparse
 import logging
 import shlex
 
-from ...data import register_video_folder_from_yaml
-from ...report import ReportedDataset, ReportOptions, find_model, make_report
+from ...report import ReportOptions, find_model, make_report
 from ..prediction_arguments import reading_options
+from .named_dataset import named_dataset
 
 
 def run(args: argparse.Namespace) -> None:
     """Make the report and print its path."""
     logging.basicConfig(format="%(levelname)s: %(message)s")
-    for file in args.video_folders:
-        register_video_folder_from_yaml(file)
-    dataset = _dataset(args)
+    dataset = named_dataset(args)
     models = [find_model(text, args.dataset or "") for text in args.predictions]
     index = make_report(
         *(dataset, models, args.output),
@@ -28,11 +26,3 @@ def run(args: argparse.Namespace) -> None:
         ),
     )
     print(index)
-
-
-def _dataset(args: argparse.Namespace) -> ReportedDataset:
-    if args.dataset is not None:
-        return ReportedDataset.registered(args.dataset)
-    if args.num_classes is not None:
-        return ReportedDataset.in_folder(args.dataset_root, args.split, args.num_classes)
-    return ReportedDataset.in_folder(args.dataset_root, args.split)

@@ -3,35 +3,28 @@
 import argparse
 import logging
 
-from ...data import register_video_folder_from_yaml
-from ...evaluation import DatasetScores, score_dataset_predictions, score_predictions
-from ...evaluation.results import (
+from ...evaluation import score_predictions
+from ...evaluation.tables import (
     class_table,
     official_table,
     strict_table,
     summary_table,
-    write_json,
 )
 from ..prediction_arguments import reading_options
-
-
-def score(args: argparse.Namespace) -> DatasetScores:
-    matching = {"frame_offset": args.frame_offset, "in_order": args.in_order}
-    options = reading_options(args) | matching
-    for file in args.video_folders:
-        register_video_folder_from_yaml(file)
-    if args.dataset is not None:
-        return score_dataset_predictions(args.dataset, args.predictions, **options)
-    if args.num_classes is not None:
-        options["num_classes"] = args.num_classes
-    return score_predictions(args.dataset_root, args.split, args.predictions, **options)
+from .named_dataset import named_dataset
 
 
 def run(args: argparse.Namespace) -> None:
     logging.basicConfig(format="%(levelname)s: %(message)s")
-    scores = score(args)
+    scores = score_predictions(
+        named_dataset(args),
+        args.predictions,
+        frame_offset=args.frame_offset,
+        in_order=args.in_order,
+        **reading_options(args),
+    )
     if args.json is not None:
-        write_json(scores, args.json)
+        scores.results().write(args.json)
     scored = f"{scores.scored_frames} of {scores.frames} frames"
     print(f"{scores.dataset}: {len(scores.videos)} videos, {scored} scored\n")
     print(f"Percent per class:\n{class_table(scores)}\n")

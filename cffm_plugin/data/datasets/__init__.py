@@ -4,11 +4,9 @@ from .camvid import load_camvid
 from .cityscapes_video import load_cityscapes_video
 from .records import (
     datasets_folder,
-    loader_of,
     make_training_record,
     records_of,
     register_videos,
-    videos_of,
 )
 from .video_folder import register_video_folder, register_video_folder_from_yaml
 from .vspw import load_vspw, register_vspw
@@ -18,12 +16,10 @@ __all__ = [
     "load_camvid",
     "load_cityscapes_video",
     "load_vspw",
-    "loader_of",
     "make_training_record",
     "records_of",
     "register_video_folder",
     "register_video_folder_from_yaml",
     "register_videos",
     "register_vspw",
-    "videos_of",
 ]

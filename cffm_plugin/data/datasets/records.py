@@ -1,7 +1,6 @@
 """What all datasets share: folders of files, records, and their registration with detectron2."""
 
 import functools
-import inspect
 import itertools
 import os
 import re
@@ -210,23 +209,6 @@ def loader_of(name: str) -> Callable[..., list[dict[str, Any]]]:
     if name not in catalogs.DatasetCatalog:
         raise ValueError(unknown_dataset(name))
     return catalogs.DatasetCatalog[name]
-
-
-def load_noting(name: str) -> tuple[list[dict[str, Any]], list[Problem]]:
-    """The records of a registered dataset, as far as they can be had, and what is amiss.
-
-    A loader that takes ``note`` goes on after what it notes. The error of any other one is the only
-    problem, of kind "loading_failed", and there are no records.
-
-    Raises:
-        ValueError: no dataset of this name is registered.
-    """
-    load, problems = loader_of(name), list[Problem]()
-    takes_note = "note" in inspect.signature(load).parameters
-    try:
-        return (load(note=problems.append) if takes_note else load()), problems
-    except (OSError, ValueError) as error:
-        return [], [*problems, Problem("loading_failed", (), error)]
 
 
 def read_list(file: Path, note: Note = stop_at) -> dict[int, str]:

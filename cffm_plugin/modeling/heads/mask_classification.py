@@ -113,7 +113,7 @@ class MaskClassificationEmbedding(HeadEmbedding):
         self._check_call("pixel_decoder.forward_features", ["features"])
         self._check_call("predictor.forward", ["context", "mask_features"])
         super().__init__(head, backbone, image_channels)
-        self.gives_logits = False
+        self.kind = MaskPrediction
 
     @staticmethod
     def fits(head: Any) -> bool:

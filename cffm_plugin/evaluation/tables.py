@@ -1,17 +1,16 @@
-"""Scores for people and programs to read: tables, warnings, JSON."""
+"""Scores for people to read: tables and warnings."""
 
-import json
 import logging
 import math
-from collections.abc import Mapping, Sequence
-from os import PathLike
+from collections.abc import Sequence
 from typing import Any
 
 from tabulate import tabulate
 
-from ..files import write_text
+from ..files import finite_or_none
+from ..results import CLASS_IOU, IOU, MIOU
 from .metrics import OFFICIAL_LONGEST_LEFT_OUT
-from .scoring import LONG_VIDEOS, DatasetScores, percentages
+from .scoring import DatasetScores
 
 logger = logging.getLogger(__name__)
 
@@ -24,15 +23,14 @@ def class_table(scores: DatasetScores) -> str:
         (100 * scores.all_videos.class_accuracy).tolist(),
         scores.all_videos.class_pixels.tolist(),
     )
-    rows = [[_none_for_nan(cell) for cell in row] for row in columns]
-    header = ("class", "IoU", "accuracy", "pixels")
-    return tabulate(rows, header, "pipe", floatfmt=".2f", missingval="-")
+    header = ("class", IOU.name, "accuracy", "pixels")
+    return tabulate(finite_or_none(list(columns)), header, "pipe", floatfmt=".2f", missingval="-")
 
 
 def summary_table(scores: DatasetScores) -> str:
     """One row: mIoU, fwIoU, mACC, pACC and every mVC in percent, rounded; and what each mVC is."""
-    results = scores.results(all_vc=True)
-    summary = {k: f"{v:.2f}" for k, v in results.items() if not k.startswith("IoU-")}
+    results = scores.results().curves(all_vc=True)["sem_seg"]
+    summary = {k: f"{v:.2f}" for k, v in results.items() if not k.startswith(CLASS_IOU)}
     names: dict[str, list[str]] = {}
     for name, score in scores.vc().items():
         names.setdefault(score.rule, []).append(name)
@@ -47,7 +45,7 @@ def official_table(scores: DatasetScores) -> str:
     """
     scopes = scores.official_segmentation()
     rows = [[name, *(scope[name] for scope in scopes.values())] for name in scopes["all_videos"]]
-    rows += [[name, *[score] * len(scopes)] for name, score in scores.official_vc().items()]
+    rows += [[name, *[vc.mean] * len(scopes)] for name, vc in scores.official_vc().items()]
     rows = [[name, *(f"{score:.15g}" for score in row)] for name, *row in rows]
     others = {k: vc for k, vc in scores.vc().items() if k not in scores.official_vc()}
     rows += [[name, f"{score.mean:.15g}", "-"] for name, score in others.items()]
@@ -87,12 +85,12 @@ def undefined_warnings(scores: DatasetScores) -> list[str]:
     """Which of the official scores are undefined, and why."""
     warnings = []
     if math.isnan(scores.all_videos.miou):
-        warnings.append(f"{scores.dataset}: mIoU is undefined: every pixel is void.")
+        warnings.append(f"{scores.dataset}: {MIOU.name} is undefined: every pixel is void.")
     lengths = [video.num_frames for video in scores.videos.values()]
     short = sum(length <= OFFICIAL_LONGEST_LEFT_OUT for length in lengths)
     longest_run = max((video.longest_scored_run for video in scores.videos.values()), default=0)
-    for n in scores.window_sizes:
-        if scores.official_windows()[f"mVC{n}"]:
+    for n, (name, vc) in zip(scores.window_sizes, scores.official_vc().items(), strict=True):
+        if vc.windows:
             continue
         if scores.scored_frames < scores.frames and longest_run < n:
             why = (
@@ -105,44 +103,10 @@ def undefined_warnings(scores: DatasetScores) -> list[str]:
                 f"{OFFICIAL_LONGEST_LEFT_OUT} frames or fewer ({short} of these {len(lengths)}), "
                 "each video's last window, and windows where no pixel keeps its true label"
             )
-        warnings.append(f"{scores.dataset}: mVC{n} is undefined: {why}.")
+        warnings.append(f"{scores.dataset}: {name} is undefined: {why}.")
     return warnings
-
-
-def write_json(scores: DatasetScores, path: str | PathLike) -> None:
-    """Write all scores as strict JSON, null for NaN. Folders are made where needed.
-
-    Percent, but for ``official``, which holds the official scripts' fractions. ``vc`` says of every
-    mVC which windows it counts.
-    """
-    vc = scores.vc()
-    content = {
-        "dataset": scores.dataset,
-        "frames": scores.frames,
-        "scored_frames": scores.scored_frames,
-        "sem_seg": scores.results(),
-        LONG_VIDEOS: percentages(scores.long_videos),
-        "windows": scores.official_windows(),
-        "per_video": scores.per_video(),
-        "official": scores.official_segmentation()
-        | {name: score.mean for name, score in vc.items()},
-        "vc": {
-            name: {"percent": 100 * score.mean, "windows": score.windows, "rule": score.rule}
-            for name, score in vc.items()
-        },
-        "strict": scores.strict(),
-    }
-    text = json.dumps(_none_for_nan(content), indent=1, allow_nan=False)
-    write_text(path, text + "\n")
 
 
 def _table(rows: Sequence[Sequence[Any]], header: Sequence[str]) -> str:
     """A table of the cells as they are."""
     return tabulate(rows, header, "pipe", disable_numparse=True)
-
-
-def _none_for_nan(value: Any) -> Any:
-    """``value`` with None for every NaN in it, its dicts included: strict JSON has no NaN."""
-    if isinstance(value, Mapping):
-        return {key: _none_for_nan(entry) for key, entry in value.items()}
-    return None if isinstance(value, float) and math.isnan(value) else value
