@@ -84,6 +84,8 @@ setup(
         "openvino": ["openvino"],
         # Segmentors of the Hugging Face hub, build_hf_segmenter; scipy for mask classification.
         "huggingface": ["transformers>=5", "safetensors", "scipy"],
+        # Segmentors of segmentation_models_pytorch, and its losses, for wrap.
+        "smp": ["segmentation-models-pytorch>=0.6"],
         # Reports of evaluations, cffm report: pages from templates.
         "report": ["jinja2"],
         # Weights by hf://owner/repository/file, publishing.
@@ -95,6 +97,7 @@ setup(
         "dev": [
             *("pytest", "pytest-xdist", "ruff", "mypy", "transformers", "safetensors"),
             *("build", "playwright", "lightning", "accelerate"),  # trainers that tests use
+            "segmentation-models-pytorch",
         ],
     },
 )
