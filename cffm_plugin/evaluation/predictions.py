@@ -87,12 +87,11 @@ def score_predictions(
     problems.update(total.problems)
     _check(problems, folder, dataset.name, videos, total.tally.scored_frames, partial)
     scores = total.scores(dataset, window_sizes)
-    warnings = [
+    for warning in (
         *_left_out_warnings(folder, problems, videos, scores),
         *_value_warnings(folder, total, one_based),
         *undefined_warnings(scores),
-    ]
-    for warning in warnings:
+    ):
         logger.warning("%s", warning)
     return scores
 
