@@ -198,8 +198,8 @@ class ClipSegmentor(SegmentorStages):
         if not self._takes_clip([*references, target]):
             return self.coarse(self.classify(encoded), encoded, [output_size])[0]
         refined = self.refine_clip((self.encode([frame]) for frame in references), encoded)
-        logits = self.output(encoded, refined, [item])
-        return self.coarse(logits, encoded, [output_size])[0]
+        prediction = self.output(encoded, refined, [item])
+        return self.coarse(prediction, encoded, [output_size])[0]
 
     def _takes_clip(self, frames: list[Tensor]) -> bool:
         """Whether the temporal module works on a clip, or the image segmentor on its target."""

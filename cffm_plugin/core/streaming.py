@@ -255,12 +255,12 @@ class StreamingSegmentor:
         encoded = self.model.encode([given.image for given in inputs])
         refined, pasts = self.model.advance(encoded, [stream.past for stream in streams])
         if refined is None:
-            logits = self.model.classify(encoded)
+            prediction = self.model.classify(encoded)
         else:
-            logits = self.model.output(encoded, refined, [given.item for given in inputs])
+            prediction = self.model.output(encoded, refined, [given.item for given in inputs])
         after = [replace(stream, past=past) for stream, past in zip(streams, pasts, strict=True)]
-        coarse = self.model.coarse(logits, encoded, [given.output_size for given in inputs])
-        if not all_finite(*[part for prediction in coarse for part in prediction.parts()]):
+        coarse = self.model.coarse(prediction, encoded, [given.output_size for given in inputs])
+        if not all_finite(*[part for each in coarse for part in each.parts()]):
             raise self._not_finite(inputs, streams, coarse)
         if streams[0].past.is_empty and self.falls_back(
             inputs[0].image, inputs[0].item, encoded[:1]
