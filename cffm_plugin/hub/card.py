@@ -40,7 +40,7 @@ class _Parts:
         temporal = "none: an image segmentor, frame by frame"
         if model.TEMPORAL.ENABLED:
             offsets = ", ".join(map(str, model.TEMPORAL.FRAME_OFFSETS))
-            temporal = f"{model.TEMPORAL.NAME}, reference frames {offsets}, relative to the target"
+            temporal = f"{model.TEMPORAL.NAME}, clips of frames {offsets} and the target"
         return cls(f"{image}, {head}", temporal, model.SEM_SEG_HEAD.NUM_CLASSES)
 
 
