@@ -192,7 +192,7 @@ def _add_backbone_keys(cfg: CfgNode) -> None:
     cfg.MODEL.MIT.NAME = "mit_b1"
     cfg.MODEL.MIT.OUT_FEATURES = ["res2", "res3", "res4", "res5"]
     # Largest rate of stochastic depth; it grows linearly from 0 over the blocks.
-    cfg.MODEL.MIT.DROP_PATH_RATE = 0.1
+    cfg.MODEL.MIT.DROP_PATH_RATE = defaults.DROP_PATH_RATE
     # Images are padded to multiples of it. 0 for SegFormerHead; 32 for heads that double sizes,
     # such as SemSegFPNHead.
     cfg.MODEL.MIT.SIZE_DIVISIBILITY = 0

@@ -23,8 +23,26 @@ PAPER: dict[str, Any] = {
     "image_loss_weight": 0.5,
     "video_loss_weight": 1.0,
 }
-# Of CFFMMemory, whose cells are to be as fine as a head's.
-MEMORY: dict[str, Any] = {"temporal": "CFFMMemory", "stride": 4}
+# Models by name: kind -> arguments, as configs/vspw/<kind>_<encoder>.yaml have them.
+KINDS: dict[str, dict[str, Any]] = {
+    "cffm": PAPER,
+    "cffm_recall": {},
+    # Its cells are as fine as the head's, and its clips are of neighbours, as in a stream.
+    "cffm_memory": {"temporal": "CFFMMemory", "stride": 4, "frame_offsets": (-3, -2, -1)},
+    "mrcfa": PAPER | {"temporal": "MRCFA", "output": "refined"},
+    "segformer": {"temporal": None},
+    "tv3s": PAPER | {"temporal": "TV3S", "output": "refined"},
+}
+# Arguments of a temporal module that its paper has for an encoder (CFFM, section 4.1).
+_CFFM_ON: dict[str, dict[str, Any]] = {"mit_b0": {"depth": 1}, "mit_b5": {"depth": 4}}
+ON_ENCODER: dict[str, dict[str, dict[str, Any]]] = {
+    "CFFM": _CFFM_ON,
+    "CFFMRecall": _CFFM_ON,
+    "CFFMMemory": _CFFM_ON,
+    "MRCFA": {"mit_b0": {"keep": 0.8}, "mit_b1": {"deep_nets": True}},
+}
+EMBEDDING_CHANNELS = 256  # of models by name; of configs MODEL.SEM_SEG_HEAD.CONVS_DIM, detectron2's
+DROP_PATH_RATE = 0.1  # of MiT
 # ImageNet's, red, green, blue, of images with values 0..255.
 PIXEL_MEAN = (123.675, 116.28, 103.53)
 PIXEL_STD = (58.395, 57.12, 57.375)
@@ -40,7 +58,6 @@ RECALL_RADIUS = 1
 RECALL_KEY_DIM = 32
 MEMORY_FRAMES = 16.0  # of CFFMMemory: that a cell of it counts as, at most
 CONTEXT_POOL = 2  # cells of the memory to a cell of CFFM, to either side
-MEMORY_OFFSETS = (-3, -2, -1)  # of clips that it trains on
 # MRCFA's arguments, and keys of MODEL.MRCFA.
 MRCFA_LEVELS = ("res3", "res4", "res5")
 MRCFA_KEEP = 0.5

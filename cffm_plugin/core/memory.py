@@ -152,11 +152,6 @@ class CFFMMemory(RecurrentModule):
         num_heads = arguments.get("num_heads", defaults.NUM_HEADS)
         return cls(width_for_heads(embedding_channels, num_heads), **arguments)
 
-    @property
-    def default_offsets(self) -> tuple[int, ...]:
-        """Neighbouring frames, as in a stream."""
-        return defaults.MEMORY_OFFSETS
-
     def set_activation_checkpointing(self, enable: bool) -> None:
         """Of CFFM's blocks."""
         self.cffm.set_activation_checkpointing(enable)

@@ -9,6 +9,7 @@ from torch import nn
 from . import defaults
 from .cffm import CFFM
 from .clip_segmentor import ClipSegmentor
+from .defaults import KINDS
 from .head_embedding import HeadEmbedding
 from .levels import output_shape_of
 from .memory import CFFMMemory
@@ -26,24 +27,10 @@ TEMPORAL_MODULES: dict[str, Any] = {
     "MRCFA": MRCFA,
     "TV3S": TV3S,
 }
-# Arguments of the temporal module that its paper has for an encoder (CFFM, section 4.1).
-_CFFM_ON: dict[str, dict[str, Any]] = {"mit_b0": {"depth": 1}, "mit_b5": {"depth": 4}}
-_ON_ENCODER: dict[str, dict[str, dict[str, Any]]] = {
-    "CFFM": _CFFM_ON,
-    "CFFMRecall": _CFFM_ON,
-    "CFFMMemory": _CFFM_ON,
-    "MRCFA": {"mit_b0": {"keep": 0.8}, "mit_b1": {"deep_nets": True}},
-}
-_KINDS: dict[str, dict[str, Any]] = {
-    "cffm": defaults.PAPER,
-    "cffm_recall": {},
-    "cffm_memory": defaults.MEMORY,
-    "mrcfa": {**defaults.PAPER, "temporal": "MRCFA", "output": "refined"},
-    "segformer": {"temporal": None},
-    "tv3s": defaults.PAPER | {"temporal": "TV3S", "output": "refined"},
-}
 # Name -> kind, encoder.
-MODELS = {f"{kind}_{encoder}": (kind, encoder) for kind in _KINDS for encoder in MIT_VARIANTS}
+MODELS = {
+    f"{kind}_{encoder}": (kind, encoder) for kind in defaults.KINDS for encoder in MIT_VARIANTS
+}
 
 AnySegmentor = TypeVar("AnySegmentor", bound=ClipSegmentor)
 
@@ -53,8 +40,8 @@ def create_segmentor(
     name: str,
     num_classes: int,
     *,
-    embedding_channels: int = 256,
-    drop_path_rate: float = 0.1,
+    embedding_channels: int = defaults.EMBEDDING_CHANNELS,
+    drop_path_rate: float = defaults.DROP_PATH_RATE,
     dropout: float = defaults.DROPOUT,
     ignore_value: int = 255,
     **arguments: Any,
@@ -72,10 +59,10 @@ def create_segmentor(
         dropout=dropout,
         ignore_value=ignore_value,
     )
-    options = {"dropout": dropout, **_KINDS[kind], **arguments}
+    options = {"dropout": dropout, **KINDS[kind], **arguments}
     temporal = options.get("temporal", defaults.TEMPORAL)
     if isinstance(temporal, str):
-        options = {**_ON_ENCODER.get(temporal, {}).get(encoder, {}), **options}
+        options = {**defaults.ON_ENCODER.get(temporal, {}).get(encoder, {}), **options}
     return assemble_segmentor(kind_of, backbone, head, HeadEmbedding(head, backbone), **options)
 
 
