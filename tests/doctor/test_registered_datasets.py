@@ -119,7 +119,7 @@ def test_faults_of_own_folders_are_found(own, plant, file, kind, stops):
 
 def test_each_dataset_that_can_not_be_loaded_is_a_finding_in_the_loaders_words(own):
     remove(own / "b" / "frames" / "004.png")
-    (finding,) = check_dataset(OWN, offsets=OFFSETS, jobs=1).findings
+    (finding,) = check(OWN, offsets=OFFSETS, jobs=1).findings
     said = (finding.kind, finding.splits, finding.stops)
     assert said == ("loading_failed", (OWN[1],), ("loading",))
     assert "masks of dataset" in finding.detail and "b/masks/004.png" in finding.detail
