@@ -103,7 +103,7 @@ CASES = [
         (*CONFIG, "--source", "annotation", "DATASETS.TRAIN", "no_such_dataset"),
     ),
     ("check", "dataset", ("--dataset", "no_such_dataset")),
-    ("check", "input", ("--root", "street.mp4")),
+    ("check", "input", ("--dataset-root", "street.mp4")),
     ("synthetic", "input", ("--output", "street.mp4/below")),
     ("pseudo-label", "config", (*WRONG_CONFIG, "--input", "videos", *OUT)),
     ("pseudo-label", "input", (*CONFIG, "--input", "street.mp4", *OUT, *THERE)),
