@@ -69,7 +69,9 @@ def parse_args(argv: Sequence[str]) -> argparse.Namespace:
     args = frame.parse(parser, argv)
     folder_arguments = (args.dataset_root, args.split, args.num_classes)
     if args.dataset and folder_arguments != (None, None, None):
-        parser.error("--dataset takes no --dataset-root, --split or --num-classes: registration did.")
+        parser.error(
+            "--dataset takes no --dataset-root, --split or --num-classes: registration did."
+        )
     if args.video_folders and not args.dataset:
         parser.error("--video-folders registers datasets; name those to check with --dataset.")
     return args

@@ -18,9 +18,7 @@ def parse_args(argv: Sequence[str]) -> argparse.Namespace:
     parser = frame.make_parser(__doc__)
     parser.add_argument("--source", choices=("dataloader", "annotation"), required=True)
     frame.add_config_file(parser)
-    parser.add_argument(
-        "--output", default="./", metavar="DIR", help="where PNGs go (%(default)s)"
-    )
+    parser.add_argument("--output", default="./", metavar="DIR", help="where PNGs go (%(default)s)")
     parser.add_argument(
         "--show", action="store_true", help="a window instead; any key: on, Escape: the end"
     )
