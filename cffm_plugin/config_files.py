@@ -134,8 +134,8 @@ def _read(file: str) -> dict[str, Any]:
             content = yaml.load(opened, _PlainLoader)
     except yaml.constructor.ConstructorError as error:
         raise ValueError(
-            f"{file}{_line_of(error)}: {error.problem}. Config files are plain YAML here: tags that "
-            "make objects of Python or run code are refused. Write the value itself, such as "
+            f"{file}{_line_of(error)}: {error.problem}. Config files are plain YAML here: tags "
+            "that make objects of Python or run code are refused. Write the value itself, such as "
             "MIN_SIZE_TRAIN: [320, 384, 448]."
         ) from error
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:

@@ -34,7 +34,7 @@ def _check_weights(cfg: CfgNode, args: argparse.Namespace, *, can_be_empty: bool
     """Before all of the config is logged, after which nobody would see what is wrong.
 
     Raises:
-        FileNotFoundError: MODEL.WEIGHTS names no file, and no checkpoint of OUTPUT_DIR may be meant.
+        FileNotFoundError: MODEL.WEIGHTS names no file, and nothing is resumed.
     """
     if not args.resume:
         check_checkpoint(JobSpec.from_config(cfg).weights, can_be_empty=can_be_empty)
