@@ -58,8 +58,8 @@ FILES_MAY_IMPORT = {
     "registration": {"data", "modeling", "evaluation", "synthetic"},
     "video_segmentor": {"core"},
 }
-# The front door is the exception: what it is asked for may import a leaf, when it is asked. (So does
-# add_cffm_config, which imports `registration`.)
+# The front door is the exception: what it is asked for may import a leaf, when it is asked. (So
+# does add_cffm_config, which imports `registration`.)
 WHEN_ASKED = {"models": {"hub"}, "video_segmentor": {"video"}}
 FRONT_DOOR = {"__init__", "clip_dataset", "models", "saving"}  # which no folder imports
 
