@@ -1,6 +1,6 @@
 """The command ``cffm``: its table of commands, and nothing that takes time to import.
 
-It stands beside the package, not in it, because importing anything of the package imports torch.
+It imports nothing of the package before it knows the command, and then that command's module alone.
 """
 
 import difflib

@@ -19,6 +19,8 @@ from . import needs_detectron2  # noqa: F401  (says how to get it)
 from detectron2.config import CfgNode
 from detectron2.utils.file_io import PathManager
 
+from .errors import not_yaml
+
 _BASE = "_BASE_"
 
 
@@ -132,12 +134,12 @@ def _read(file: str) -> dict[str, Any]:
             content = yaml.load(opened, _PlainLoader)
     except yaml.constructor.ConstructorError as error:
         raise ValueError(
-            f"{_place(file, error)}: {error.problem}. Config files are plain YAML here: tags that "
-            "make objects of Python or run code are refused. Write the value itself, such as "
+            f"{file}{_line_of(error)}: {error.problem}. Config files are plain YAML here: tags "
+            "that make objects of Python or run code are refused. Write the value itself, such as "
             "MIN_SIZE_TRAIN: [320, 384, 448]."
         ) from error
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise ValueError(f"{_place(file, error)}: this is not YAML ({error})") from error
+        raise ValueError(f"{file}: {not_yaml(error)}") from error
     if content is None:
         return {}
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
@@ -145,9 +147,8 @@ def _read(file: str) -> dict[str, Any]:
     return content
 
 
-def _place(file: str, error: Exception) -> str:
-    mark = getattr(error, "problem_mark", None)
-    return file if mark is None else f"{file}, line {mark.line + 1}"
+def _line_of(error: yaml.MarkedYAMLError) -> str:
+    return f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
 
 
 def _merge(over: dict[str, Any], under: dict[str, Any], file: str, prefix: str = "") -> None:

@@ -30,6 +30,14 @@ def text_of(error: BaseException) -> str:
     return str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
 
 
+def not_yaml(error: Exception) -> str:
+    """What an error of reading YAML says, in a line; the library's own message has several."""
+    mark = getattr(error, "problem_mark", None)
+    place = "" if mark is None else f"line {mark.line + 1}: "
+    problem = getattr(error, "problem", None) or " ".join(str(error).split())
+    return f"{place}this is not YAML ({problem})"
+
+
 def some(items: Sequence[Any], most: int = 5) -> str:
     """The first items, and how many more there are, for an error."""
     more = len(items) - most

@@ -17,9 +17,9 @@ def blocks_of(page):
     return dict(found)
 
 
-def command_of(page):
-    """The arguments of the page's first command that runs a script of the person's."""
-    return re.search(r"```bash\npython (\S+\.py .*)\n", (DOCS / page).read_text())[1].split()
+def command_of(page, script=r"\S+\.py"):
+    """The arguments of the page's command that runs a script of the person's, the first one."""
+    return re.search(rf"```bash\npython ({script}.*)\n", (DOCS / page).read_text())[1].split()
 
 
 def run(folder, script, *arguments):

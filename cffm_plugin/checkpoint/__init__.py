@@ -11,7 +11,7 @@ from .half_precision import (
 )
 from .huggingface import HUGGING_FACE, hub_info
 from .loading import build_and_load
-from .model_info import INFO_KEY, ModelInfo, read_model_info
+from .model_info import INFO_KEY, ModelInfo, check_checkpoint, no_checkpoint, read_model_info
 from .reading import read_state_dict
 from .saved import FINAL, newest_sound_checkpoint, saved_checkpoints
 from .sizes import Sizes, config_for, overrides_for, sizes_of
@@ -28,6 +28,7 @@ __all__ = [
     "SegmentorCheckpointer",
     "Sizes",
     "build_and_load",
+    "check_checkpoint",
     "config_for",
     "config_of_text",
     "convert",
@@ -38,6 +39,7 @@ __all__ = [
     "is_classifier",
     "load_stored_config",
     "newest_sound_checkpoint",
+    "no_checkpoint",
     "overrides_for",
     "read_model_info",
     "read_state_dict",

@@ -18,7 +18,7 @@ from .conversion import FORMATS, is_classifier, recognise
 from .model_info import (
     INFO_KEY,
     ModelInfo,
-    file_in_folder,
+    no_checkpoint,
     read_model_info,
     warn_of_differences,
 )
@@ -161,11 +161,7 @@ class SegmentorCheckpointer(DetectionCheckpointer):
         except (AssertionError, FileNotFoundError) as error:
             if isinstance(error, AssertionError) and "not found" not in str(error):
                 raise
-            raise FileNotFoundError(
-                f"There is no checkpoint {path}{file_in_folder(path)}. MODEL.WEIGHTS names "
-                'what to start from; MODEL_ZOO.md says how to make it, and MODEL.WEIGHTS "" starts '
-                "from nothing."
-            ) from None
+            raise no_checkpoint(path, can_be_empty=not self.require_all) from None
         finally:
             self._parsed_url_during_load = None  # or detectron2 loads nothing after an error
         self._check_finite(f"{path} can't be used:")

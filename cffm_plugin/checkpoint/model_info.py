@@ -108,7 +108,7 @@ def read_model_info(path: str | Path) -> ModelInfo | None:
     """
     local = PathManager.get_local_path(urlparse(str(path))._replace(query="").geturl())
     if not Path(local).is_file():
-        raise FileNotFoundError(f"There is no checkpoint {path}{file_in_folder(path)}")
+        raise no_checkpoint(path)
     state = os.stat(local)
     return _read_info(local, state.st_ino, state.st_size, state.st_mtime_ns)
 
@@ -217,10 +217,31 @@ _READERS: dict[str, Callable[[Any], Any]] = {
 }
 
 
-def file_in_folder(path: str | Path) -> str:
-    """For a message: which file of a folder would do, where a path is a folder's."""
-    if not os.path.isdir(path):
-        return ""
-    files = sorted(name for name in os.listdir(path) if name.endswith((".safetensors", ".pth")))
-    example = f", such as {os.path.join(path, files[0])}" if files else ""
-    return f": it is a folder. Name a file in it{example}"
+def no_checkpoint(path: str | Path, *, can_be_empty: bool = False) -> FileNotFoundError:
+    """The error that there is no such file.
+
+    Args:
+        path: as in MODEL.WEIGHTS; a folder's is told which of its files would do.
+        can_be_empty: what wants it does without one too: training.
+    """
+    folder = ""
+    if os.path.isdir(path):
+        files = sorted(name for name in os.listdir(path) if name.endswith((".safetensors", ".pth")))
+        example = f", such as {os.path.join(path, files[0])}" if files else ""
+        folder = f": it is a folder. Name a file in it{example}"
+    without = ', and MODEL.WEIGHTS "" starts from nothing' if can_be_empty else ""
+    return FileNotFoundError(
+        f"There is no checkpoint {path}{folder}. MODEL_ZOO.md says which are published, and how to "
+        f"make them{without}."
+    )
+
+
+def check_checkpoint(path: str, *, can_be_empty: bool = False) -> None:
+    """Whether MODEL.WEIGHTS names a file, where it is one of this machine's or nothing.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    local = os.path.expanduser(urlparse(path)._replace(query="").geturl())
+    if path and "://" not in path and not os.path.isfile(local):
+        raise no_checkpoint(path, can_be_empty=can_be_empty)

@@ -7,7 +7,7 @@ from typing import Any
 from detectron2.config import CfgNode, get_cfg
 
 from ..config import add_cffm_config, check_pairs, load_config, merge_under_overrides
-from ..errors import text_of
+from ..errors import not_yaml, text_of
 from ..libraries import import_library
 from .model_info import read_model_info
 
@@ -83,8 +83,9 @@ def _merge_text(cfg: CfgNode, text: str, path: str) -> None:
         cfg.merge_from_other_cfg(CfgNode(stored))
         cfg.merge_from_other_cfg(CfgNode(_OF_THE_TRAINING))
     except (KeyError, ValueError, AssertionError, RecursionError, yaml.YAMLError) as error:
+        reason = not_yaml(error) if isinstance(error, yaml.YAMLError) else text_of(error)
         raise ValueError(
-            f"The config that {path} carries can't be used here ({text_of(error)}). Name the "
+            f"The config that {path} carries can't be used here ({reason}). Name the "
             "config file that it was trained with, and in MODEL.IMPORTS what it needs."
         ) from error
 

@@ -1,8 +1,8 @@
 """Checks datasets: reads every frame and mask and says what is amiss. Or this machine.
 
-    cffm check --root DIR                  # a folder in VSPW's layout
-    cffm check --root DIR --splits train val --num-classes 10 --json report.json
-    cffm check --root DIR --fix CORRECTED
+    cffm check --dataset-root DIR          # a folder in VSPW's layout
+    cffm check --dataset-root DIR --split train val --num-classes 10 --json report.json
+    cffm check --dataset-root DIR --fix CORRECTED
     cffm check --dataset camvid_train camvid_val
     cffm check --video-folders mine.yaml --dataset mine_train
     cffm check --machine                   # half precision, ports, video, a training step
@@ -26,9 +26,11 @@ from . import frame, prediction_arguments
 def make_parser() -> argparse.ArgumentParser:
     parser = frame.make_parser(__doc__)
     parser.add_argument(
-        "--root", type=Path, help="a folder in VSPW's layout ($DETECTRON2_DATASETS/vspw/VSPW_480p)"
+        "--dataset-root",
+        type=Path,
+        help="a folder in VSPW's layout ($DETECTRON2_DATASETS/vspw/VSPW_480p)",
     )
-    parser.add_argument("--splits", nargs="+", help="its lists to check (train val test)")
+    parser.add_argument("--split", nargs="+", help="its lists to check (train val test)")
     parser.add_argument("--num-classes", type=int, help="its number of classes, 1 to 254 (124)")
     parser.add_argument(
         "--dataset", nargs="+", metavar="NAME", help="check registered datasets, not a folder"
@@ -65,9 +67,11 @@ def make_parser() -> argparse.ArgumentParser:
 def parse_args(argv: Sequence[str]) -> argparse.Namespace:
     parser = make_parser()
     args = frame.parse(parser, argv)
-    folder_arguments = (args.root, args.splits, args.num_classes)
+    folder_arguments = (args.dataset_root, args.split, args.num_classes)
     if args.dataset and folder_arguments != (None, None, None):
-        parser.error("--dataset takes no --root, --splits or --num-classes: registration did.")
+        parser.error(
+            "--dataset takes no --dataset-root, --split or --num-classes: registration did."
+        )
     if args.video_folders and not args.dataset:
         parser.error("--video-folders registers datasets; name those to check with --dataset.")
     return args

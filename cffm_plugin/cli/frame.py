@@ -9,6 +9,8 @@ Exit codes: 0 done; 1 an error, said in a line; 2 the arguments are wrong; 130 C
 
 import argparse
 import importlib
+import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -18,6 +20,8 @@ from ..stopping import stops_raised
 
 INTERRUPTED = 130
 GOES_ON = "The same command goes on from here."
+
+_KEY = re.compile(r"[A-Z_]+(\.[A-Z0-9_]+)+")
 
 Parse = Callable[[Sequence[str]], argparse.Namespace]
 
@@ -70,25 +74,14 @@ def add_training_flags(parser: argparse.ArgumentParser) -> None:
     add_overrides(parser)
 
 
-def add_overrides(parser: argparse.ArgumentParser, *, bare: bool = True) -> None:
-    """Config keys, after all other arguments and the word --opts.
-
-    Args:
-        bare: whether the word may be left out, as with detectron2. It can't be where a command has
-            other arguments without a flag.
-    """
-    if not bare:
-        parser.add_argument(
-            "--opts",
-            nargs=argparse.REMAINDER,
-            default=[],
-            metavar="KEY VALUE",
-            help="config keys, after all other arguments, such as MODEL.DEVICE cpu",
-        )
-        return
+def add_overrides(parser: argparse.ArgumentParser) -> None:
+    """Config keys, after all other arguments, with the word --opts or, as with detectron2, bare."""
+    has_words = any(not action.option_strings for action in parser._actions)  # without a flag
     parser.add_argument(
         "opts",
-        nargs=argparse.REMAINDER,
+        # What remains begins at the first word without a flag, which is the other one's.
+        nargs="*" if has_words else argparse.REMAINDER,
+        default=[],
         metavar="--opts KEY VALUE ...",
         help="config keys, after all other arguments, such as MODEL.WEIGHTS FILE; the word --opts "
         "may be left out where the argument before takes no more values",
@@ -101,14 +94,32 @@ def parse(parser: argparse.ArgumentParser, argv: Sequence[str]) -> argparse.Name
         "--debug", action="store_true", help="show where in the program an error comes from"
     )
     words, overrides = list(argv), list[str]()
-    takes_bare = any(a.dest == "opts" and not a.option_strings for a in parser._actions)
-    if "--opts" in words and takes_bare:
+    opts = next((action for action in parser._actions if action.dest == "opts"), None)
+    if "--opts" in words and opts is not None:
         at = words.index("--opts")
         words, overrides = words[:at], words[at + 1 :]
-    args = parser.parse_args(words)
-    if hasattr(args, "opts"):
+    if opts is None or opts.nargs == argparse.REMAINDER:
+        args = parser.parse_args(words)
+    else:
+        args = parser.parse_intermixed_args(words)
+    if opts is not None:
+        _check_swallowed(parser, args)
         args.opts = [*args.opts, *overrides]
     return args
+
+
+def _check_swallowed(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """End with the parser's error where an argument of several values has taken a config key."""
+    for action in parser._actions:
+        values = getattr(args, action.dest, None)
+        if not (action.option_strings and isinstance(values, list)):
+            continue
+        for word in map(str, values):
+            if _KEY.fullmatch(word) and not os.path.exists(word):
+                parser.error(
+                    f"{action.option_strings[0]} has taken {word}, which looks like a config key. "
+                    f"Keys come last, after the word --opts: --opts {word} ..."
+                )
 
 
 def command(parse_args: Parse, name: str, advice: str = "") -> Callable[..., int]:

@@ -38,7 +38,7 @@ def parse_args(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--overwrite", action="store_true", help="write over a model in FOLDER")
     parser.add_argument("--push", metavar="OWNER/NAME", help="upload to this repository of the hub")
     parser.add_argument("--public", action="store_true", help="a new repository is public")
-    frame.add_overrides(parser, bare=False)
+    frame.add_overrides(parser)
     args = frame.parse(parser, argv)
     if not args.weights and not args.push:
         parser.error("name --weights to write the folder, or --push to upload one, or both")

@@ -2,7 +2,7 @@
 over them, void striped, the names of video and frames, and how far each frame is from the target.
 
     cffm visualize --source dataloader --config-file configs/camvid/demo.yaml \\
-        --output-dir output/clips
+        --output output/clips
 
 --source dataloader: clips as training gets them, drawn and augmented. --source annotation: clips of
 the dataset as it is, at its own size, evenly spaced over all of DATASETS.TRAIN.
@@ -18,9 +18,7 @@ def parse_args(argv: Sequence[str]) -> argparse.Namespace:
     parser = frame.make_parser(__doc__)
     parser.add_argument("--source", choices=("dataloader", "annotation"), required=True)
     frame.add_config_file(parser)
-    parser.add_argument(
-        "--output-dir", default="./", metavar="DIR", help="where PNGs go (%(default)s)"
-    )
+    parser.add_argument("--output", default="./", metavar="DIR", help="where PNGs go (%(default)s)")
     parser.add_argument(
         "--show", action="store_true", help="a window instead; any key: on, Escape: the end"
     )

@@ -12,7 +12,7 @@ from detectron2.engine import default_setup
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
-from ..checkpoint import build_and_load
+from ..checkpoint import build_and_load, check_checkpoint
 from ..config import absolute_path
 from ..data import check_registered, names_and_colors
 from ..job_spec import JobSpec
@@ -25,7 +25,19 @@ from .trainer import CFFMTrainer
 
 def setup(args: argparse.Namespace) -> CfgNode:
     """The frozen config of detectron2's standard arguments, with logging and seeds set up."""
-    return _set_up(config_of_arguments(args), args)
+    cfg = config_of_arguments(args)
+    _check_weights(cfg, args)
+    return _set_up(cfg, args)
+
+
+def _check_weights(cfg: CfgNode, args: argparse.Namespace, *, can_be_empty: bool = False) -> None:
+    """Before all of the config is logged, after which nobody would see what is wrong.
+
+    Raises:
+        FileNotFoundError: MODEL.WEIGHTS names no file, and nothing is resumed.
+    """
+    if not args.resume:
+        check_checkpoint(JobSpec.from_config(cfg).weights, can_be_empty=can_be_empty)
 
 
 def _set_up(cfg: CfgNode, args: argparse.Namespace) -> CfgNode:
@@ -55,11 +67,13 @@ def main(args: argparse.Namespace, trainer: type[CFFMTrainer] = CFFMTrainer) -> 
         the evaluation's results on the main process.
 
     Raises:
+        FileNotFoundError: there is no file that MODEL.WEIGHTS names.
         FileExistsError: another training runs in OUTPUT_DIR; or it holds checkpoints, and there is
             no ``--resume``.
         SystemExit: with STOPPED, when training was asked to stop.
     """
     cfg = config_of_arguments(args)
+    _check_weights(cfg, args, can_be_empty=not args.eval_only)
     if args.eval_only:
         return _evaluate(_set_up(cfg, args), args, trainer)
     claimed: AbstractContextManager[None] = nullcontext()

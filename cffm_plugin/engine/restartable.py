@@ -9,6 +9,7 @@ from typing import Any
 from detectron2.config import CfgNode
 from detectron2.utils.file_io import PathManager
 
+from ..checkpoint import no_checkpoint
 from ..config import flat_values
 from ..files import sha256_of, write_text
 
@@ -76,7 +77,7 @@ def weights_digest(path: str) -> str:
     """
     file = PathManager.get_local_path(path)
     if not os.path.isfile(file):
-        raise FileNotFoundError(f"There is no checkpoint {path}")
+        raise no_checkpoint(path)
     return sha256_of(file)
 
 

@@ -1,6 +1,5 @@
 """What a finished run has to say: scores, parameters, steps, time."""
 
-import json
 import math
 import statistics
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from ..results import (
     mvc_pooled,
     mvc_vspw,
 )
+from ..training_metrics import METRICS_FILE, read_metrics
 
 # Columns of tables.
 METRICS = tuple(
@@ -66,15 +66,13 @@ def read_results(folder: Path) -> RunResult:
     weights = folder / "model_final.pth"
     if not weights.exists():
         return RunResult(scores)
-    times, steps = _times(folder / "metrics.json")
+    rows, _ = read_metrics(folder / METRICS_FILE)
+    if not rows:
+        raise ValueError(f"{folder / METRICS_FILE} is damaged: it holds no step of the training")
+    times = [row["time"] for row in rows if "time" in row]
     seconds_per_step = statistics.median(times) if times else None
+    steps = max(row["iteration"] for row in rows)
     return RunResult(scores, _parameters(weights), steps, seconds_per_step)
-
-
-def _times(metrics: Path) -> tuple[list[float], int]:
-    """Seconds of steps as they were written, and the number of steps."""
-    rows = [json.loads(line) for line in metrics.read_text().splitlines()]
-    return [row["time"] for row in rows if "time" in row], max(r["iteration"] for r in rows)
 
 
 def _parameters(weights: Path) -> int:

@@ -12,6 +12,7 @@ from typing import Any
 
 from ..config import flat_values, load_config
 from ..files import write_json
+from ..training_metrics import METRICS_FILE, read_metrics
 from .progress import Progress, print_line
 
 # Python's arguments for the commands that runs are made of, also where there is no tools/. Not the
@@ -115,7 +116,11 @@ class Run:
 
     def steps_done(self) -> int:
         """Steps that a training has written of."""
-        return 0 if self.eval_only else _last_iteration(self.folder / "metrics.json")
+        file = self.folder / METRICS_FILE
+        if self.eval_only or not file.exists():
+            return 0
+        rows, _ = read_metrics(file, last=3)  # one of these may be half written
+        return rows[-1]["iteration"] + 1 if rows else 0
 
 
 @dataclass
@@ -212,15 +217,3 @@ def _finish(
     end = job.run.log.read_text(errors="replace").splitlines()[-_LINES_OF_A_FAILURE:]
     say("\n".join(end))
     say(f"{job.run.name} failed with exit code {job.process.returncode}, see {job.run.log}")
-
-
-def _last_iteration(metrics: Path) -> int:
-    """Steps that a training has written of, from the end of its metrics.json."""
-    if not metrics.exists():
-        return 0
-    for line in reversed(metrics.read_text(errors="replace").splitlines()[-3:]):
-        try:
-            return int(json.loads(line)["iteration"]) + 1
-        except (ValueError, KeyError, TypeError):  # the last line may be half written
-            continue
-    return 0

@@ -1,6 +1,5 @@
 """Training curves: what a training has written to its metrics.json, and as lines of a picture."""
 
-import json
 import logging
 import math
 from collections.abc import Mapping, Sequence
@@ -8,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..results import FWIOU, MIOU, MVC
+from ..training_metrics import read_metrics
 
 Curve = list[tuple[int, float]]  # (iteration, value), iterations ascending
 
@@ -39,26 +39,20 @@ class Chart:
 
 
 def read_curves(file: Path) -> dict[str, Curve]:
-    """Quantity -> its curve, of a metrics.json: a JSON object per line, with "iteration".
+    """Quantity -> its curve, of a metrics.json.
 
-    Where a resumed training wrote of an iteration again, the later value counts. Lines that are no
-    such object, as the last one of a killed training may be, are counted in a warning.
+    Where a resumed training wrote of an iteration again, the later value counts. Damaged lines are
+    counted in a warning.
 
     Raises:
         OSError: the file can't be read.
     """
     found: dict[str, dict[int, float]] = {}
-    damaged = 0
-    for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
-            values = json.loads(line)
-            iteration = int(values["iteration"])
-        except (ValueError, KeyError, TypeError, RecursionError, OverflowError):
-            damaged += bool(line.strip())
-            continue
-        for name, value in values.items():
+    rows, damaged = read_metrics(file)
+    for row in rows:
+        for name, value in row.items():
             if isinstance(value, (int, float)) and is_shown(name):
-                found.setdefault(name, {})[iteration] = float(value)
+                found.setdefault(name, {})[row["iteration"]] = float(value)
     if damaged:
         logger.warning(
             '%s: %d line(s) are no JSON object with an "iteration"; the curves are without them.',

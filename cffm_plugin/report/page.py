@@ -13,6 +13,7 @@ from ..evaluation import DatasetScores
 from ..files import finite_or_none
 from ..libraries import import_library
 from ..results import FLICKER, IOU, MIOU, PER_VIDEO
+from ..training_metrics import METRICS_FILE
 from . import curves, provenance, score_tables
 from .difference_marks import FLICKERS, MARKS, WRONG_ALONE
 from .flicker_strips import ROW, bars, common_top
@@ -219,7 +220,7 @@ def _frame_names(video: Mapping[str, Any]) -> list[str]:
 
 
 def _curves_of(model: ReportedModel) -> dict[str, curves.Curve]:
-    file = None if model.run is None else model.run / "metrics.json"
+    file = None if model.run is None else model.run / METRICS_FILE
     return curves.read_curves(file) if file is not None and file.is_file() else {}
 
 

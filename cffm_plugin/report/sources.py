@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..training_metrics import METRICS_FILE
+
 _SUBMISSION = "result_submission"
 
 
@@ -76,4 +78,4 @@ def _run_of(predictions: Path) -> Path | None:
 
 
 def _is_run(folder: Path) -> bool:
-    return any((folder / name).is_file() for name in ("config.yaml", "metrics.json"))
+    return any((folder / name).is_file() for name in ("config.yaml", METRICS_FILE))

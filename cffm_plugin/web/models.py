@@ -5,6 +5,7 @@ from pathlib import Path
 
 from detectron2.config import CfgNode
 
+from ..checkpoint import no_checkpoint
 from ..engine import read_config
 from ..inference import dataset_classes
 from ..job_spec import JobSpec
@@ -59,7 +60,7 @@ def _name_of(weights: str, taken: dict[str, CfgNode]) -> str:
 
 def _read_config(weights: str, config: Sequence[str], overrides: Sequence[str]) -> CfgNode:
     if not Path(weights).expanduser().is_file():
-        raise FileNotFoundError(f"--model {weights}: there is no such file of weights.")
+        raise no_checkpoint(weights)
     keys = [*overrides, "MODEL.WEIGHTS", weights]
     cfg = read_config(config[0] if config else "", keys)
     spec = JobSpec.from_config(cfg)

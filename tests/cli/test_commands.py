@@ -107,8 +107,8 @@ def test_a_command_returns_its_exit_code_and_its_name_is_what_programs_see(monke
     module = importlib.import_module("cffm_plugin.cli.check")
     monkeypatch.setattr(module, "main", lambda argv: seen.append((argv, sys.argv)) or 3)
     monkeypatch.setattr(sys, "argv", ["/bin/cffm"])
-    assert cffm_command.main(["check", "--root", "x"]) == 3
-    assert seen == [(["--root", "x"], ["cffm check", "--root", "x"])]
+    assert cffm_command.main(["check", "--dataset-root", "x"]) == 3
+    assert seen == [(["--dataset-root", "x"], ["cffm check", "--dataset-root", "x"])]
 
 
 @pytest.mark.parametrize("command", ["score", "report"])

@@ -119,8 +119,8 @@ def test_a_wrong_key_is_named_with_its_file_and_nothing_is_registered(file, old,
         ("", "expected the names of datasets"),
         ("- a\n- b\n", "expected the names of datasets"),
         ("mine: 3\n", "expected the names of datasets"),
-        ("mine: {root: a\n", "this is not YAML"),
-        ("mine:\n  frames: {video}/{frame}.jpg\n", "this is not YAML.*braces want quotes"),
+        ("mine: {root: a\n", "line 2: this is not YAML"),
+        ("mine:\n  frames: {video}/{frame}.jpg\n", "line 2: this is not YAML.*braces want quotes"),
     ],
 )
 def test_a_file_of_another_kind_is_refused(tmp_path, text, message):

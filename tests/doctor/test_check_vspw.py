@@ -30,7 +30,7 @@ def test_the_tool_reports_corrects_and_exits_with_1_on_errors(root, tmp_path):
     as_16_bit(mask(root, "t1", 0))
     resize(mask(root, "v0"))
     result = warm_process.run(
-        ["-m", "cffm_command", "check", "--root", root, "--num-classes", K, "--jobs", 2]
+        ["-m", "cffm_command", "check", "--dataset-root", root, "--num-classes", K, "--jobs", 2]
         + ["--json", tmp_path / "report" / "r.json", "--fix", tmp_path / "out"]
     )
     assert result.returncode == 1, result.stderr
@@ -44,7 +44,7 @@ def test_the_tool_reports_corrects_and_exits_with_1_on_errors(root, tmp_path):
 
 
 def test_warnings_exit_with_1_only_when_strict_and_infos_never(root, run_tool, capsys):
-    common = ("--root", root, "--num-classes", K, "--jobs", 1)
+    common = ("--dataset-root", root, "--num-classes", K, "--jobs", 1)
     assert run_tool(*common) == 0
     assert "nothing amiss in 4 videos" in capsys.readouterr().out
     shorten(root, "v0", 16)
@@ -56,7 +56,7 @@ def test_warnings_exit_with_1_only_when_strict_and_infos_never(root, run_tool, c
 
 def test_names_of_files_move_no_cursor(root, run_tool, capsys):
     frame(root).rename(frame(root).with_name("0\x1b[2J2.jpg"))
-    assert run_tool("--root", root, "--num-classes", K, "--jobs", 1) == 1
+    assert run_tool("--dataset-root", root, "--num-classes", K, "--jobs", 1) == 1
     printed = capsys.readouterr().out
     assert "\x1b" not in printed and r"origin/0\x1b[2J2.jpg" in printed
 
@@ -64,21 +64,21 @@ def test_names_of_files_move_no_cursor(root, run_tool, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("--root /nowhere/at/all", "no such folder"),
+        ("--dataset-root /nowhere/at/all", "no such folder"),
         ("--num-classes 255", "1 to 254"),
         ("--num-classes 0", "1 to 254"),
-        ("--splits val val", "none twice"),
+        ("--split val val", "none twice"),
         ("--fix corrected", "never written in place"),
         ("--jobs 0", "at least 1"),
         ("--max-megapixels 0", "above 0"),
         ("--what", "unrecognized"),
-        ("--dataset camvid_val", "takes no --root"),
+        ("--dataset camvid_val", "takes no --dataset-root"),
         ("--video-folders a.yaml", "name those to check with --dataset"),
     ],
 )
 def test_wrong_usage_exits_with_2(root, run_tool, capsys, monkeypatch, arguments, message):
     monkeypatch.chdir(root)
-    assert run_tool("--root", root, *arguments.split()) == 2
+    assert run_tool("--dataset-root", root, *arguments.split()) == 2
     assert message in capsys.readouterr().err
     monkeypatch.setenv("DETECTRON2_DATASETS", str(root))  # where it looks by default
     assert run_tool() == 2

@@ -22,7 +22,7 @@ def call(tiny_cffm_cfg, tmp_path, monkeypatch):
 
     def run(*arguments, opts=()):
         folder = tmp_path / "sheets"
-        flags = ["--config-file", str(config), "--output-dir", str(folder), *arguments]
+        flags = ["--config-file", str(config), "--output", str(folder), *arguments]
         try:
             code = main([*flags, *opts])
         except SystemExit as ended:  # with a message

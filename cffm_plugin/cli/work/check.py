@@ -61,7 +61,7 @@ def check_and_tell(args: argparse.Namespace) -> int:
 
 def folder_of(args: argparse.Namespace) -> Path:
     """The folder in VSPW's layout that is checked."""
-    root = (args.root or datasets_folder() / "vspw" / "VSPW_480p").expanduser()
+    root = (args.dataset_root or datasets_folder() / "vspw" / "VSPW_480p").expanduser()
     if not root.is_dir():
         raise FileNotFoundError(f"{root}: there is no such folder; see datasets/README.md.")
     if args.fix is not None:
@@ -76,7 +76,7 @@ def named_datasets(args: argparse.Namespace, root: Path | None) -> list[Dataset]
     if root is None:
         return [Dataset.registered(name, args.max_megapixels) for name in args.dataset]
     found = []
-    for split in args.splits or SPLITS:
+    for split in args.split or SPLITS:
         dataset = Dataset.in_folder(root, split, args.num_classes, args.max_megapixels)
         classes = tuple(f"class {k}" for k in range(dataset.label_mapping.num_classes))
         found.append(replace(dataset, name=split, class_names=classes))

@@ -28,8 +28,8 @@ def show(args: argparse.Namespace) -> None:
         if window is not None:
             window.show(np.array(sheet))
             continue
-        with whole_file(Path(args.output_dir, f"{name}.png"), durable=False) as partial:
+        with whole_file(Path(args.output, f"{name}.png"), durable=False) as partial:
             sheet.save(partial)
         count += 1
     if window is None:
-        print(f"{count} clips are in {args.output_dir}")
+        print(f"{count} clips are in {args.output}")

@@ -16,7 +16,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from ...errors import some
+from ...errors import not_yaml, some
 from ...libraries import catalogs, import_library
 from ..images import image_size
 from .class_files import check_class_files
@@ -222,8 +222,8 @@ def _read_yaml(file: Path) -> dict[str, dict[str, Any]]:
     yaml = import_library("yaml", "DATASETS.VIDEO_FOLDERS")
     try:
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise ValueError(f"this is not YAML ({error}). Paths with braces want quotes") from error
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise ValueError(f"{not_yaml(error)}. Paths with braces want quotes") from error
     if not isinstance(content, dict) or not all(isinstance(v, dict) for v in content.values()):
         raise ValueError("expected the names of datasets, and under each its keys")
     return {str(name): arguments for name, arguments in content.items()}
