@@ -36,7 +36,7 @@ def _check_weights(cfg: CfgNode, args: argparse.Namespace, *, can_be_empty: bool
     Raises:
         FileNotFoundError: MODEL.WEIGHTS names no file, and nothing is resumed.
     """
-    if not args.resume:
+    if not getattr(args, "resume", False):
         check_checkpoint(JobSpec.from_config(cfg).weights, can_be_empty=can_be_empty)
 
 
