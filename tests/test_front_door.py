@@ -112,6 +112,20 @@ def test_losses_are_those_of_the_clip_losses_and_logits_those_of_the_clip():
         assert torch.equal(of_labels, logits.argmax(dim=0))
 
 
+@pytest.mark.parametrize("kind", ["cffm_recall_mit_tiny", "cffm_mit_tiny", "segformer_mit_tiny"])
+def test_evaluation_of_images_with_labels_gives_the_image_segmentors_losses(kind):
+    torch.manual_seed(0)
+    model = cffm_plugin.create_model(kind, NUM_CLASSES, embedding_channels=16).eval()
+    clips, labels = tiny_clips(length=1)
+    with torch.no_grad():
+        out = model(clips, labels=labels)
+        of_targets = model(clips[:, 0], labels=labels[:, 0])
+    assert set(out.losses) == {"loss_sem_seg"} and out.logits.shape == (2, NUM_CLASSES, 32, 48)
+    expected = nn.functional.cross_entropy(out.logits, labels[:, 0])
+    torch.testing.assert_close(out.loss, expected)
+    torch.testing.assert_close(of_targets.loss, out.loss)
+
+
 def test_labels_of_targets_alone_are_those_of_clips_whose_references_are_void():
     model = tiny_model(dropout=0.0, drop_path_rate=0.0)
     clips, labels = tiny_clips()
@@ -371,8 +385,14 @@ def test_a_folder_of_videos_is_a_dataset_of_clips(folder):
         assert item["clips"].shape == (3, 3, 24, 32) and item["clips"].dtype == torch.uint8
         assert item["labels"].shape == (3, 24, 32) and item["labels"].max() <= 255
     whole = cffm_plugin.VideoFolder(folder, "val", frame_offsets=(-4, -2))
-    assert [len(item["clips"]) for item in whole] == [1, 3, 3, 3, 3, 3] * 2
-    assert whole[0]["clips"].shape == (1, 3, 40, 56)
+    assert all(item["clips"].shape == (3, 3, 40, 56) for item in whole) and len(whole) == 2 * 6
+    # Frame 1 has one frame before it, two are needed; frame 3 looks at ceil(0 * 3 / 2) and
+    # ceil(1 * 3 / 2), and frame 5 at 1 and 3.
+    alone, spread, far = (whole[index] for index in range(3))
+    assert all(torch.equal(frame, alone["clips"][-1]) for frame in alone["clips"])
+    assert all(torch.equal(mask, alone["labels"][-1]) for mask in alone["labels"])
+    assert torch.equal(far["clips"][0], alone["clips"][-1])
+    assert torch.equal(far["clips"][1], spread["clips"][-1])
 
 
 def test_clips_are_rgb_and_labels_the_masks(folder):
@@ -436,6 +456,24 @@ def fit_by_transformers(model, data, monkeypatch):
     )
     trainer = transformers.Trainer(model, arguments, train_dataset=data)
     assert trainer.train().global_step == 2
+
+
+@pytest.mark.parametrize("batch_size", [1, 8])
+def test_trainer_of_transformers_evaluates_whole_videos(batch_size, folder, tmp_path, monkeypatch):
+    transformers = pytest.importorskip("transformers")
+    pytest.importorskip("accelerate")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("transformers.trainer.is_datasets_available", lambda: False)
+    arguments = transformers.TrainingArguments(
+        output_dir="unused",
+        per_device_eval_batch_size=batch_size,
+        report_to="none",
+        use_cpu=True,
+        disable_tqdm=True,
+    )
+    data = cffm_plugin.VideoFolder(folder, "val")
+    scores = transformers.Trainer(tiny_model(), arguments).evaluate(data)
+    assert np.isfinite(scores["eval_loss"])
 
 
 @pytest.mark.parametrize("fit", [fit_by_hand, fit_by_lightning, fit_by_transformers])

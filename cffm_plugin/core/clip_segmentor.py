@@ -130,7 +130,8 @@ class ClipSegmentor(SegmentorStages):
                 ``ignore_value`` (255) where there is no class.
 
         Raises:
-            ValueError: other shapes; in training no labels, or clips of another length.
+            ValueError: other shapes or lengths; in training no labels, or images for a temporal
+                module of clips.
         """
         clips = check_clips(clips, labels, self)
         if self.image_format == "BGR":
@@ -150,8 +151,8 @@ class ClipSegmentor(SegmentorStages):
         items: Sequence[dict[str, Any]] = (),
     ) -> dict[str, Tensor]:
         """What it trains with, see ``clip_losses``, whose arguments these are; without a temporal
-        module ``frame_losses`` of all labelled frames."""
-        if self.temporal is not None:
+        module, and of clips that are images, ``frame_losses`` of all labelled frames."""
+        if self.temporal is not None and self.clip_length in (None, len(clips[0])):
             return clip_losses(self, clips, labels, items)
         frames = [frame for clip in clips for frame in clip]
         frame_labels = [label for clip_labels in labels for label in clip_labels]
