@@ -25,6 +25,12 @@ def tiny_model(**arguments):
     return cffm_plugin.create_model("cffm_recall_mit_tiny", NUM_CLASSES, **options)
 
 
+def tiny_recurrent():
+    torch.manual_seed(0)
+    options = {"embedding_channels": 16, "mode": "stream"}
+    return cffm_plugin.create_model("tv3s_mit_tiny", NUM_CLASSES, **options).eval()
+
+
 def tiny_clips(batch=2, length=4, size=(32, 48)):
     generator = torch.Generator().manual_seed(1)
     clips = torch.randint(0, 256, (batch, length, 3, *size), generator=generator)
@@ -149,6 +155,17 @@ def test_labels_of_targets_alone_are_those_of_clips_whose_references_are_void():
 def test_inputs_that_do_not_fit_are_errors_that_say_the_shape(clips, labels, said):
     with pytest.raises(ValueError, match=said):
         tiny_model().train()(clips, labels)
+
+
+@pytest.mark.parametrize("length", [0, 2, 3, 5])
+def test_a_clip_of_another_length_is_an_error_in_evaluation_too(length):
+    model = tiny_model().eval()
+    with pytest.raises(ValueError, match=r"\(B, 4, 3, H, W\).*one frame, for images"):
+        model(torch.zeros(1, length, 3, 32, 32))
+    carried = tiny_recurrent()
+    assert carried.clip_length is None
+    if length:
+        assert carried(torch.zeros(1, length, 3, 32, 32)).logits.shape == (1, NUM_CLASSES, 32, 32)
 
 
 def test_a_model_that_there_is_not_is_an_error_with_the_nearest():

@@ -56,11 +56,15 @@ def check_clips(clips: Tensor, labels: Tensor | None, model: "ClipSegmentor") ->
         got = tuple(clips.shape) if isinstance(clips, Tensor) else type(clips).__name__
         raise ValueError(f"clips are {expected}; or (B, 3, H, W), for images; got {got}")
     clips = clips[:, None] if clips.dim() == 4 else clips
-    if model.training:
-        if labels is None:
-            raise ValueError("training needs labels: model(clips, labels=labels); or model.eval()")
-        if model.temporal is not None and length not in (None, clips.shape[1]):
+    if model.training and labels is None:
+        raise ValueError("training needs labels: model(clips, labels=labels); or model.eval()")
+    if model.temporal is not None and length not in (None, clips.shape[1]):
+        if model.training:
             raise ValueError(f"training takes clips {expected}; got {tuple(clips.shape)}")
+        if clips.shape[1] != 1:
+            raise ValueError(
+                f"clips are {expected}; or of one frame, for images; got {tuple(clips.shape)}"
+            )
     shapes = ((*clips.shape[:2], *clips.shape[3:]), (len(clips), *clips.shape[3:]))
     if labels is not None and tuple(labels.shape) not in shapes:
         raise ValueError(
