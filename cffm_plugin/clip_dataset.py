@@ -32,9 +32,9 @@ class VideoFolder(Dataset[dict[str, Tensor]]):
 
     For training there is an item for every labelled frame that has all its references, before it
     or, with ``reverse_prob``, after it. Otherwise one for every labelled frame, with the references
-    of ``inference_clip``. Where that has none, as of a video's first frames, the frame itself stands
-    in their place, so that all clips have one length and make batches. A stream segments these few
-    frames as images: ``VideoSegmentor.stream`` is for scores that are to be those of streams.
+    of ``inference_clip``. Where that has none, as of a video's first frames, the frame itself
+    stands in their place, so that all clips have one length and make batches. A stream segments
+    these few as images: ``VideoSegmentor.stream`` is for scores that are to be those of streams.
 
     Items are dicts of ``clips``: (T, 3, H, W) uint8, RGB, the target last; and ``labels``:
     (T, H, W) int64, classes 0..K-1, 255 where there is none, and in frames without labels.

@@ -2,15 +2,15 @@
 
 from collections.abc import Sequence
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from .core.models import MODELS, assemble_segmentor, create_segmentor
 from .families import net_recipe, open_net, rebuild, take_net_apart
 from .libraries import check_detectron2
-from .saving import RECIPE, load_weights, read_recipe, recipe_of
+from .saving import RECIPE, check_source, load_weights, read_recipe, recipe_of
 from .video_segmentor import VideoSegmentor
 
 __all__ = ["MODELS", "create_model", "from_pretrained", "wrap"]
@@ -102,6 +102,7 @@ def _wrapped(
     net: nn.Module, processor: Any, options: dict[str, Any], arguments: dict[str, Any]
 ) -> VideoSegmentor:
     """See ``wrap``; ``options`` are of ``take_net_apart``."""
+    _check_dtype(net)
     made_of = net_recipe(net)
     parts, known = take_net_apart(net, processor=processor, **options)
     arguments = known | arguments
@@ -113,6 +114,17 @@ def _wrapped(
     if model.recipe is not None and made_of is not None:
         model.recipe["net"] = made_of
     return model
+
+
+def _check_dtype(net: nn.Module) -> None:
+    """The temporal module that it gets is in float32, and what it does is compared in it."""
+    others = {p.dtype for p in net.parameters() if p.is_floating_point()} - {torch.float32}
+    if others:
+        raise ValueError(
+            f"the net's weights are {', '.join(map(str, others))}; wrap takes float32: "
+            "wrap(net.float()). What came of it can be cast as a whole, model.double(); and "
+            'model.stream_options = {"autocast": torch.bfloat16} streams in half precision'
+        )
 
 
 def from_pretrained(
@@ -132,8 +144,8 @@ def from_pretrained(
         FileNotFoundError: there is no such folder, or it lacks the weights.
         ValueError: what is there is no such model, or ``net`` is missing or does not fit.
     """
-    folder = Path(source).expanduser()
-    if not (folder / RECIPE).is_file():
+    folder = check_source(str(source))
+    if folder is None or not (folder / RECIPE).is_file():
         check_detectron2()
         from .hub.loading import load_model  # a model of a config
 

@@ -1,6 +1,7 @@
 """Segmentors of ``create_model`` and ``wrap`` as folders: weights, and how they were made."""
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 safetensors = OptionalLibrary("safetensors.torch", "Saving and loading models")
 
 WEIGHTS, RECIPE = "model.safetensors", "segmentor.json"
+_ON_THE_HUB = re.compile(r"(hf://)?[\w.-]+/[\w.-]+(@\S+)?")
 _PLAIN = (str, int, float, bool, type(None))
 
 
@@ -34,6 +36,29 @@ def save_pretrained(model: "VideoSegmentor", folder: Path) -> Path:
         safetensors.save_file(weights, str(file))
     write_json(folder / RECIPE, model.recipe)
     return folder
+
+
+def check_source(source: str) -> Path | None:
+    """A folder of a model with its weights, of ``save_pretrained`` or ``cffm publish``; None for
+    what may be a name on the hub.
+
+    Raises:
+        FileNotFoundError: there is no such folder, nor can it be a name; or it holds no weights.
+    """
+    folder = Path(source).expanduser()
+    if folder.is_dir():
+        if not (folder / WEIGHTS).is_file():
+            raise FileNotFoundError(
+                f"{folder} holds no {WEIGHTS}. It is a folder that save_pretrained, or cffm "
+                "publish, wrote?"
+            )
+        return folder
+    if not _ON_THE_HUB.fullmatch(source):
+        raise FileNotFoundError(
+            f"{source}: there is no such folder, and it is no name on the hub: owner/repository, "
+            "or owner/repository@revision"
+        )
+    return None
 
 
 def read_recipe(folder: Path) -> dict[str, Any]:
@@ -57,12 +82,9 @@ def read_recipe(folder: Path) -> dict[str, Any]:
 def load_weights(model: "VideoSegmentor", folder: Path) -> None:
     """
     Raises:
-        FileNotFoundError: there are none.
         ValueError: they are not of such a model.
     """
     file = folder / WEIGHTS
-    if not file.is_file():
-        raise FileNotFoundError(f"{folder} holds no {WEIGHTS}")
     try:
         weights = safetensors.load_file(str(file))
         model.load_state_dict(weights)

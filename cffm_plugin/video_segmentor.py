@@ -77,10 +77,15 @@ class VideoSegmentor(ClipSegmentor):
                 labels = segmentor.step(frame, channel_order=channel_order)
                 yield SegmentedFrame(frame, labels, f"{index:08d}")
             return
+        if channel_order != "RGB":
+            raise ValueError(
+                f"channel_order is of frames that are given one by one; {source} is read here, and "
+                "its frames are RGB"
+            )
         from .video.opening import open_frames  # readers of video
 
         for given in open_frames(source):
-            image = given.image[:, :, ::-1]  # readers give BGR
+            image = given.image[:, :, ::-1].copy()  # readers give BGR
             yield SegmentedFrame(image, segmentor.step(image), given.name, given.seconds)
 
     def step(self, frame: Frame, **options: Any) -> Tensor:

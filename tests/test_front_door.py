@@ -168,6 +168,100 @@ def test_a_clip_of_another_length_is_an_error_in_evaluation_too(length):
         assert carried(torch.zeros(1, length, 3, 32, 32)).logits.shape == (1, NUM_CLASSES, 32, 32)
 
 
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int32, torch.int16])
+def test_labels_of_every_whole_type_are_the_same_labels(dtype):
+    clips, labels = tiny_clips()
+    labels[:, :, :8] = 255
+    for model in (tiny_model().eval(), cffm_plugin.create_model("segformer_mit_tiny", 5).eval()):
+        assert torch.equal(model(clips, labels.to(dtype)).loss, model(clips, labels).loss)
+    with pytest.raises(ValueError, match=r"whole numbers.*float32"):
+        model(clips, labels.float())
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_frames_of_any_number_of_bits_go_into_weights_of_any(dtype):
+    clips, labels = tiny_clips()
+    exact = tiny_model().eval()
+    expected = exact(clips).logits
+    assert torch.equal(exact(clips.double()).logits.float(), expected)
+    cast = tiny_model().eval().to(dtype)
+    logits = cast(clips.float()).logits
+    assert logits.dtype == dtype and cast(clips.float(), labels).loss.isfinite()
+    torch.testing.assert_close(logits.float(), expected, rtol=0.1, atol=0.1)
+    assert cast.step(clips[0, 0].float()).shape == (32, 48)
+
+
+def test_a_net_of_other_weights_than_float32_is_an_error_that_says_what_to_do():
+    with pytest.raises(ValueError, match=r"torch.bfloat16; wrap takes float32: wrap\(net.float"):
+        cffm_plugin.wrap(net_of("sequential").bfloat16())
+
+
+def test_an_image_of_pillow_is_no_frame_and_the_error_makes_it_one():
+    from PIL import Image
+
+    with pytest.raises(ValueError, match=r'numpy.asarray\(image.convert\("RGB"\)\)'):
+        tiny_model().step(Image.new("RGB", (48, 32)))
+
+
+def test_a_folder_of_images_streams_with_pillow_alone(folder):
+    result = run_without(
+        (*OTHERS, "av"),
+        f"""
+        import torch, cffm_plugin
+        model = cffm_plugin.create_model("segformer_mit_tiny", num_classes=5)
+        for frame in model.stream({str(folder.parent / "mine" / "a" / "frames")!r}):
+            print(frame.name, tuple(torch.from_numpy(frame.image).shape))
+        """,
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines() == [f"{index:04d} (40, 56, 3)" for index in range(12)]
+
+
+def test_streams_of_files_give_the_frames_that_are_in_them(folder):
+    from PIL import Image
+
+    frames = folder.parent / "mine" / "a" / "frames"
+    for frame in tiny_model().stream(frames):
+        assert np.array_equal(frame.image, np.asarray(Image.open(frames / f"{frame.name}.png")))
+
+
+def test_the_order_of_channels_of_a_file_is_not_asked_for(folder):
+    with pytest.raises(ValueError, match="channel_order is of frames that are given"):
+        list(tiny_model().stream(folder.parent / "mine" / "a" / "frames", channel_order="BGR"))
+
+
+def test_a_folder_of_a_model_that_is_not_there_is_not_found_whatever_is_installed(tmp_path):
+    result = run_without(
+        OTHERS,
+        f"""
+        import cffm_plugin
+        for source in ({str(tmp_path / "missing")!r}, {str(tmp_path)!r}, "owner/repository"):
+            try:
+                cffm_plugin.from_pretrained(source)
+            except (OSError, ImportError) as error:
+                print(type(error).__name__, error)
+        """,
+    )
+    missing, empty, hub = result.stdout.splitlines()
+    assert missing.startswith("FileNotFoundError") and "no such folder" in missing
+    assert empty.startswith("FileNotFoundError") and "holds no model.safetensors" in empty
+    assert "needs detectron2" in hub
+
+
+@pytest.mark.parametrize("name", ["cffm_mit_b0", "cffm_recall_mit_b0", "mrcfa_mit_b1"])
+def test_an_argument_that_nothing_takes_is_named_with_the_module_that_is_asked_for(name):
+    module = {"cffm": "CFFM", "cffm_recall": "CFFMRecall", "mrcfa": "MRCFA"}[name[:-7]]
+    with pytest.raises(TypeError, match=f"smothing: no argument.*nor of {module},"):
+        cffm_plugin.create_model(name, 3, smothing=0.5)
+
+
+def test_errors_say_the_names_of_arguments():
+    with pytest.raises(ValueError, match="^output .*is one of classifier"):
+        tiny_model(output="nothing")
+    with pytest.raises(ValueError, match="^smoothing "):
+        StreamingSegmentor(tiny_model(), smoothing=2.0)
+
+
 def test_a_model_that_there_is_not_is_an_error_with_the_nearest():
     with pytest.raises(ValueError, match="cffm_mit_b5"):
         cffm_plugin.create_model("cffm_mit_b9", 3)

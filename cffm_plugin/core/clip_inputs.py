@@ -48,7 +48,7 @@ def check_clips(clips: Tensor, labels: Tensor | None, model: "ClipSegmentor") ->
         model: what takes them.
 
     Raises:
-        ValueError: they are not of a shape that it takes.
+        ValueError: they are not of a shape or type that it takes.
     """
     length = model.clip_length
     expected = f"(B, {length or 'T'}, 3, H, W), RGB, values 0..255, the target last"
@@ -71,16 +71,19 @@ def check_clips(clips: Tensor, labels: Tensor | None, model: "ClipSegmentor") ->
             f"labels are of all frames, {shapes[0]}, or of the targets, {shapes[1]}; got "
             f"{tuple(labels.shape)}"
         )
+    if labels is not None and (labels.is_floating_point() or labels.is_complex()):
+        raise ValueError(f"labels are whole numbers, int64 or uint8; got {labels.dtype}")
     return clips
 
 
 def labels_of_clips(clips: Tensor, labels: Tensor) -> list[list[Tensor | None]]:
-    """The label map of every frame of every clip, None where there is none.
+    """The label map of every frame of every clip, int64; None where there is none.
 
     Args:
         clips: (B, T, 3, H, W).
         labels: (B, T, H, W), or (B, H, W), of the targets.
     """
+    labels = labels.long()
     if labels.dim() == 4:
         return [list(clip_labels) for clip_labels in labels]
     return [[None] * (clips.shape[1] - 1) + [target_labels] for target_labels in labels]

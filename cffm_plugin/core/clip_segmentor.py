@@ -126,8 +126,8 @@ class ClipSegmentor(SegmentorStages):
             clips: (B, T, 3, H, W), RGB, values 0..255; the oldest frame first, the target last. T
                 is ``clip_length``, any number where that is None; or 1, for images. Or
                 (B, 3, H, W), for images.
-            labels: of all frames, (B, T, H, W), or of the targets, (B, H, W); int64, 0..K-1, or
-                ``ignore_value`` (255) where there is no class.
+            labels: of all frames, (B, T, H, W), or of the targets, (B, H, W); whole numbers,
+                0..K-1, or ``ignore_value`` (255) where there is no class.
 
         Raises:
             ValueError: other shapes or lengths; in training no labels, or images for a temporal
@@ -213,7 +213,7 @@ class ClipSegmentor(SegmentorStages):
     def _checkpoint_activations(self) -> None:
         if not hasattr(self.backbone, "set_activation_checkpointing"):
             raise ValueError(
-                "MODEL.ACTIVATION_CHECKPOINTING: the backbone "
+                "activation_checkpointing (MODEL.ACTIVATION_CHECKPOINTING): the backbone "
                 f"{type(self.backbone).__name__} does not offer it; MiT and timm's models do"
             )
         self.backbone.set_activation_checkpointing(True)
