@@ -102,8 +102,21 @@ class VideoSegmentor(ClipSegmentor):
         return self._steps.step(frame, **options)
 
     def reset(self) -> None:
-        """Forget the frames that ``step`` was given, and take ``stream_options`` anew."""
+        """Forget the frames that ``step`` was given, and take ``stream_options`` anew. Training mode
+        and loading weights do so too."""
         self._steps = None
+
+    def train(self, mode: bool = True) -> "VideoSegmentor":
+        """As ``ClipSegmentor.train``."""
+        if mode:
+            self.reset()  # what it keeps is of the weights as they were
+        super().train(mode)
+        return self
+
+    def _load_from_state_dict(self, *args: Any) -> None:
+        """What ``load_state_dict`` calls, of this module and of one that it is a part of."""
+        self.reset()
+        super()._load_from_state_dict(*args)
 
     def save_pretrained(self, folder: str | PathLike) -> Path:
         """Write weights and how the model was made, for ``cffm_plugin.from_pretrained``.

@@ -335,6 +335,40 @@ def test_a_copy_and_a_saved_model_step_on_their_own(tmp_path):
     assert torch.equal(torch.load(tmp_path / "whole.pth", weights_only=False).step(frame), first)
 
 
+def changed_by_loading(model, state):
+    model.load_state_dict(state)
+
+
+def changed_by_loading_what_holds_it(model, state):
+    nn.ModuleDict({"model": model}).load_state_dict({f"model.{n}": v for n, v in state.items()})
+
+
+def changed_by_training(model, state):
+    model.train()
+    with torch.no_grad():
+        for name, values in model.state_dict().items():
+            values.copy_(state[name])
+
+
+@pytest.mark.parametrize("options", [{}, {"autocast": torch.bfloat16, "least_agreement": 0.0}])
+@pytest.mark.parametrize(
+    "change", [changed_by_loading, changed_by_loading_what_holds_it, changed_by_training]
+)
+def test_a_step_after_a_change_of_the_weights_is_the_first_with_them(change, options):
+    torch.manual_seed(1)
+    other = cffm_plugin.create_model("cffm_mit_tiny", NUM_CLASSES, embedding_channels=16)
+    model = cffm_plugin.create_model("cffm_mit_tiny", NUM_CLASSES, embedding_channels=16)
+    model.stream_options = dict(options)
+    frames = tiny_clips(batch=1, length=4)[0][0]
+    for frame in frames:
+        before = model.step(frame, output="logits")
+    change(model, other.state_dict())
+    other.stream_options = dict(options)
+    expected = other.step(frames[-1], output="logits")
+    assert torch.equal(model.step(frames[-1], output="logits"), expected)
+    assert not torch.equal(before, expected)
+
+
 def net_of(kind):
     torch.manual_seed(0)
     if kind == "sequential":
