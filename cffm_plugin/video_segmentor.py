@@ -102,8 +102,8 @@ class VideoSegmentor(ClipSegmentor):
         return self._steps.step(frame, **options)
 
     def reset(self) -> None:
-        """Forget the frames that ``step`` was given, and take ``stream_options`` anew. Training mode
-        and loading weights do so too."""
+        """Forget the frames that ``step`` was given, and take ``stream_options`` anew. Training
+        mode and loading weights do so too."""
         self._steps = None
 
     def train(self, mode: bool = True) -> "VideoSegmentor":
