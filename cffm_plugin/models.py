@@ -10,7 +10,7 @@ from torch import nn
 from .core.models import MODELS, assemble_segmentor, create_segmentor
 from .families import net_recipe, open_net, rebuild, take_net_apart
 from .libraries import check_detectron2
-from .saving import RECIPE, check_source, load_weights, read_recipe, recipe_of
+from .saving import RECIPE, check_source, given_again, load_weights, read_recipe, recipe_of
 from .video_segmentor import VideoSegmentor
 
 __all__ = ["MODELS", "create_model", "from_pretrained", "wrap"]
@@ -111,7 +111,7 @@ def _wrapped(
     if task is not None:
         options = options | {"task_inputs": [int(token) for token in task.flatten()]}
     model.recipe = recipe_of("wrap", options | arguments)
-    if model.recipe is not None and made_of is not None:
+    if made_of is not None:
         model.recipe["net"] = made_of
     return model
 
@@ -128,7 +128,12 @@ def _check_dtype(net: nn.Module) -> None:
 
 
 def from_pretrained(
-    source: str | PathLike, *, net: nn.Module | None = None, overrides: Sequence[str] = ()
+    source: str | PathLike,
+    *,
+    net: nn.Module | None = None,
+    temporal: nn.Module | None = None,
+    loss: Any = None,
+    overrides: Sequence[str] = (),
 ) -> VideoSegmentor:
     """A model with its weights, in evaluation mode.
 
@@ -137,12 +142,17 @@ def from_pretrained(
             "owner/repository" on the Hugging Face hub, which need detectron2.
         net: of models of ``wrap``: the image segmentor, whose weights are replaced; not needed for
             nets of transformers and segmentation_models_pytorch.
+        temporal: of models with a temporal module of your own: one as it was made then, whose
+            weights are replaced.
+        loss: of models that were wrapped with a function: it, to train the model on. Without it
+            that is by the cross entropy, which a warning says.
         overrides: of a model that has a config, keys of it: ``["KEY", "VALUE", ...]``, such as
             MODEL.DEVICE, TEST.SMOOTHING, or MODEL.IMPORTS where it needs code of yours.
 
     Raises:
         FileNotFoundError: there is no such folder, or it lacks the weights.
-        ValueError: what is there is no such model, or ``net`` is missing or does not fit.
+        ValueError: what is there is no such model, or ``net`` or ``temporal`` is missing or
+            does not fit.
     """
     folder = check_source(str(source))
     if folder is None or not (folder / RECIPE).is_file():
@@ -151,14 +161,15 @@ def from_pretrained(
 
         return load_model(str(source), overrides)
     recipe = read_recipe(folder)
+    arguments = given_again(recipe, folder, {"temporal": temporal, "loss": loss})
     if recipe["made_by"] == "create_model":
-        model = create_model(**recipe["arguments"])
+        model = create_model(**arguments)
     elif net is None and "net" not in recipe:
         raise ValueError(
             f"{folder} is a model of wrap(net): make the image segmentor as it was and pass it, "
             "from_pretrained(folder, net=net)"
         )
     else:
-        model = wrap(net or rebuild(recipe["net"]), **recipe["arguments"])
+        model = wrap(net or rebuild(recipe["net"]), **arguments)
     load_weights(model, folder)
     return model.eval()

@@ -121,9 +121,12 @@ class VideoSegmentor(ClipSegmentor):
     def save_pretrained(self, folder: str | PathLike) -> Path:
         """Write weights and how the model was made, for ``cffm_plugin.from_pretrained``.
 
+        Code is not written: a temporal module or a loss of your own is passed to
+        ``from_pretrained`` again, which a warning says.
+
         Raises:
-            ValueError: the model is none of ``create_model`` or ``wrap``; ``cffm publish`` writes
-                those of configs.
+            ValueError: the model is none of ``create_model`` or ``wrap``, ``cffm publish`` writes
+                those of configs; or it was made with an argument that can't be written.
         """
         from .saving import save_pretrained
 

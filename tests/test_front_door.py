@@ -502,24 +502,73 @@ def test_a_wrapped_net_is_copied_streams_in_half_precision_and_is_gathered():
     assert gathered.loss.shape == (2,) and gathered.losses == {}
 
 
-def test_a_strangers_temporal_module_is_taken():
-    class Mean(WindowedModule):
-        dim, num_references = 8, 2
+class Mean(WindowedModule):
+    """A stranger's temporal module: a scaled mean of the frames."""
 
-        def assemble(self, frame, slots=None):
-            return FrameMap(frame.cells)
+    dim, num_references = 8, 2
 
-        def mine(self, target, references):
-            return (target.cells + sum(r.frame for r in references)) / 3
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.rand(1))
 
-    model = cffm_plugin.wrap(
-        net_of("sequential"), temporal=Mean(), output="classifier", size_divisibility=4
-    )
-    assert model.frame_offsets == (-6, -3) and model.recipe is None
+    def assemble(self, frame, slots=None):
+        return FrameMap(frame.cells)
+
+    def mine(self, target, references):
+        return self.scale * (target.cells + sum(r.frame for r in references)) / 3
+
+
+def test_a_strangers_temporal_module_is_taken_and_passed_again_where_it_is_loaded(tmp_path, caplog):
+    options = {"output": "classifier", "size_divisibility": 4}
+    net = net_of("sequential")
+    model = cffm_plugin.wrap(net, temporal=Mean(), **options)
+    assert model.frame_offsets == (-6, -3)
     labels = torch.zeros(1, 32, 32).long()
     assert model(torch.zeros(1, 3, 3, 32, 32), labels=labels).loss.isfinite()
-    with pytest.raises(ValueError, match="create_model and wrap"):
-        model.save_pretrained("nowhere")
+    model.save_pretrained(tmp_path)
+    assert "from_pretrained(folder, temporal=temporal)" in caplog.text
+    with pytest.raises(ValueError, match=r"from_pretrained\(folder, temporal=module\)"):
+        cffm_plugin.from_pretrained(tmp_path, net=net_of("sequential"))
+    again = cffm_plugin.from_pretrained(tmp_path, net=net_of("sequential"), temporal=Mean())
+    clip = torch.randint(0, 256, (1, 3, 3, 32, 32)).float()
+    assert torch.equal(again(clip).logits, model.eval()(clip).logits)
+    again.save_pretrained(tmp_path / "again")
+    create = {"embedding_channels": 8, "temporal": Mean(), "output": "classifier"}
+    created = cffm_plugin.create_model("segformer_mit_tiny", NUM_CLASSES, **create)
+    created.save_pretrained(tmp_path / "created")
+    loaded = cffm_plugin.from_pretrained(tmp_path / "created", temporal=Mean())
+    assert torch.equal(loaded(clip).logits, created.eval()(clip).logits)
+
+
+def halved(logits, labels):
+    return nn.functional.cross_entropy(logits, labels, ignore_index=255) / 2
+
+
+def test_a_loss_of_ones_own_is_passed_again_where_training_goes_on(tmp_path, caplog):
+    model = cffm_plugin.wrap(net_of("sequential"), temporal=None, loss=halved)
+    model.save_pretrained(tmp_path)
+    assert "from_pretrained(folder, loss=loss)" in caplog.text
+    caplog.clear()
+    again = cffm_plugin.from_pretrained(tmp_path, net=net_of("sequential"), loss=halved)
+    assert not caplog.text
+    without = cffm_plugin.from_pretrained(tmp_path, net=net_of("sequential"))
+    assert "trained with a loss of its own, which is not kept" in caplog.text
+    clips, labels = tiny_clips(length=1)
+    losses = [m.train()(clips, labels).loss for m in (model, again, without)]
+    assert torch.equal(losses[0], losses[1])
+    torch.testing.assert_close(losses[2], 2 * losses[0])
+
+
+def test_what_the_folder_says_is_not_taken_again(tmp_path):
+    tiny_model().save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="loss is not needed"):
+        cffm_plugin.from_pretrained(tmp_path, loss=halved)
+
+
+def test_an_argument_that_cannot_be_written_is_named_where_a_model_is_saved(tmp_path):
+    model = tiny_model(pixel_mean=np.array([1.0, 2.0, 3.0]))
+    with pytest.raises(ValueError, match="create_model was given pixel_mean as an object"):
+        model.save_pretrained(tmp_path)
 
 
 def test_a_folder_of_videos_is_a_dataset_of_clips(folder):
