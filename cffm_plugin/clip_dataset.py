@@ -32,8 +32,9 @@ class VideoFolder(Dataset[dict[str, Tensor]]):
 
     For training there is an item for every labelled frame that has all its references, before it
     or, with ``reverse_prob``, after it. Otherwise one for every labelled frame, with the references
-    of ``inference_clip``, so that a video's first frames are clips of one frame: take them one by
-    one (batch_size 1), or segment whole videos by ``VideoSegmentor.stream``.
+    of ``inference_clip``. Where that has none, as of a video's first frames, the frame itself
+    stands in their place, so that all clips have one length and make batches. A stream segments
+    these few as images: ``VideoSegmentor.stream`` is for scores that are to be those of streams.
 
     Items are dicts of ``clips``: (T, 3, H, W) uint8, RGB, the target last; and ``labels``:
     (T, H, W) int64, classes 0..K-1, 255 where there is none, and in frames without labels.
@@ -141,7 +142,8 @@ class VideoFolder(Dataset[dict[str, Tensor]]):
 
     def _clip(self, video: dict[str, Any], target: int) -> list[int]:
         if not self.is_train:
-            return inference_clip(target, self.frame_offsets)
+            clip = inference_clip(target, self.frame_offsets)
+            return clip[:1] * (1 + len(self.frame_offsets) - len(clip)) + clip
         rng = random.Random(random.random())  # a data loader seeds each worker's global one
         length = len(video["frames"])
         return training_clip(length, self.frame_offsets, rng, self.reverse_prob, [target])

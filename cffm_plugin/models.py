@@ -2,15 +2,15 @@
 
 from collections.abc import Sequence
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from .core.models import MODELS, assemble_segmentor, create_segmentor
 from .families import net_recipe, open_net, rebuild, take_net_apart
 from .libraries import check_detectron2
-from .saving import RECIPE, load_weights, read_recipe, recipe_of
+from .saving import RECIPE, check_source, given_again, load_weights, read_recipe, recipe_of
 from .video_segmentor import VideoSegmentor
 
 __all__ = ["MODELS", "create_model", "from_pretrained", "wrap"]
@@ -102,6 +102,7 @@ def _wrapped(
     net: nn.Module, processor: Any, options: dict[str, Any], arguments: dict[str, Any]
 ) -> VideoSegmentor:
     """See ``wrap``; ``options`` are of ``take_net_apart``."""
+    _check_dtype(net)
     made_of = net_recipe(net)
     parts, known = take_net_apart(net, processor=processor, **options)
     arguments = known | arguments
@@ -110,13 +111,29 @@ def _wrapped(
     if task is not None:
         options = options | {"task_inputs": [int(token) for token in task.flatten()]}
     model.recipe = recipe_of("wrap", options | arguments)
-    if model.recipe is not None and made_of is not None:
+    if made_of is not None:
         model.recipe["net"] = made_of
     return model
 
 
+def _check_dtype(net: nn.Module) -> None:
+    """The temporal module that it gets is in float32, and what it does is compared in it."""
+    others = {p.dtype for p in net.parameters() if p.is_floating_point()} - {torch.float32}
+    if others:
+        raise ValueError(
+            f"the net's weights are {', '.join(map(str, others))}; wrap takes float32: "
+            "wrap(net.float()). What came of it can be cast as a whole, model.double(); and "
+            'model.stream_options = {"autocast": torch.bfloat16} streams in half precision'
+        )
+
+
 def from_pretrained(
-    source: str | PathLike, *, net: nn.Module | None = None, overrides: Sequence[str] = ()
+    source: str | PathLike,
+    *,
+    net: nn.Module | None = None,
+    temporal: nn.Module | None = None,
+    loss: Any = None,
+    overrides: Sequence[str] = (),
 ) -> VideoSegmentor:
     """A model with its weights, in evaluation mode.
 
@@ -125,28 +142,34 @@ def from_pretrained(
             "owner/repository" on the Hugging Face hub, which need detectron2.
         net: of models of ``wrap``: the image segmentor, whose weights are replaced; not needed for
             nets of transformers and segmentation_models_pytorch.
+        temporal: of models with a temporal module of your own: one as it was made then, whose
+            weights are replaced.
+        loss: of models that were wrapped with a function: it, to train the model on. Without it
+            that is by the cross entropy, which a warning says.
         overrides: of a model that has a config, keys of it: ``["KEY", "VALUE", ...]``, such as
             MODEL.DEVICE, TEST.SMOOTHING, or MODEL.IMPORTS where it needs code of yours.
 
     Raises:
         FileNotFoundError: there is no such folder, or it lacks the weights.
-        ValueError: what is there is no such model, or ``net`` is missing or does not fit.
+        ValueError: what is there is no such model, or ``net`` or ``temporal`` is missing or
+            does not fit.
     """
-    folder = Path(source).expanduser()
-    if not (folder / RECIPE).is_file():
+    folder = check_source(str(source))
+    if folder is None or not (folder / RECIPE).is_file():
         check_detectron2()
         from .hub.loading import load_model  # a model of a config
 
         return load_model(str(source), overrides)
     recipe = read_recipe(folder)
+    arguments = given_again(recipe, folder, {"temporal": temporal, "loss": loss})
     if recipe["made_by"] == "create_model":
-        model = create_model(**recipe["arguments"])
+        model = create_model(**arguments)
     elif net is None and "net" not in recipe:
         raise ValueError(
             f"{folder} is a model of wrap(net): make the image segmentor as it was and pass it, "
             "from_pretrained(folder, net=net)"
         )
     else:
-        model = wrap(net or rebuild(recipe["net"]), **recipe["arguments"])
+        model = wrap(net or rebuild(recipe["net"]), **arguments)
     load_weights(model, folder)
     return model.eval()

@@ -1,6 +1,8 @@
 """Segmentors of ``create_model`` and ``wrap`` as folders: weights, and how they were made."""
 
 import json
+import logging
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,9 +15,15 @@ from .libraries import OptionalLibrary
 if TYPE_CHECKING:
     from .video_segmentor import VideoSegmentor
 
+logger = logging.getLogger(__name__)
+
 safetensors = OptionalLibrary("safetensors.torch", "Saving and loading models")
 
 WEIGHTS, RECIPE = "model.safetensors", "segmentor.json"
+_ON_THE_HUB = re.compile(r"(hf://)?[\w.-]+/[\w.-]+(@\S+)?")
+NOT_KEPT = "not_kept"  # in a recipe: names of arguments that can't be written
+# Of these, what from_pretrained takes in their place.
+GIVEN_AGAIN = {"loss": "loss function", "temporal": "temporal module's class"}
 _PLAIN = (str, int, float, bool, type(None))
 
 
@@ -23,10 +31,25 @@ def save_pretrained(model: "VideoSegmentor", folder: Path) -> Path:
     """See ``VideoSegmentor.save_pretrained``."""
     if model.recipe is None:
         raise ValueError(
-            "Only models of create_model and wrap can be saved so, and this is one of a config, or "
-            "of parts that were made by hand. Of a config: cffm publish, or "
+            "Models of create_model, wrap and from_pretrained can be saved so; this is one of a "
+            "config, or of parts that were made by hand. Of a config: cffm publish, or "
             "cffm_plugin.hub.save_pretrained(model, cfg, folder). Weights alone: "
             "torch.save(model.state_dict(), FILE)."
+        )
+    not_kept = model.recipe.get(NOT_KEPT, [])
+    others = [name for name in not_kept if name not in GIVEN_AGAIN]
+    if others:
+        raise ValueError(
+            f"{model.recipe['made_by']} was given {', '.join(others)} as an object, which can't be "
+            "written: give it as numbers, text, or lists of them"
+        )
+    if not_kept:
+        arguments = ", ".join(f"{name}={name}" for name in not_kept)
+        logger.warning(
+            "%s: code is not kept, so the %s is not; load it by from_pretrained(folder, %s)",
+            folder,
+            " and the ".join(GIVEN_AGAIN[name] for name in not_kept),
+            arguments,
         )
     folder.mkdir(parents=True, exist_ok=True)
     weights = {name: value.detach().contiguous() for name, value in model.state_dict().items()}
@@ -34,6 +57,29 @@ def save_pretrained(model: "VideoSegmentor", folder: Path) -> Path:
         safetensors.save_file(weights, str(file))
     write_json(folder / RECIPE, model.recipe)
     return folder
+
+
+def check_source(source: str) -> Path | None:
+    """A folder of a model with its weights, of ``save_pretrained`` or ``cffm publish``; None for
+    what may be a name on the hub.
+
+    Raises:
+        FileNotFoundError: there is no such folder, nor can it be a name; or it holds no weights.
+    """
+    folder = Path(source).expanduser()
+    if folder.is_dir():
+        if not (folder / WEIGHTS).is_file():
+            raise FileNotFoundError(
+                f"{folder} holds no {WEIGHTS}. It is a folder that save_pretrained, or cffm "
+                "publish, wrote?"
+            )
+        return folder
+    if not _ON_THE_HUB.fullmatch(source):
+        raise FileNotFoundError(
+            f"{source}: there is no such folder, and it is no name on the hub: owner/repository, "
+            "or owner/repository@revision"
+        )
+    return None
 
 
 def read_recipe(folder: Path) -> dict[str, Any]:
@@ -57,12 +103,9 @@ def read_recipe(folder: Path) -> dict[str, Any]:
 def load_weights(model: "VideoSegmentor", folder: Path) -> None:
     """
     Raises:
-        FileNotFoundError: there are none.
         ValueError: they are not of such a model.
     """
     file = folder / WEIGHTS
-    if not file.is_file():
-        raise FileNotFoundError(f"{folder} holds no {WEIGHTS}")
     try:
         weights = safetensors.load_file(str(file))
         model.load_state_dict(weights)
@@ -70,12 +113,47 @@ def load_weights(model: "VideoSegmentor", folder: Path) -> None:
         raise ValueError(f"{file}: not the weights of this model: {error}") from error
 
 
-def recipe_of(made_by: str, arguments: Mapping[str, Any]) -> dict[str, Any] | None:
-    """How a model was made; None where an argument can't be written, such as a module."""
+def recipe_of(made_by: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """How a model was made. Arguments that can't be written, such as modules, are named alone."""
     plain = {name: _plain(value) for name, value in arguments.items()}
-    if any(value is _NOT_PLAIN for value in plain.values()):
-        return None
-    return {"made_by": made_by, "arguments": plain}
+    not_kept = [name for name, value in plain.items() if value is _NOT_PLAIN]
+    recipe: dict[str, Any] = {
+        "made_by": made_by,
+        "arguments": {name: value for name, value in plain.items() if name not in not_kept},
+    }
+    return recipe | ({NOT_KEPT: not_kept} if not_kept else {})
+
+
+def given_again(
+    recipe: Mapping[str, Any], folder: Path, given: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The arguments of a recipe, and those of its ``NOT_KEPT`` that are given.
+
+    Args:
+        recipe: of ``read_recipe``.
+        folder: for messages.
+        given: name -> value, None where it is not given.
+
+    Raises:
+        ValueError: the temporal module is not given, or something that the model was not made with.
+    """
+    not_kept = recipe.get(NOT_KEPT, [])
+    found = {name: value for name, value in given.items() if value is not None}
+    unasked = [name for name in found if name not in not_kept]
+    if unasked:
+        raise ValueError(f"{folder}: {', '.join(unasked)} is not needed: the folder says it")
+    if "temporal" in not_kept and "temporal" not in found:
+        raise ValueError(
+            f"{folder} is a model with a temporal module of its own: make it as it was and pass "
+            "it, from_pretrained(folder, temporal=module)"
+        )
+    if "loss" in not_kept and "loss" not in found:
+        logger.warning(
+            "%s: it was trained with a loss of its own, which is not kept. It predicts as it did; "
+            "to train it on, from_pretrained(folder, loss=loss), or it is the cross entropy",
+            folder,
+        )
+    return recipe["arguments"] | found
 
 
 _NOT_PLAIN = object()

@@ -77,10 +77,15 @@ class VideoSegmentor(ClipSegmentor):
                 labels = segmentor.step(frame, channel_order=channel_order)
                 yield SegmentedFrame(frame, labels, f"{index:08d}")
             return
+        if channel_order != "RGB":
+            raise ValueError(
+                f"channel_order is of frames that are given one by one; {source} is read here, and "
+                "its frames are RGB"
+            )
         from .video.opening import open_frames  # readers of video
 
         for given in open_frames(source):
-            image = given.image[:, :, ::-1]  # readers give BGR
+            image = given.image[:, :, ::-1].copy()  # readers give BGR
             yield SegmentedFrame(image, segmentor.step(image), given.name, given.seconds)
 
     def step(self, frame: Frame, **options: Any) -> Tensor:
@@ -97,15 +102,31 @@ class VideoSegmentor(ClipSegmentor):
         return self._steps.step(frame, **options)
 
     def reset(self) -> None:
-        """Forget the frames that ``step`` was given, and take ``stream_options`` anew."""
+        """Forget the frames that ``step`` was given, and take ``stream_options`` anew. Training
+        mode and loading weights do so too."""
         self._steps = None
+
+    def train(self, mode: bool = True) -> "VideoSegmentor":
+        """As ``ClipSegmentor.train``."""
+        if mode:
+            self.reset()  # what it keeps is of the weights as they were
+        super().train(mode)
+        return self
+
+    def _load_from_state_dict(self, *args: Any) -> None:
+        """What ``load_state_dict`` calls, of this module and of one that it is a part of."""
+        self.reset()
+        super()._load_from_state_dict(*args)
 
     def save_pretrained(self, folder: str | PathLike) -> Path:
         """Write weights and how the model was made, for ``cffm_plugin.from_pretrained``.
 
+        Code is not written: a temporal module or a loss of your own is passed to
+        ``from_pretrained`` again, which a warning says.
+
         Raises:
-            ValueError: the model is none of ``create_model`` or ``wrap``; ``cffm publish`` writes
-                those of configs.
+            ValueError: the model is none of ``create_model`` or ``wrap``, ``cffm publish`` writes
+                those of configs; or it was made with an argument that can't be written.
         """
         from .saving import save_pretrained
 

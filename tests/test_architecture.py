@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "benchmark": {"core", "modeling", "data", "inference", "engine", "synthetic"},
     "experiments": set(),
     "model_zoo": {"checkpoint", "engine", "modeling"},
-    "hub": {"data", "modeling", "checkpoint", "inference", "engine"},
+    "hub": {"data", "modeling", "checkpoint", "inference", "engine", "saving"},
     # What persons type: all of it.
     "cli": {
         *("core", "data", "modeling", "evaluation", "checkpoint", "inference", "engine"),

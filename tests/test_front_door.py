@@ -25,6 +25,12 @@ def tiny_model(**arguments):
     return cffm_plugin.create_model("cffm_recall_mit_tiny", NUM_CLASSES, **options)
 
 
+def tiny_recurrent():
+    torch.manual_seed(0)
+    options = {"embedding_channels": 16, "mode": "stream"}
+    return cffm_plugin.create_model("tv3s_mit_tiny", NUM_CLASSES, **options).eval()
+
+
 def tiny_clips(batch=2, length=4, size=(32, 48)):
     generator = torch.Generator().manual_seed(1)
     clips = torch.randint(0, 256, (batch, length, 3, *size), generator=generator)
@@ -112,6 +118,20 @@ def test_losses_are_those_of_the_clip_losses_and_logits_those_of_the_clip():
         assert torch.equal(of_labels, logits.argmax(dim=0))
 
 
+@pytest.mark.parametrize("kind", ["cffm_recall_mit_tiny", "cffm_mit_tiny", "segformer_mit_tiny"])
+def test_evaluation_of_images_with_labels_gives_the_image_segmentors_losses(kind):
+    torch.manual_seed(0)
+    model = cffm_plugin.create_model(kind, NUM_CLASSES, embedding_channels=16).eval()
+    clips, labels = tiny_clips(length=1)
+    with torch.no_grad():
+        out = model(clips, labels=labels)
+        of_targets = model(clips[:, 0], labels=labels[:, 0])
+    assert set(out.losses) == {"loss_sem_seg"} and out.logits.shape == (2, NUM_CLASSES, 32, 48)
+    expected = nn.functional.cross_entropy(out.logits, labels[:, 0])
+    torch.testing.assert_close(out.loss, expected)
+    torch.testing.assert_close(of_targets.loss, out.loss)
+
+
 def test_labels_of_targets_alone_are_those_of_clips_whose_references_are_void():
     model = tiny_model(dropout=0.0, drop_path_rate=0.0)
     clips, labels = tiny_clips()
@@ -135,6 +155,111 @@ def test_labels_of_targets_alone_are_those_of_clips_whose_references_are_void():
 def test_inputs_that_do_not_fit_are_errors_that_say_the_shape(clips, labels, said):
     with pytest.raises(ValueError, match=said):
         tiny_model().train()(clips, labels)
+
+
+@pytest.mark.parametrize("length", [0, 2, 3, 5])
+def test_a_clip_of_another_length_is_an_error_in_evaluation_too(length):
+    model = tiny_model().eval()
+    with pytest.raises(ValueError, match=r"\(B, 4, 3, H, W\).*one frame, for images"):
+        model(torch.zeros(1, length, 3, 32, 32))
+    carried = tiny_recurrent()
+    assert carried.clip_length is None
+    if length:
+        assert carried(torch.zeros(1, length, 3, 32, 32)).logits.shape == (1, NUM_CLASSES, 32, 32)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int32, torch.int16])
+def test_labels_of_every_whole_type_are_the_same_labels(dtype):
+    clips, labels = tiny_clips()
+    labels[:, :, :8] = 255
+    for model in (tiny_model().eval(), cffm_plugin.create_model("segformer_mit_tiny", 5).eval()):
+        assert torch.equal(model(clips, labels.to(dtype)).loss, model(clips, labels).loss)
+    with pytest.raises(ValueError, match=r"whole numbers.*float32"):
+        model(clips, labels.float())
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_frames_of_any_number_of_bits_go_into_weights_of_any(dtype):
+    clips, labels = tiny_clips()
+    exact = tiny_model().eval()
+    expected = exact(clips).logits
+    assert torch.equal(exact(clips.double()).logits.float(), expected)
+    cast = tiny_model().eval().to(dtype)
+    logits = cast(clips.float()).logits
+    assert logits.dtype == dtype and cast(clips.float(), labels).loss.isfinite()
+    torch.testing.assert_close(logits.float(), expected, rtol=0.1, atol=0.1)
+    assert cast.step(clips[0, 0].float()).shape == (32, 48)
+
+
+def test_a_net_of_other_weights_than_float32_is_an_error_that_says_what_to_do():
+    with pytest.raises(ValueError, match=r"torch.bfloat16; wrap takes float32: wrap\(net.float"):
+        cffm_plugin.wrap(net_of("sequential").bfloat16())
+
+
+def test_an_image_of_pillow_is_no_frame_and_the_error_makes_it_one():
+    from PIL import Image
+
+    with pytest.raises(ValueError, match=r'numpy.asarray\(image.convert\("RGB"\)\)'):
+        tiny_model().step(Image.new("RGB", (48, 32)))
+
+
+def test_a_folder_of_images_streams_with_pillow_alone(folder):
+    result = run_without(
+        (*OTHERS, "av"),
+        f"""
+        import torch, cffm_plugin
+        model = cffm_plugin.create_model("segformer_mit_tiny", num_classes=5)
+        for frame in model.stream({str(folder.parent / "mine" / "a" / "frames")!r}):
+            print(frame.name, tuple(torch.from_numpy(frame.image).shape))
+        """,
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines() == [f"{index:04d} (40, 56, 3)" for index in range(12)]
+
+
+def test_streams_of_files_give_the_frames_that_are_in_them(folder):
+    from PIL import Image
+
+    frames = folder.parent / "mine" / "a" / "frames"
+    for frame in tiny_model().stream(frames):
+        assert np.array_equal(frame.image, np.asarray(Image.open(frames / f"{frame.name}.png")))
+
+
+def test_the_order_of_channels_of_a_file_is_not_asked_for(folder):
+    with pytest.raises(ValueError, match="channel_order is of frames that are given"):
+        list(tiny_model().stream(folder.parent / "mine" / "a" / "frames", channel_order="BGR"))
+
+
+def test_a_folder_of_a_model_that_is_not_there_is_not_found_whatever_is_installed(tmp_path):
+    result = run_without(
+        OTHERS,
+        f"""
+        import cffm_plugin
+        for source in ({str(tmp_path / "missing")!r}, {str(tmp_path)!r}, "owner/repository"):
+            try:
+                cffm_plugin.from_pretrained(source)
+            except (OSError, ImportError) as error:
+                print(type(error).__name__, error)
+        """,
+    )
+    missing, empty, hub = result.stdout.splitlines()
+    assert missing.startswith("FileNotFoundError") and "no such folder" in missing
+    assert empty.startswith("FileNotFoundError") and "holds no model.safetensors" in empty
+    assert "needs detectron2" in hub
+
+
+@pytest.mark.parametrize("name", ["cffm_mit_b0", "cffm_recall_mit_b0", "mrcfa_mit_b1"])
+def test_an_argument_that_nothing_takes_is_named_with_the_module_that_is_asked_for(name):
+    module = {"cffm": "CFFM", "cffm_recall": "CFFMRecall", "mrcfa": "MRCFA"}[name[:-7]]
+    with pytest.raises(TypeError, match=f"smothing: no argument.*nor of {module},"):
+        cffm_plugin.create_model(name, 3, smothing=0.5)
+
+
+def test_errors_say_the_names_of_arguments():
+    with pytest.raises(ValueError, match="^output .*is one of classifier"):
+        tiny_model(output="nothing")
+    with pytest.raises(ValueError, match="^smoothing "):
+        StreamingSegmentor(tiny_model(), smoothing=2.0)
 
 
 def test_a_model_that_there_is_not_is_an_error_with_the_nearest():
@@ -208,6 +333,40 @@ def test_a_copy_and_a_saved_model_step_on_their_own(tmp_path):
     assert torch.equal(copy.deepcopy(model).step(frame), first)
     torch.save(model, tmp_path / "whole.pth")
     assert torch.equal(torch.load(tmp_path / "whole.pth", weights_only=False).step(frame), first)
+
+
+def changed_by_loading(model, state):
+    model.load_state_dict(state)
+
+
+def changed_by_loading_what_holds_it(model, state):
+    nn.ModuleDict({"model": model}).load_state_dict({f"model.{n}": v for n, v in state.items()})
+
+
+def changed_by_training(model, state):
+    model.train()
+    with torch.no_grad():
+        for name, values in model.state_dict().items():
+            values.copy_(state[name])
+
+
+@pytest.mark.parametrize("options", [{}, {"autocast": torch.bfloat16, "least_agreement": 0.0}])
+@pytest.mark.parametrize(
+    "change", [changed_by_loading, changed_by_loading_what_holds_it, changed_by_training]
+)
+def test_a_step_after_a_change_of_the_weights_is_the_first_with_them(change, options):
+    torch.manual_seed(1)
+    other = cffm_plugin.create_model("cffm_mit_tiny", NUM_CLASSES, embedding_channels=16)
+    model = cffm_plugin.create_model("cffm_mit_tiny", NUM_CLASSES, embedding_channels=16)
+    model.stream_options = dict(options)
+    frames = tiny_clips(batch=1, length=4)[0][0]
+    for frame in frames:
+        before = model.step(frame, output="logits")
+    change(model, other.state_dict())
+    other.stream_options = dict(options)
+    expected = other.step(frames[-1], output="logits")
+    assert torch.equal(model.step(frames[-1], output="logits"), expected)
+    assert not torch.equal(before, expected)
 
 
 def net_of(kind):
@@ -343,24 +502,73 @@ def test_a_wrapped_net_is_copied_streams_in_half_precision_and_is_gathered():
     assert gathered.loss.shape == (2,) and gathered.losses == {}
 
 
-def test_a_strangers_temporal_module_is_taken():
-    class Mean(WindowedModule):
-        dim, num_references = 8, 2
+class Mean(WindowedModule):
+    """A stranger's temporal module: a scaled mean of the frames."""
 
-        def assemble(self, frame, slots=None):
-            return FrameMap(frame.cells)
+    dim, num_references = 8, 2
 
-        def mine(self, target, references):
-            return (target.cells + sum(r.frame for r in references)) / 3
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.rand(1))
 
-    model = cffm_plugin.wrap(
-        net_of("sequential"), temporal=Mean(), output="classifier", size_divisibility=4
-    )
-    assert model.frame_offsets == (-6, -3) and model.recipe is None
+    def assemble(self, frame, slots=None):
+        return FrameMap(frame.cells)
+
+    def mine(self, target, references):
+        return self.scale * (target.cells + sum(r.frame for r in references)) / 3
+
+
+def test_a_strangers_temporal_module_is_taken_and_passed_again_where_it_is_loaded(tmp_path, caplog):
+    options = {"output": "classifier", "size_divisibility": 4}
+    net = net_of("sequential")
+    model = cffm_plugin.wrap(net, temporal=Mean(), **options)
+    assert model.frame_offsets == (-6, -3)
     labels = torch.zeros(1, 32, 32).long()
     assert model(torch.zeros(1, 3, 3, 32, 32), labels=labels).loss.isfinite()
-    with pytest.raises(ValueError, match="create_model and wrap"):
-        model.save_pretrained("nowhere")
+    model.save_pretrained(tmp_path)
+    assert "from_pretrained(folder, temporal=temporal)" in caplog.text
+    with pytest.raises(ValueError, match=r"from_pretrained\(folder, temporal=module\)"):
+        cffm_plugin.from_pretrained(tmp_path, net=net_of("sequential"))
+    again = cffm_plugin.from_pretrained(tmp_path, net=net_of("sequential"), temporal=Mean())
+    clip = torch.randint(0, 256, (1, 3, 3, 32, 32)).float()
+    assert torch.equal(again(clip).logits, model.eval()(clip).logits)
+    again.save_pretrained(tmp_path / "again")
+    create = {"embedding_channels": 8, "temporal": Mean(), "output": "classifier"}
+    created = cffm_plugin.create_model("segformer_mit_tiny", NUM_CLASSES, **create)
+    created.save_pretrained(tmp_path / "created")
+    loaded = cffm_plugin.from_pretrained(tmp_path / "created", temporal=Mean())
+    assert torch.equal(loaded(clip).logits, created.eval()(clip).logits)
+
+
+def halved(logits, labels):
+    return nn.functional.cross_entropy(logits, labels, ignore_index=255) / 2
+
+
+def test_a_loss_of_ones_own_is_passed_again_where_training_goes_on(tmp_path, caplog):
+    model = cffm_plugin.wrap(net_of("sequential"), temporal=None, loss=halved)
+    model.save_pretrained(tmp_path)
+    assert "from_pretrained(folder, loss=loss)" in caplog.text
+    caplog.clear()
+    again = cffm_plugin.from_pretrained(tmp_path, net=net_of("sequential"), loss=halved)
+    assert not caplog.text
+    without = cffm_plugin.from_pretrained(tmp_path, net=net_of("sequential"))
+    assert "trained with a loss of its own, which is not kept" in caplog.text
+    clips, labels = tiny_clips(length=1)
+    losses = [m.train()(clips, labels).loss for m in (model, again, without)]
+    assert torch.equal(losses[0], losses[1])
+    torch.testing.assert_close(losses[2], 2 * losses[0])
+
+
+def test_what_the_folder_says_is_not_taken_again(tmp_path):
+    tiny_model().save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="loss is not needed"):
+        cffm_plugin.from_pretrained(tmp_path, loss=halved)
+
+
+def test_an_argument_that_cannot_be_written_is_named_where_a_model_is_saved(tmp_path):
+    model = tiny_model(pixel_mean=np.array([1.0, 2.0, 3.0]))
+    with pytest.raises(ValueError, match="create_model was given pixel_mean as an object"):
+        model.save_pretrained(tmp_path)
 
 
 def test_a_folder_of_videos_is_a_dataset_of_clips(folder):
@@ -371,8 +579,14 @@ def test_a_folder_of_videos_is_a_dataset_of_clips(folder):
         assert item["clips"].shape == (3, 3, 24, 32) and item["clips"].dtype == torch.uint8
         assert item["labels"].shape == (3, 24, 32) and item["labels"].max() <= 255
     whole = cffm_plugin.VideoFolder(folder, "val", frame_offsets=(-4, -2))
-    assert [len(item["clips"]) for item in whole] == [1, 3, 3, 3, 3, 3] * 2
-    assert whole[0]["clips"].shape == (1, 3, 40, 56)
+    assert all(item["clips"].shape == (3, 3, 40, 56) for item in whole) and len(whole) == 2 * 6
+    # Frame 1 has one frame before it, two are needed; frame 3 looks at ceil(0 * 3 / 2) and
+    # ceil(1 * 3 / 2), and frame 5 at 1 and 3.
+    alone, spread, far = (whole[index] for index in range(3))
+    assert all(torch.equal(frame, alone["clips"][-1]) for frame in alone["clips"])
+    assert all(torch.equal(mask, alone["labels"][-1]) for mask in alone["labels"])
+    assert torch.equal(far["clips"][0], alone["clips"][-1])
+    assert torch.equal(far["clips"][1], spread["clips"][-1])
 
 
 def test_clips_are_rgb_and_labels_the_masks(folder):
@@ -436,6 +650,24 @@ def fit_by_transformers(model, data, monkeypatch):
     )
     trainer = transformers.Trainer(model, arguments, train_dataset=data)
     assert trainer.train().global_step == 2
+
+
+@pytest.mark.parametrize("batch_size", [1, 8])
+def test_trainer_of_transformers_evaluates_whole_videos(batch_size, folder, tmp_path, monkeypatch):
+    transformers = pytest.importorskip("transformers")
+    pytest.importorskip("accelerate")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("transformers.trainer.is_datasets_available", lambda: False)
+    arguments = transformers.TrainingArguments(
+        output_dir="unused",
+        per_device_eval_batch_size=batch_size,
+        report_to="none",
+        use_cpu=True,
+        disable_tqdm=True,
+    )
+    data = cffm_plugin.VideoFolder(folder, "val")
+    scores = transformers.Trainer(tiny_model(), arguments).evaluate(data)
+    assert np.isfinite(scores["eval_loss"])
 
 
 @pytest.mark.parametrize("fit", [fit_by_hand, fit_by_lightning, fit_by_transformers])

@@ -130,6 +130,34 @@ def test_what_is_after_the_resize_is_recognised_and_labels_are_the_nets(aligned,
     torch.testing.assert_close(last(logits), own)
 
 
+class Shift(nn.Module):
+    """Adds a buffer, which is nothing at first."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("shift", torch.zeros(1))
+
+    def forward(self, maps):
+        return maps + self.shift
+
+
+@pytest.mark.parametrize("named", [None, "2"])
+@pytest.mark.parametrize(
+    "after",
+    [
+        nn.BatchNorm2d(NUM_CLASSES),
+        nn.BatchNorm2d(NUM_CLASSES, affine=False),
+        nn.PReLU(NUM_CLASSES, init=1.0),
+        Shift(),
+    ],
+)
+def test_what_could_learn_after_the_classifier_is_refused_though_it_does_nothing_yet(after, named):
+    resize = nn.Upsample(scale_factor=4, mode="bilinear")
+    for order in ([after, resize], [resize, after], [after]):
+        with pytest.raises(ValueError, match="othing with weights or buffers"):
+            cffm_plugin.wrap(small_net(*order), named, size_divisibility=4)
+
+
 @pytest.mark.parametrize("activation", [[], [nn.Sigmoid()]])
 def test_one_logit_is_two_classes_of_which_the_second_is_where_the_sigmoid_is_above_half(
     activation, tmp_path

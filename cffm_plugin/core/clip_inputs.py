@@ -48,7 +48,7 @@ def check_clips(clips: Tensor, labels: Tensor | None, model: "ClipSegmentor") ->
         model: what takes them.
 
     Raises:
-        ValueError: they are not of a shape that it takes.
+        ValueError: they are not of a shape or type that it takes.
     """
     length = model.clip_length
     expected = f"(B, {length or 'T'}, 3, H, W), RGB, values 0..255, the target last"
@@ -56,27 +56,34 @@ def check_clips(clips: Tensor, labels: Tensor | None, model: "ClipSegmentor") ->
         got = tuple(clips.shape) if isinstance(clips, Tensor) else type(clips).__name__
         raise ValueError(f"clips are {expected}; or (B, 3, H, W), for images; got {got}")
     clips = clips[:, None] if clips.dim() == 4 else clips
-    if model.training:
-        if labels is None:
-            raise ValueError("training needs labels: model(clips, labels=labels); or model.eval()")
-        if model.temporal is not None and length not in (None, clips.shape[1]):
+    if model.training and labels is None:
+        raise ValueError("training needs labels: model(clips, labels=labels); or model.eval()")
+    if model.temporal is not None and length not in (None, clips.shape[1]):
+        if model.training:
             raise ValueError(f"training takes clips {expected}; got {tuple(clips.shape)}")
+        if clips.shape[1] != 1:
+            raise ValueError(
+                f"clips are {expected}; or of one frame, for images; got {tuple(clips.shape)}"
+            )
     shapes = ((*clips.shape[:2], *clips.shape[3:]), (len(clips), *clips.shape[3:]))
     if labels is not None and tuple(labels.shape) not in shapes:
         raise ValueError(
             f"labels are of all frames, {shapes[0]}, or of the targets, {shapes[1]}; got "
             f"{tuple(labels.shape)}"
         )
+    if labels is not None and (labels.is_floating_point() or labels.is_complex()):
+        raise ValueError(f"labels are whole numbers, int64 or uint8; got {labels.dtype}")
     return clips
 
 
 def labels_of_clips(clips: Tensor, labels: Tensor) -> list[list[Tensor | None]]:
-    """The label map of every frame of every clip, None where there is none.
+    """The label map of every frame of every clip, int64; None where there is none.
 
     Args:
         clips: (B, T, 3, H, W).
         labels: (B, T, H, W), or (B, H, W), of the targets.
     """
+    labels = labels.long()
     if labels.dim() == 4:
         return [list(clip_labels) for clip_labels in labels]
     return [[None] * (clips.shape[1] - 1) + [target_labels] for target_labels in labels]

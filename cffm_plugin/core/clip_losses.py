@@ -94,20 +94,21 @@ def _video_loss(
 def frame_losses(
     model: "ClipSegmentor", frames: Sequence[Tensor], labels: Sequence[Tensor]
 ) -> dict[str, Tensor]:
-    """The losses of labelled frames as images, without a temporal module.
+    """The losses of labelled frames as images: without a temporal module, or in evaluation mode of
+    what it has no past for.
 
     They are the head's own ``forward``'s, as those of detectron2's ``SemanticSegmentor``; and of
-    the head's embedding under mask classification, where ``forward`` has none.
+    the head's embedding where ``forward`` has none: under mask classification, and in evaluation.
 
     Args:
-        model: in training mode.
+        model: in either mode.
         frames: N tensors (3, H, W).
         labels: of each, (H, W).
     """
     batch, _ = model.normalise_and_pad(frames)
     features = model.backbone(batch)
     padded_labels = _pad_labels(model, labels)
-    if model.head.is_plain:
+    if model.training and model.head.is_plain:
         return model.head.losses_of_forward(features, padded_labels)
     return model.head.image_losses(features, *model.head.embed(features), padded_labels)
 

@@ -126,11 +126,12 @@ class ClipSegmentor(SegmentorStages):
             clips: (B, T, 3, H, W), RGB, values 0..255; the oldest frame first, the target last. T
                 is ``clip_length``, any number where that is None; or 1, for images. Or
                 (B, 3, H, W), for images.
-            labels: of all frames, (B, T, H, W), or of the targets, (B, H, W); int64, 0..K-1, or
-                ``ignore_value`` (255) where there is no class.
+            labels: of all frames, (B, T, H, W), or of the targets, (B, H, W); whole numbers,
+                0..K-1, or ``ignore_value`` (255) where there is no class.
 
         Raises:
-            ValueError: other shapes; in training no labels, or clips of another length.
+            ValueError: other shapes or lengths; in training no labels, or images for a temporal
+                module of clips.
         """
         clips = check_clips(clips, labels, self)
         if self.image_format == "BGR":
@@ -150,8 +151,8 @@ class ClipSegmentor(SegmentorStages):
         items: Sequence[dict[str, Any]] = (),
     ) -> dict[str, Tensor]:
         """What it trains with, see ``clip_losses``, whose arguments these are; without a temporal
-        module ``frame_losses`` of all labelled frames."""
-        if self.temporal is not None:
+        module, and of clips that are images, ``frame_losses`` of all labelled frames."""
+        if self.temporal is not None and self.clip_length in (None, len(clips[0])):
             return clip_losses(self, clips, labels, items)
         frames = [frame for clip in clips for frame in clip]
         frame_labels = [label for clip_labels in labels for label in clip_labels]
@@ -212,7 +213,7 @@ class ClipSegmentor(SegmentorStages):
     def _checkpoint_activations(self) -> None:
         if not hasattr(self.backbone, "set_activation_checkpointing"):
             raise ValueError(
-                "MODEL.ACTIVATION_CHECKPOINTING: the backbone "
+                "activation_checkpointing (MODEL.ACTIVATION_CHECKPOINTING): the backbone "
                 f"{type(self.backbone).__name__} does not offer it; MiT and timm's models do"
             )
         self.backbone.set_activation_checkpointing(True)

@@ -29,10 +29,12 @@ def check_frame(frame: Frame, stream: Hashable) -> None:
             raise ValueError(
                 f"{where}: a frame tensor holds 0..255 as uint8 or float32, got {frame.dtype}"
             )
-    elif not hasattr(frame, "__array_interface__"):
+    elif not hasattr(frame, "__array_interface__") or not hasattr(frame, "shape"):
+        hint = ": OpenCV gives None for an image that it can't read" if frame is None else ""
+        if hasattr(frame, "convert"):
+            hint = ', an image of Pillow: numpy.asarray(image.convert("RGB")) is the array'
         raise ValueError(
-            f"{where}: a frame is an array or a tensor, got {type(frame).__name__}"
-            + (": OpenCV gives None for an image that it can't read" if frame is None else "")
+            f"{where}: a frame is an array or a tensor, got {type(frame).__name__}{hint}"
         )
     elif len(frame.shape) != 3 or frame.shape[2] != 3 or str(frame.dtype) != "uint8":
         raise ValueError(

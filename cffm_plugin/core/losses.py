@@ -46,8 +46,9 @@ class _BandedCrossEntropy(torch.autograd.Function):
             raise ValueError(
                 f"labels are 0..{num_classes - 1} or {ignore_value}, got "
                 f"{int(classes.min())}..{int(classes.max())}. The head has "
-                f"MODEL.SEM_SEG_HEAD.NUM_CLASSES {num_classes} and IGNORE_VALUE {ignore_value}; "
-                "void in this package's datasets is 255."
+                f"num_classes {num_classes} and ignore_value {ignore_value} (of a config: "
+                "MODEL.SEM_SEG_HEAD.NUM_CLASSES and IGNORE_VALUE); void in this package's datasets "
+                "is 255."
             )
         vertical = resizing(height, labels.shape[1], logits.device)
         horizontal = resizing(width, labels.shape[2], logits.device).matrix

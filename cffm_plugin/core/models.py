@@ -145,4 +145,15 @@ def _module(
             f"temporal is one of {', '.join(TEMPORAL_MODULES)}, a module of your own, or None; got "
             f"{temporal!r}"
         )
-    return TEMPORAL_MODULES[temporal].build(channels, output_shape_of(backbone), **arguments)
+    try:
+        return TEMPORAL_MODULES[temporal].build(channels, output_shape_of(backbone), **arguments)
+    except TypeError as error:
+        unknown = [
+            name for name in arguments if f"unexpected keyword argument '{name}'" in str(error)
+        ]
+        if not unknown:
+            raise
+        raise TypeError(
+            f"{unknown[0]}: no argument of a segmentor, nor of {temporal}, its temporal module. "
+            "Those of streams, such as smoothing, are items of its stream_options"
+        ) from error

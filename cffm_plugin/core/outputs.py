@@ -140,5 +140,7 @@ def build_output(name: str, module: TemporalModule, **arguments: Any) -> nn.Modu
         ValueError: there is none of this name.
     """
     if name not in OUTPUTS:
-        raise ValueError(f"MODEL.TEMPORAL.OUTPUT is one of {', '.join(OUTPUTS)}; got {name!r}")
+        raise ValueError(
+            f"output (MODEL.TEMPORAL.OUTPUT) is one of {', '.join(OUTPUTS)}; got {name!r}"
+        )
     return OUTPUTS[name](module, **arguments)

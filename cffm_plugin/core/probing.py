@@ -84,7 +84,9 @@ def probe(
         size: height and width.
         names: of submodules to look at; by default all that may classify.
         with_noise: they give noise, so that what follows them can be told whatever the weights:
-            logits of a net that was not trained may hardly differ from pixel to pixel.
+            logits of a net that was not trained may hardly differ from pixel to pixel. So does
+            every module with weights or buffers of its own that runs when all of them have: a batch
+            norm that was not trained does nothing, and would be taken for nothing.
 
     Raises:
         SizeError: the net raises an error.
@@ -95,11 +97,14 @@ def probe(
 
     generator = torch.Generator().manual_seed(0)
 
+    def random_like(out: Tensor) -> Tensor:
+        return torch.randn(out.shape, generator=generator).to(out)
+
     def note(layer: nn.Module, name: str, args: Any, out: Any) -> Any:
         if not args or not isinstance(args[0], Tensor) or args[0].dim() != 4:
             return None
         if with_noise and isinstance(out, Tensor):
-            out = torch.randn(out.shape, generator=generator).to(out)
+            out = random_like(out)
         results[name] = channels_first(layer, out) if isinstance(out, Tensor) else out
         widths[name] = channels_first(layer, args[0]).shape[1]
         return out
@@ -109,6 +114,8 @@ def probe(
         for name, module in net.named_modules()
         if (isinstance(module, LAYERS) if names is None else name in names)
     ]
+    if with_noise and names is not None:
+        hooks += _hooks_after(net, names, results, random_like)
     try:
         with evaluating(net), say_size(net, size):
             output = net(noise(net, size))
@@ -116,6 +123,32 @@ def probe(
         for hook in hooks:
             hook.remove()
     return Probe(size, logits_of(output), results, widths)
+
+
+def _hooks_after(
+    net: nn.Module,
+    names: Sequence[str],
+    results: Mapping[str, Any],
+    random_like: Callable[[Tensor], Tensor],
+) -> list[Any]:
+    """Hooks that put noise in the place of what modules with weights or buffers of their own give,
+    which begin to run when the layers ``names`` have, as ``results`` tells."""
+    begun_later: set[nn.Module] = set()
+
+    def begin(module: nn.Module, args: Any) -> None:
+        if all(name in results for name in names):
+            begun_later.add(module)
+
+    def end(module: nn.Module, args: Any, out: Any) -> Any:
+        later = module in begun_later and isinstance(out, Tensor) and out.is_floating_point()
+        return random_like(out) if later else None
+
+    layers = {part for name in names for part in net.get_submodule(name).modules()}
+    hooks: list[Any] = []
+    for module in set(net.modules()) - layers:
+        if [*module.parameters(recurse=False), *module.buffers(recurse=False)]:
+            hooks += [module.register_forward_pre_hook(begin), module.register_forward_hook(end)]
+    return hooks
 
 
 def noise(net: nn.Module, size: tuple[int, int]) -> Tensor:

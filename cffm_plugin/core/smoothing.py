@@ -17,8 +17,8 @@ def check_smoothing(weight: float, streaming: bool = True) -> None:
     """
     if not 0.0 <= weight < 1.0:
         raise ValueError(
-            f"TEST.SMOOTHING is the share of the past in every frame, 0 (none) to below 1; "
-            f"got {weight}"
+            "smoothing (TEST.SMOOTHING) is the share of the past in every frame, 0 (none) to below "
+            f"1; got {weight}"
         )
     if weight and not streaming:
         raise ValueError(

@@ -55,6 +55,8 @@ class SegmentorStages(nn.Module):
         """Frames (3, H, W), values 0..255 -> a batch as the backbone takes it, and the first's size
         before it was padded."""
         normalised = [(f.to(self.device) - self.pixel_mean) / self.pixel_std for f in frames]
+        dtype = self.pixel_mean.dtype  # of the weights; frames may be of more bits
+        normalised = [n if n.dtype == dtype else n.to(dtype) for n in normalised]
         constraints = getattr(self.backbone, "padding_constraints", None)
         batch = pad_to_one_size(normalised, self.head.size_divisibility, constraints=constraints)
         return batch, size_of(frames[0])

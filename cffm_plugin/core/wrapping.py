@@ -159,8 +159,9 @@ def _find(net: nn.Module, probes: Sequence[Probe], num_outputs: int) -> _Found:
         f"No layer with {num_outputs} outputs gives what becomes the logits by a bilinear resize "
         f"({found or 'there is none'}). Pass classifier=..., the name of the submodule whose "
         "result is the logits before they are resized; and leave out of the net what comes after, "
-        "but for a resize and a sigmoid or softmax. Cells must be a whole number of pixels wide "
-        "and cover the image: size_divisibility=... is what sides are padded to."
+        "but for a resize and a sigmoid or softmax: nothing with weights or buffers. Cells must be "
+        "a whole number of pixels wide and cover the image: size_divisibility=... is what sides "
+        "are padded to."
     )
 
 
@@ -168,9 +169,10 @@ def _other_things_follow(net: nn.Module, names: Sequence[str]) -> ValueError:
     return ValueError(
         f"{type(net).__name__}: what follows {' + '.join(names)} is not one bilinear resize of "
         "its result, to a whole multiple or to the image's size, with corners aligned or not, "
-        "and maybe a sigmoid or softmax. Wrap a module that gives logits and nothing after "
-        "them; name another classifier; or pass size_divisibility=..., what sides are padded "
-        "to, so that its cells cover the image."
+        "and maybe a sigmoid or softmax. Nothing with weights or buffers may come after it, such "
+        "as a batch norm. Wrap a module that gives logits and nothing after them; name another "
+        "classifier; or pass size_divisibility=..., what sides are padded to, so that its cells "
+        "cover the image."
     )
 
 

@@ -12,11 +12,8 @@ import numpy as np
 import torch
 from PIL import ExifTags, Image, ImageOps, PngImagePlugin
 
-from ..libraries import OptionalLibrary
 from .image_opening import DEFAULT_MAX_MEGAPIXELS, MASK_FORMATS, opened_image, raw_mode
 from .mask_encoding import PLAIN, MaskEncoding, what_to_write
-
-cv2 = OptionalLibrary("cv2", "Reading frames")
 
 IGNORE_LABEL = 255
 MOST_CLASSES = 255  # what 8 bits hold beside it
@@ -122,7 +119,11 @@ def read_image(
         OSError, ValueError: see ``opened_image``; ValueError also of a picture of one number a
             pixel that has more than 8 bits.
     """
-    return cv2.cvtColor(read_rgb(file_name, max_megapixels), cv2.COLOR_RGB2BGR)
+    rgb = read_rgb(file_name, max_megapixels)
+    image = np.empty_like(rgb)
+    for channel in range(3):  # a third of the time of copying rgb[:, :, ::-1]
+        image[:, :, channel] = rgb[:, :, 2 - channel]
+    return image
 
 
 def read_rgb(

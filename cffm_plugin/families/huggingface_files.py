@@ -36,13 +36,13 @@ def read_model_config(name: str) -> Any:
             "Hugging Face hub such as nvidia/segformer-b1-finetuned-ade-512-512."
         )
     if Path(name).is_dir() and not Path(name, "config.json").is_file():
-        raise FileNotFoundError(f"MODEL.HF.NAME: the folder {name} holds no config.json")
+        raise FileNotFoundError(f"{name} (net, or MODEL.HF.NAME): the folder holds no config.json")
     try:
         return transformers.AutoConfig.from_pretrained(name, trust_remote_code=False)
     except OSError as error:
         raise FileNotFoundError(
-            f"MODEL.HF.NAME: {name} is no folder on this machine, and the Hugging Face hub gave no "
-            f"such model. transformers says: {error}"
+            f"{name} is no folder on this machine, and the Hugging Face hub gave no such model "
+            f"(net, or MODEL.HF.NAME). transformers says: {error}"
         ) from error
 
 

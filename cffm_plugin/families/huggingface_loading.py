@@ -56,7 +56,7 @@ def load_model(name: str, config: Any, architecture: str, pretrained: bool = Tru
         )
     except OSError as error:
         raise FileNotFoundError(
-            f"MODEL.HF.NAME: there are no weights of {name} in safetensors. With "
+            f"{name} (net, or MODEL.HF.NAME): there are no weights of it in safetensors. With "
             "MODEL.HF.PRETRAINED False they are not needed, and those of MODEL.WEIGHTS are taken. "
             f"transformers says: {error}"
         ) from error
@@ -66,7 +66,7 @@ def load_model(name: str, config: Any, architecture: str, pretrained: bool = Tru
     wrong += [key for key, _, ours in report["mismatched_keys"] if ours[0] not in class_counts]
     if wrong:
         raise ValueError(
-            f"MODEL.HF.NAME: the weights of {name} are not those of its config.json. Missing, or "
-            f"of another shape: {', '.join(sorted(wrong)[:6])}"
+            f"{name} (net, or MODEL.HF.NAME): its weights are not those of its config.json. "
+            f"Missing, or of another shape: {', '.join(sorted(wrong)[:6])}"
         )
     return model

@@ -1,6 +1,5 @@
 """A published model, from a folder or from the Hugging Face hub."""
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,10 +9,10 @@ from ..checkpoint import config_of_text
 from ..engine import completed, read_config
 from ..hub_files import PREFIX, WEIGHTS, HubFile, HubFileError
 from ..inference import StreamingSegmentor
+from ..saving import check_source
 from ..video_segmentor import VideoSegmentor
 
 CONFIG = "config.yaml"
-_REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+(@\S+)?")
 
 
 def load_model(source: str | Path, overrides: Sequence[str] = ()) -> VideoSegmentor:
@@ -29,10 +28,10 @@ def load_model(source: str | Path, overrides: Sequence[str] = ()) -> VideoSegmen
             TEST.SMOOTHING, or MODEL.IMPORTS where the model needs code of yours.
 
     Raises:
-        FileNotFoundError: the folder lacks the weights.
+        FileNotFoundError: ``source`` is neither, or the folder lacks the weights.
         HubFileError: there is no such repository on the hub, or it can't be reached.
         KeyError: an override's key does not exist.
-        ValueError: ``source`` is neither; the config can't be used, or the weights don't fit it.
+        ValueError: the config can't be used, or the weights don't fit it.
     """
     arguments = StreamingSegmentor.from_config(pretrained_config(source, overrides))
     model: VideoSegmentor = arguments.pop("model")
@@ -54,22 +53,11 @@ def pretrained_config(source: str | Path, overrides: Sequence[str] = ()) -> CfgN
 
 def _files_of(source: str) -> tuple[str, Path | None]:
     """The weights, as MODEL.WEIGHTS names them, and the config; None where only they carry it."""
-    folder = Path(source).expanduser()
-    if folder.is_dir():
-        weights, config = folder / WEIGHTS, folder / CONFIG
-        if not weights.is_file():
-            raise FileNotFoundError(
-                f"{folder} holds no {WEIGHTS}. It is a folder that save_pretrained, or cffm "
-                "publish, wrote?"
-            )
-        return str(weights), config if config.is_file() else None
-    name = source.removeprefix(PREFIX)
-    if not _REPOSITORY.fullmatch(name):
-        raise ValueError(
-            f"{source}: there is no such folder, and it is no name on the hub: owner/repository, "
-            "or owner/repository@revision"
-        )
-    repository, _, revision = name.partition("@")
+    folder = check_source(source)
+    if folder is not None:
+        config = folder / CONFIG
+        return str(folder / WEIGHTS), config if config.is_file() else None
+    repository, _, revision = source.removeprefix(PREFIX).partition("@")
     weights_file = HubFile(repository, WEIGHTS, revision or None)
     try:
         weights_file.fetch()

@@ -246,7 +246,7 @@ def test_a_repository_loads_as_its_folder_does(name, checkpoint, tmp_path, stub_
 def test_what_is_neither_folder_nor_repository_is_an_error_that_says_so(tmp_path, stub_hub):  # noqa: F811
     with pytest.raises(HubFileError, match="a/none is no folder here.*no repository a/none"):
         from_pretrained("a/none")
-    with pytest.raises(ValueError, match="no such folder, and it is no name on the hub"):
+    with pytest.raises(FileNotFoundError, match="no such folder, and it is no name on the hub"):
         from_pretrained(tmp_path / "nowhere")
     with pytest.raises(FileNotFoundError, match="holds no model.safetensors"):
         from_pretrained(tmp_path)
