@@ -17,9 +17,9 @@ from . import needs_detectron2  # noqa: F401  (says how to get it)
 from detectron2.utils.file_io import PathHandler, PathManager
 
 from .libraries import import_library
+from .model_folders import WEIGHTS
 
 PREFIX = "hf://"
-WEIGHTS = "model.safetensors"
 _NAME = re.compile(r"[\w.-]+")  # of owners and repositories
 
 

@@ -10,7 +10,8 @@ from torch import nn
 from .core.models import MODELS, assemble_segmentor, create_segmentor
 from .families import net_recipe, open_net, rebuild, take_net_apart
 from .libraries import check_detectron2
-from .saving import RECIPE, check_source, given_again, load_weights, read_recipe, recipe_of
+from .model_folders import check_source
+from .saving import RECIPE, given_again, load_weights, read_recipe, recipe_of
 from .video_segmentor import VideoSegmentor
 
 __all__ = ["MODELS", "create_model", "from_pretrained", "wrap"]

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ import torch
 
 from .files import whole_file, write_json
 from .libraries import OptionalLibrary
+from .model_folders import WEIGHTS
 
 if TYPE_CHECKING:
     from .video_segmentor import VideoSegmentor
@@ -19,8 +19,7 @@ logger = logging.getLogger(__name__)
 
 safetensors = OptionalLibrary("safetensors.torch", "Saving and loading models")
 
-WEIGHTS, RECIPE = "model.safetensors", "segmentor.json"
-_ON_THE_HUB = re.compile(r"(hf://)?[\w.-]+/[\w.-]+(@\S+)?")
+RECIPE = "segmentor.json"
 NOT_KEPT = "not_kept"  # in a recipe: names of arguments that can't be written
 # Of these, what from_pretrained takes in their place.
 GIVEN_AGAIN = {"loss": "loss function", "temporal": "temporal module's class"}
@@ -57,29 +56,6 @@ def save_pretrained(model: "VideoSegmentor", folder: Path) -> Path:
         safetensors.save_file(weights, str(file))
     write_json(folder / RECIPE, model.recipe)
     return folder
-
-
-def check_source(source: str) -> Path | None:
-    """A folder of a model with its weights, of ``save_pretrained`` or ``cffm publish``; None for
-    what may be a name on the hub.
-
-    Raises:
-        FileNotFoundError: there is no such folder, nor can it be a name; or it holds no weights.
-    """
-    folder = Path(source).expanduser()
-    if folder.is_dir():
-        if not (folder / WEIGHTS).is_file():
-            raise FileNotFoundError(
-                f"{folder} holds no {WEIGHTS}. It is a folder that save_pretrained, or cffm "
-                "publish, wrote?"
-            )
-        return folder
-    if not _ON_THE_HUB.fullmatch(source):
-        raise FileNotFoundError(
-            f"{source}: there is no such folder, and it is no name on the hub: owner/repository, "
-            "or owner/repository@revision"
-        )
-    return None
 
 
 def read_recipe(folder: Path) -> dict[str, Any]:

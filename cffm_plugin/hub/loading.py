@@ -7,9 +7,9 @@ from detectron2.config import CfgNode
 
 from ..checkpoint import config_of_text
 from ..engine import completed, read_config
-from ..hub_files import PREFIX, WEIGHTS, HubFile, HubFileError
+from ..hub_files import PREFIX, HubFile, HubFileError
 from ..inference import StreamingSegmentor
-from ..saving import check_source
+from ..model_folders import WEIGHTS, check_source
 from ..video_segmentor import VideoSegmentor
 
 CONFIG = "config.yaml"

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from ..hub_files import WEIGHTS, HubFileError
+from ..hub_files import HubFileError
 from ..libraries import import_library
+from ..model_folders import WEIGHTS
 from .loading import CONFIG
 from .saving import CARD
 

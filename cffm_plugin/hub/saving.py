@@ -20,8 +20,8 @@ from ..checkpoint import (
 from ..config import with_values
 from ..engine import completed
 from ..files import write_text
-from ..hub_files import WEIGHTS
 from ..inference import known_classes
+from ..model_folders import WEIGHTS
 from ..results import Results
 from .card import model_card
 from .loading import CONFIG, load_model
