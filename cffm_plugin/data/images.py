@@ -4,6 +4,7 @@ import os
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from io import BytesIO
 from os import PathLike
 from typing import IO
@@ -12,6 +13,7 @@ import numpy as np
 import torch
 from PIL import ExifTags, Image, ImageOps, PngImagePlugin
 
+from ..libraries import OptionalLibrary
 from .image_opening import DEFAULT_MAX_MEGAPIXELS, MASK_FORMATS, opened_image, raw_mode
 from .mask_encoding import PLAIN, MaskEncoding, what_to_write
 
@@ -22,6 +24,8 @@ ONE_CLASS = (
     "is not it too, such as classes: [background, lesion]"
 )
 FRAME_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")  # 8 bits or fewer
+
+cv2 = OptionalLibrary("cv2", "Reading frames quickly")
 
 
 @dataclass(frozen=True)
@@ -120,10 +124,9 @@ def read_image(
             pixel that has more than 8 bits.
     """
     rgb = read_rgb(file_name, max_megapixels)
-    image = np.empty_like(rgb)
-    for channel in range(3):  # a third of the time of copying rgb[:, :, ::-1]
-        image[:, :, channel] = rgb[:, :, 2 - channel]
-    return image
+    if find_spec("cv2") is None:
+        return np.ascontiguousarray(rgb[:, :, ::-1])
+    return cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)  # a tenth of the time
 
 
 def read_rgb(
