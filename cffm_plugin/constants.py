@@ -2,7 +2,7 @@
 
 MAX_MEGAPIXELS = 100  # images that are larger are not decoded
 IMAGE_RATE = 10  # frames per second of images, of which nothing says it
-DEMO_WEIGHTS = "output/demo/cffm_camvid.safetensors"  # what `make demo` writes
+DEMO_WEIGHTS = "output/demo/cffm_camvid.safetensors"  # what `cffm make-demo` writes
 FRAMES_OF_VIDEOS = "{video}/{frame}"  # of folders of frames that are labelled by a model
 EXPORT_FORMATS = ("onnx", "torch_export")
 BENCHMARK_MODES = ("stream", "clip", "image", "backbone", "train")

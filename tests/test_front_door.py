@@ -680,3 +680,17 @@ def test_any_trainer_trains_it(fit, folder, tmp_path, monkeypatch):
     moved = {n for n, v in model.state_dict().items() if not torch.equal(v.cpu(), before[n])}
     assert any(name.startswith("temporal.") for name in moved)
     assert any(name.startswith("backbone.") for name in moved)
+
+
+def test_frames_of_0_to_1_are_warned_of_and_others_are_not(recwarn):
+    model = tiny_model().eval()
+    clips = torch.rand(1, 4, 3, 32, 48)
+    with pytest.warns(UserWarning, match="multiply them by 255"):
+        model(clips)
+    with pytest.warns(UserWarning, match="multiply them by 255"):
+        model.step(clips[0, 0])
+    recwarn.clear()
+    model(255 * clips)
+    model.step((255 * clips[0, 0]).byte())
+    model.step(torch.zeros(3, 32, 48))  # a black frame
+    assert not [w for w in recwarn if "255" in str(w.message)]

@@ -72,7 +72,7 @@ def add_model_and_inputs(parser: argparse.ArgumentParser) -> None:
     frame.add_config_file(
         parser,
         ", such as vspw/cffm_mit_b1; without it: the config that the checkpoint of MODEL.WEIGHTS "
-        "carries; without that too: the model of `make demo`",
+        "carries; without that too: the model of `cffm make-demo`",
     )
     inputs = parser.add_mutually_exclusive_group(required=True)
     inputs.add_argument(

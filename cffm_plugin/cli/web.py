@@ -4,7 +4,7 @@ segmentor and the video segmentor side by side.
     cffm web --model model_final.pth --model other.pth other.yaml
 
 It is seen on this machine alone, unless --host or --share says otherwise. Without --model: the
-model of `make demo`.
+model of `cffm make-demo`.
 """
 
 import argparse

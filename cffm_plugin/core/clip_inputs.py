@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from .frames import warn_of_range
+
 if TYPE_CHECKING:
     from .clip_segmentor import ClipSegmentor
 
@@ -55,6 +57,7 @@ def check_clips(clips: Tensor, labels: Tensor | None, model: "ClipSegmentor") ->
     if not isinstance(clips, Tensor) or clips.dim() not in (4, 5) or clips.shape[-3] != 3:
         got = tuple(clips.shape) if isinstance(clips, Tensor) else type(clips).__name__
         raise ValueError(f"clips are {expected}; or (B, 3, H, W), for images; got {got}")
+    warn_of_range(clips)
     clips = clips[:, None] if clips.dim() == 4 else clips
     if model.training and labels is None:
         raise ValueError("training needs labels: model(clips, labels=labels); or model.eval()")

@@ -1,5 +1,6 @@
 """Frames as a stream takes them: arrays and tensors, made alike."""
 
+import warnings
 from collections.abc import Callable, Hashable, Sequence
 from numbers import Integral
 from typing import Any
@@ -43,6 +44,18 @@ def check_frame(frame: Frame, stream: Hashable) -> None:
         )
     if 0 in frame.shape:
         raise ValueError(f"{where}: a frame has no pixels: {tuple(frame.shape)}")
+    if isinstance(frame, Tensor):
+        warn_of_range(frame)
+
+
+def warn_of_range(frames: Tensor) -> None:
+    """Warn, once a place, of floating values that look as if they were 0..1, not 0..255."""
+    if frames.is_floating_point() and frames.numel() and 0 < frames.detach().max() <= 1:
+        warnings.warn(
+            "Frames hold values of at most 1, and are taken as 0..255: nearly black. Where they "
+            "are 0..1, multiply them by 255.",
+            stacklevel=3,
+        )
 
 
 def check_channel_order(order: str, argument: str) -> None:

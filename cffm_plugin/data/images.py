@@ -2,9 +2,9 @@
 
 import os
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from importlib.util import find_spec
+from functools import cache
 from io import BytesIO
 from os import PathLike
 from typing import IO
@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from PIL import ExifTags, Image, ImageOps, PngImagePlugin
 
-from ..libraries import OptionalLibrary
 from .image_opening import DEFAULT_MAX_MEGAPIXELS, MASK_FORMATS, opened_image, raw_mode
 from .mask_encoding import PLAIN, MaskEncoding, what_to_write
 
@@ -24,8 +23,6 @@ ONE_CLASS = (
     "is not it too, such as classes: [background, lesion]"
 )
 FRAME_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")  # 8 bits or fewer
-
-cv2 = OptionalLibrary("cv2", "Reading frames quickly")
 
 
 @dataclass(frozen=True)
@@ -124,9 +121,16 @@ def read_image(
             pixel that has more than 8 bits.
     """
     rgb = read_rgb(file_name, max_megapixels)
-    if find_spec("cv2") is None:
-        return np.ascontiguousarray(rgb[:, :, ::-1])
-    return cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)  # a tenth of the time
+    return _reversed_channels()(rgb)
+
+
+@cache
+def _reversed_channels() -> Callable[[np.ndarray], np.ndarray]:
+    try:
+        import cv2
+    except ImportError:  # there is none, or one that lacks a library of the system's
+        return lambda image: np.ascontiguousarray(image[:, :, ::-1])
+    return lambda image: cv2.cvtColor(image, cv2.COLOR_RGB2BGR)  # a tenth of the time
 
 
 def read_rgb(

@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 import pytest
+from fresh_process import run_without
 from PIL import Image
 
 from cffm_plugin.data import LabelMapping, image_size, read_image, read_mask
@@ -89,3 +90,17 @@ def test_mappings_that_say_the_same_are_equal():
 def test_impossible_mappings_are_refused(num_classes, class_of, void):
     with pytest.raises(ValueError, match="LabelMapping"):
         LabelMapping(num_classes, class_of, void)
+
+
+def test_an_opencv_that_can_not_be_loaded_is_as_good_as_none(tmp_path):
+    """As where a library of the system's is missing."""
+    write_png = Image.fromarray(np.arange(60, dtype=np.uint8).reshape(4, 5, 3)).save
+    write_png(tmp_path / "a.png")
+    (tmp_path / "cv2.py").write_text("raise ImportError('libGL.so.1: cannot open')")
+    code = f"""
+        import sys
+        sys.path.insert(0, {str(tmp_path)!r})
+        from cffm_plugin.data import read_image
+        print(read_image({str(tmp_path / "a.png")!r})[0, 0].tolist())
+    """
+    assert run_without([], code).stdout.strip() == "[2, 1, 0]"

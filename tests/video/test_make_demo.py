@@ -78,7 +78,7 @@ def test_without_weights_those_of_make_demo_are_taken_where_they_are(tmp_path, m
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as stop:
         demo.main(["--video-input", "a.mp4", "--output", str(tmp_path / "b.mp4")])
-    assert "make demo DATA=" in stop.value.code and "MODEL.WEIGHTS" in stop.value.code
+    assert "make-demo --data" in stop.value.code and "MODEL.WEIGHTS" in stop.value.code
     assert not Path(tmp_path, "b.mp4").exists()
     DEMO_WEIGHTS.parent.mkdir(parents=True)
     DEMO_WEIGHTS.touch()

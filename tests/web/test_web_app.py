@@ -139,7 +139,7 @@ def test_models_are_named_after_their_files_and_told_apart(weights, tmp_path):
         (["--model", "nowhere.pth"], "nowhere.pth"),
         (["--model", "{weights}", "--opts", "MODEL.TEMPORAL.ENABLED", "False"], "image segmentor"),
         (["--model", "{weights}", "--opts", "MODEL.NONE", "1"], "MODEL.NONE"),
-        ([], "make demo DATA="),
+        ([], "make-demo --data"),
     ],
 )
 def test_mistakes_are_said_at_the_start(weights, capsys, monkeypatch, tmp_path, flags, said):
