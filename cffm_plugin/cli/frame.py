@@ -59,7 +59,7 @@ def add_training_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--resume", action="store_true", help="go on from the last checkpoint of OUTPUT_DIR"
     )
-    parser.add_argument("--eval-only", action="store_true", help="evaluate, and don't train")
+    parser.set_defaults(eval_only=False)  # the flag is of what trains
     parser.add_argument("--num-gpus", type=int, default=1, help="of this machine (%(default)s)")
     parser.add_argument("--num-machines", type=int, default=1, help="(%(default)s)")
     parser.add_argument(

@@ -22,6 +22,7 @@ def parse_args(argv: Sequence[str]) -> argparse.Namespace:
         action="store_true",
         help="torch.compile: the same as SOLVER.COMPILE True TEST.COMPILE True",
     )
+    parser.add_argument("--eval-only", action="store_true", help="evaluate, and don't train")
     frame.add_training_flags(parser)
     args = frame.parse(parser, argv)
     if args.compile:
