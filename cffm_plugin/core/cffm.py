@@ -15,7 +15,7 @@ from . import defaults
 from .assembling import CoarseToFineAssembling
 from .frame_tokens import FrameTokens
 from .mining import CrossFrameMining
-from .temporal_module import FrameFeatures, WindowedModule
+from .temporal_module import FrameFeatures, TemporalModule, WindowedModule
 from .windows import AttentionTable, pad_to_windows
 
 LARGEST_HIDDEN = 1 << 25  # values of a frame that an MLP makes at a time in inference: 128 MB
@@ -106,7 +106,18 @@ class CFFMBlock(nn.Module):
         return target + self.mlp(self.norm2(target))
 
 
-class CFFM(WindowedModule):
+class WithHeads(TemporalModule):
+    """A temporal module whose width attention heads share evenly."""
+
+    @classmethod
+    def build(
+        cls, embedding_channels: int, output_shape: Mapping[str, Any], **arguments: Any
+    ) -> Self:
+        num_heads = arguments.get("num_heads", defaults.NUM_HEADS)
+        return cls(width_for_heads(embedding_channels, num_heads), **arguments)
+
+
+class CFFM(WithHeads, WindowedModule):
     """Refines the features of a target frame by those of a few earlier frames.
 
     Reference features enter every block unchanged; only the target is updated. The work on a
@@ -169,13 +180,6 @@ class CFFM(WindowedModule):
             )
             for _ in range(depth)
         )
-
-    @classmethod
-    def build(
-        cls, embedding_channels: int, output_shape: Mapping[str, Any], **arguments: Any
-    ) -> Self:
-        num_heads = arguments.get("num_heads", defaults.NUM_HEADS)
-        return cls(width_for_heads(embedding_channels, num_heads), **arguments)
 
     def set_activation_checkpointing(self, enable: bool) -> None:
         """Whether training computes the blocks' activations again instead of keeping them."""
@@ -279,19 +283,30 @@ class CFFM(WindowedModule):
             ValueError: target and references are not what ``mine`` takes.
         """
         self._check_cells(target.cells, "target")
-        height, width = target.cells.shape[2:]
-        if len(references) != self.num_references:
-            raise ValueError(f"expected {self.num_references} references, got {len(references)}")
-        for tokens in references:
-            if (tokens.height, tokens.width) != (height, width):
-                raise ValueError(
-                    f"the target's features are {height}x{width}, those of a reference "
-                    f"{tokens.height}x{tokens.width}: a clip's frames must have one size"
-                )
+        super().check_references(target, references)
 
     def _check_cells(self, cells: Tensor, name: str) -> None:
         if cells.dim() != 4 or cells.shape[1] != self.dim:
             raise ValueError(f"{name}: expected (B, {self.dim}, H, W), got {tuple(cells.shape)}")
+
+
+class AroundCFFM(WithHeads):
+    """A temporal module that has a part of its own besides ``cffm``. That part stays in float32,
+    and lets targets come out as they are until it is trained."""
+
+    cffm: CFFM
+
+    def set_activation_checkpointing(self, enable: bool) -> None:
+        """Of CFFM's blocks."""
+        self.cffm.set_activation_checkpointing(enable)
+
+    def compute_in(self, dtype: torch.dtype) -> None:
+        """Of CFFM."""
+        self.cffm.compute_in(dtype)
+
+    def start_as_identity(self) -> bool:
+        """As CFFM's."""
+        return self.cffm.start_as_identity()
 
 
 def width_for_heads(channels: int, num_heads: int) -> int:

@@ -1,7 +1,7 @@
 """What CFFM keeps of a past frame."""
 
-from collections.abc import Callable, Container
-from dataclasses import dataclass
+from collections.abc import Container
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
@@ -24,15 +24,8 @@ class FrameTokens(Tokens):
 
     def only(self, slots: Container[int]) -> "FrameTokens":
         """Without the tokens of the slots that are not among these."""
-        return self._map(lambda slot, tokens: tokens if slot in slots else None)
-
-    def _map(self, change: Callable[..., Tensor | None]) -> "FrameTokens":
-        """The same of what ``change(slot, tokens)`` gives for all tokens that there are."""
-        return FrameTokens(
-            self.height,
-            self.width,
-            tuple(
-                tuple(None if t is None else change(slot, t) for slot, t in enumerate(block))
-                for block in self.keys_values
-            ),
+        kept = (
+            tuple(tokens if slot in slots else None for slot, tokens in enumerate(block))
+            for block in self.keys_values
         )
+        return replace(self, keys_values=tuple(kept))

@@ -242,6 +242,17 @@ class HeadEmbedding:
 
 
 @contextmanager
+def hooked(hooks: Sequence[Any]) -> Iterator[None]:
+    """With hooks of modules, which are removed afterwards: hooks of one call alone, so that copies
+    and threads have their own."""
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+@contextmanager
 def evaluating(*modules: nn.Module) -> Iterator[None]:
     """Evaluation mode for a while; afterwards every part is in the mode that it was in."""
     modes = {module: module.training for whole in modules for module in whole.modules()}

@@ -12,13 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from .encoded import size_of
-from .head_embedding import HeadEmbedding, evaluating
+from .head_embedding import evaluating, hooked
 from .losses import pixel_cross_entropy
 from .mask_prediction import MaskPrediction
 from .nested import tensors_in
 from .probing import TOLERANCE, freeze_what_is_not_used, noise
 from .size_rules import SizeError, first_size, say_size
 from .strides import stride_of
+from .tapping import TappedEmbedding
 
 # A prediction of N frames and labels (N, H, W) -> losses by name.
 MaskLoss = Callable[[MaskPrediction, Tensor], dict[str, Tensor]]
@@ -75,17 +76,14 @@ class TappedMaskNet(nn.Module):
     def tap(self, images: Tensor) -> tuple[Any, dict[str, Any]]:
         """What the net gives, and what ``forward`` does."""
         given: dict[str, list[Tensor]] = {"features": [], "queries": [], "classes": []}
-        hooks = [  # of this call alone, so that copies and threads have their own
+        hooks = [
             self.net.get_submodule(getattr(self.parts, kind)).register_forward_hook(
                 lambda _, args, out, kind=kind: given[kind].extend(_layers(out, kind))
             )
             for kind in given
         ]
-        try:
+        with hooked(hooks):
             output = self.net(images)
-        finally:
-            for hook in hooks:
-                hook.remove()
         features, queries, classes = given["features"], given["queries"], given["classes"]
         found: dict[str, Any] = {
             "embedding": features[-1],
@@ -161,19 +159,6 @@ class MaskClassifier(nn.Module):
         return {"loss_sem_seg": pixel_cross_entropy(logits, labels, self.ignore_value)}
 
 
-class TappedMaskEmbedding(HeadEmbedding):
-    """It was compared and measured when it was taken apart."""
-
-    is_forward = True
-
-    @property
-    def is_plain(self) -> bool:
-        return False  # the head has no forward of its own
-
-    def _check_stated_stride(self, backbone: Any, image_channels: int) -> None:
-        """It was measured."""
-
-
 def take_masks_apart(
     net: nn.Module,
     parts: MaskParts,
@@ -183,7 +168,7 @@ def take_masks_apart(
     image_size: int | None = None,
     ignore_value: int = 255,
     loss: MaskLoss | None = None,
-) -> tuple[TappedMaskNet, MaskClassifier, TappedMaskEmbedding]:
+) -> tuple[TappedMaskNet, MaskClassifier, TappedEmbedding]:
     """A net of mask classification as the parts of ``ClipSegmentor``.
 
     Args:
@@ -214,7 +199,7 @@ def take_masks_apart(
     )
     freeze_what_is_not_used(net, size, lambda images: list(tensors_in(tapped(images))))
     backbone = TappedMaskNet(net, parts, unit, side)
-    return backbone, head, TappedMaskEmbedding(head, backbone)
+    return backbone, head, TappedEmbedding(head, backbone)
 
 
 @torch.no_grad()

@@ -7,23 +7,20 @@ does not blur what moves. CFFM then looks at the memory instead of at three fram
 coarser the wider it looks. Not in the paper.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from . import defaults
-from .cffm import CFFM, width_for_heads
-from .recall import FADE_IN_STEPS, shifted
+from .cffm import CFFM, AroundCFFM
+from .recall import FADE_IN_STEPS, OUTSIDE, CellMatching, shifted
 from .temporal_module import FrameFeatures, RecurrentModule
 
-_FIRST_TEMPERATURE = 30.0  # a cell of cosine 0.967 weighs 1/e of the cell itself
 _FIRST_BIAS_OF_NEIGHBOURS = -1.0  # what stands still is found where it was
 _LEAST_WEIGHT = 1e-3
-_OUTSIDE = -1e4  # score of cells beyond the border; within float16
 
 
 @dataclass(frozen=True)
@@ -44,7 +41,7 @@ class MemoryState:
         return cls(cells, torch.ones_like(cells[:, :1]))
 
 
-class CellMemory(nn.Module):
+class CellMemory(CellMatching):
     """The mean of each cell of a frame and the memories near it that look like it.
 
     The weights of the mean are the softmax of temperature x cosine between learned keys, plus a
@@ -61,19 +58,12 @@ class CellMemory(nn.Module):
     """
 
     def __init__(self, dim: int, *, radius: int = 1, key_dim: int = 32, most_frames: float = 16.0):
-        super().__init__()
-        self.radius = radius
+        super().__init__(dim, radius, key_dim)
         self.most_frames = most_frames
-        self.key = nn.Conv2d(dim, key_dim, kernel_size=1)
-        self.log_temperature = nn.Parameter(torch.tensor(_FIRST_TEMPERATURE).log())
         biases = torch.full(((2 * radius + 1) ** 2,), _FIRST_BIAS_OF_NEIGHBOURS)
         biases[len(biases) // 2] = 0.0
         self.place_bias = nn.Parameter(biases)
         self.weight_of_age = nn.Parameter(torch.ones(()))
-
-    def keys(self, cells: Tensor) -> Tensor:
-        """(B, dim, H, W) -> (B, key_dim, H, W), of length 1."""
-        return F.normalize(self.key(cells), dim=1)
 
     def forward(self, cells: Tensor, state: MemoryState) -> MemoryState:
         """The memory after the next frame's cells, (B, dim, H, W)."""
@@ -84,20 +74,17 @@ class CellMemory(nn.Module):
             shifted(state.frames, self.radius),
             strict=True,
         )
-        scores = [temperature.expand_as(cells[:, :1])]
+        scores = []
         for bias, near, frames in places:
             similarity = temperature * (keys * near).sum(dim=1, keepdim=True)
             age = self.weight_of_age * frames.clamp(min=_LEAST_WEIGHT).log()
-            scores.append((similarity + bias + age).where(frames > 0, _OUTSIDE))
-        weights = torch.cat(scores, dim=1).softmax(dim=1).split(1, dim=1)
-        mean = cells * weights[0]
-        for weight, near in zip(weights[1:], shifted(state.cells, self.radius), strict=True):
-            mean = torch.addcmul(mean, weight, near)
-        frames = (1 / weights[0].clamp(min=_LEAST_WEIGHT)).clamp(max=self.most_frames)
+            scores.append((similarity + bias + age).where(frames > 0, OUTSIDE))
+        mean, own_weight = self.mean(cells, scores, shifted(state.cells, self.radius))
+        frames = (1 / own_weight.clamp(min=_LEAST_WEIGHT)).clamp(max=self.most_frames)
         return MemoryState(mean, frames)
 
 
-class CFFMMemory(RecurrentModule):
+class CFFMMemory(AroundCFFM, RecurrentModule):
     """A memory of cells, then CFFM between the frame and the memory.
 
     A frame moves towards the memory, by a share that is learned for each channel; CFFM, on maps
@@ -144,25 +131,6 @@ class CFFMMemory(RecurrentModule):
         self.strength = nn.Parameter(torch.ones(dim, 1, 1))
         self.cffm = CFFM(dim, depth, **arguments)
         self.register_buffer("steps", torch.zeros((), dtype=torch.long))  # clips of training, seen
-
-    @classmethod
-    def build(
-        cls, embedding_channels: int, output_shape: Mapping[str, Any], **arguments: Any
-    ) -> Self:
-        num_heads = arguments.get("num_heads", defaults.NUM_HEADS)
-        return cls(width_for_heads(embedding_channels, num_heads), **arguments)
-
-    def set_activation_checkpointing(self, enable: bool) -> None:
-        """Of CFFM's blocks."""
-        self.cffm.set_activation_checkpointing(enable)
-
-    def compute_in(self, dtype: torch.dtype) -> None:
-        """Of CFFM; the memory, whose cells are compared by their cosine, stays in float32."""
-        self.cffm.compute_in(dtype)
-
-    def start_as_identity(self) -> bool:
-        """As CFFM's; the memory fades in anyway."""
-        return self.cffm.start_as_identity()
 
     def compile_parts(self, **options: Any) -> None:
         """Put the memory and CFFM's blocks through ``torch.compile``."""

@@ -9,7 +9,6 @@ from torch import nn
 from . import defaults
 from .cffm import CFFM
 from .clip_segmentor import ClipSegmentor
-from .defaults import KINDS
 from .head_embedding import HeadEmbedding
 from .levels import output_shape_of
 from .memory import CFFMMemory
@@ -59,7 +58,7 @@ def create_segmentor(
         dropout=dropout,
         ignore_value=ignore_value,
     )
-    options = {"dropout": dropout, **KINDS[kind], **arguments}
+    options = {"dropout": dropout, **defaults.KINDS[kind], **arguments}
     temporal = options.get("temporal", defaults.TEMPORAL)
     if isinstance(temporal, str):
         options = {**defaults.ON_ENCODER.get(temporal, {}).get(encoder, {}), **options}

@@ -193,7 +193,8 @@ class MRCFA(WindowedModule):
         Raises:
             ValueError: another number of references, or of another size.
         """
-        self._check_references(target, references)
+        self._check_frame(target, "target")
+        self.check_references(target, references)
         queries = [_in_dtype(q, _tokens(x)) for q, x in zip(self.queries, target.levels[:-1])]
         with torch.autocast(target.cells.device.type, enabled=False):
             queries.append(self.queries[-1](_tokens(target.levels[-1].float())))
@@ -237,18 +238,6 @@ class MRCFA(WindowedModule):
         mined = resize(mined, target.cells.shape[2:])
         values = gather_tokens(tokens.values.float(), selected)
         return aggregate(mined, values).chunk(len(references))
-
-    def _check_references(self, target: FrameFeatures, references: Sequence[MRCFATokens]) -> None:
-        self._check_frame(target, "target")
-        height, width = target.cells.shape[2:]
-        if len(references) != self.num_references:
-            raise ValueError(f"expected {self.num_references} references, got {len(references)}")
-        for tokens in references:
-            if (tokens.height, tokens.width) != (height, width):
-                raise ValueError(
-                    f"the target's features are {height}x{width}, those of a reference "
-                    f"{tokens.height}x{tokens.width}: a clip's frames must have one size"
-                )
 
     def _check_frame(self, frame: FrameFeatures, name: str) -> None:
         channels: list[Any] = [linear.in_features for linear in self.queries]

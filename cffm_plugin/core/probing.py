@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from .encoded import size_of
-from .head_embedding import evaluating
+from .head_embedding import evaluating, hooked
 from .label_maps import AFTER_CLASSIFIER, Upsampling
 from .size_rules import say_size
 from .strides import stride_of
@@ -116,12 +116,8 @@ def probe(
     ]
     if with_noise and names is not None:
         hooks += _hooks_after(net, names, results, random_like)
-    try:
-        with evaluating(net), say_size(net, size):
-            output = net(noise(net, size))
-    finally:
-        for hook in hooks:
-            hook.remove()
+    with hooked(hooks), evaluating(net), say_size(net, size):
+        output = net(noise(net, size))
     return Probe(size, logits_of(output), results, widths)
 
 

@@ -6,23 +6,23 @@ cell takes of the past what looks like it, within a few cells, so that what has 
 takes nothing. Not in the paper.
 """
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from . import defaults
-from .cffm import CFFM, width_for_heads
+from .cffm import CFFM, AroundCFFM
 from .frame_tokens import FrameTokens
 from .temporal_module import FrameFeatures, Tokens, WindowedModule
 
 FADE_IN_STEPS = 100
 _FIRST_TEMPERATURE = 30.0  # a cell of cosine 0.967 weighs 1/e of the cell itself
 _FIRST_STRENGTH = 0.8
-_OUTSIDE = -1e4  # score of cells beyond the border; within float16
+OUTSIDE = -1e4  # score of cells beyond the border; within float16
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,49 @@ class RecallTokens(Tokens):
         return RecallTokens(self.cells, self.keys, self.pooled.only(slots))
 
 
-class FrameRecall(nn.Module):
+class CellMatching(nn.Module):
+    """Means of cells and of what looks like them near by, by the cosine of learned keys, which stay
+    in float32.
+
+    Args:
+        dim: channels of the cells.
+        radius: how far a cell looks, in cells to either side.
+        key_dim: channels of the keys.
+    """
+
+    def __init__(self, dim: int, radius: int, key_dim: int):
+        super().__init__()
+        self.radius = radius
+        self.key = nn.Conv2d(dim, key_dim, kernel_size=1)
+        self.log_temperature = nn.Parameter(torch.tensor(_FIRST_TEMPERATURE).log())
+
+    def keys(self, cells: Tensor) -> Tensor:
+        """(B, dim, H, W) -> (B, key_dim, H, W), of length 1."""
+        return F.normalize(self.key(cells), dim=1)
+
+    def mean(
+        self, cells: Tensor, scores: Sequence[Tensor], near: Sequence[Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """The mean of cells and of others, weighted by the softmax of their scores; a cell's own is
+        that of cosine 1.
+
+        Args:
+            cells: (B, dim, H, W).
+            scores: of others, each (B, 1, H, W).
+            near: the others, each (B, dim, H, W).
+
+        Returns:
+            (B, dim, H, W); and the weight of the cells themselves, (B, 1, H, W).
+        """
+        own = self.log_temperature.exp().expand_as(cells[:, :1])
+        weights = torch.cat([own, *scores], dim=1).softmax(dim=1).split(1, dim=1)
+        mean = cells * weights[0]
+        for weight, others in zip(weights[1:], near, strict=True):
+            mean = torch.addcmul(mean, weight, others)
+        return mean, weights[0]
+
+
+class FrameRecall(CellMatching):
     """Moves every cell towards the mean of itself and the past cells near it that look like it.
 
     The weights of the mean are the softmax of temperature x cosine between learned keys, plus a
@@ -63,17 +105,10 @@ class FrameRecall(nn.Module):
     steps: Tensor
 
     def __init__(self, dim: int, num_references: int, *, radius: int = 1, key_dim: int = 32):
-        super().__init__()
-        self.radius = radius
-        self.key = nn.Conv2d(dim, key_dim, kernel_size=1)
-        self.log_temperature = nn.Parameter(torch.tensor(_FIRST_TEMPERATURE).log())
+        super().__init__(dim, radius, key_dim)
         self.reference_bias = nn.Parameter(torch.zeros(num_references))
         self.strength = nn.Parameter(torch.full((dim, 1, 1), _FIRST_STRENGTH))
         self.register_buffer("steps", torch.zeros((), dtype=torch.long))  # of training, seen
-
-    def keys(self, cells: Tensor) -> Tensor:
-        """(B, dim, H, W) -> (B, key_dim, H, W), of length 1."""
-        return F.normalize(self.key(cells), dim=1)
 
     def forward(self, target: Tensor, references: Sequence[RecallTokens]) -> Tensor:
         """
@@ -92,19 +127,15 @@ class FrameRecall(nn.Module):
 
     def _mean(self, target: Tensor, references: Sequence[RecallTokens]) -> Tensor:
         keys, temperature = self.keys(target), self.log_temperature.exp()
-        scores = [temperature.expand(len(target), 1, *target.shape[2:])]
+        scores: list[Tensor] = []
         past: list[Tensor] = []
         inside = shifted(torch.ones_like(keys[:1, :1]), self.radius)
         for bias, tokens in zip(self.reference_bias, references, strict=True):
             for near, here in zip(shifted(tokens.keys, self.radius), inside):
                 score = temperature * (keys * near).sum(dim=1, keepdim=True) + bias
-                scores.append(score.where(here > 0, _OUTSIDE))
+                scores.append(score.where(here > 0, OUTSIDE))
             past += shifted(tokens.cells, self.radius)
-        weights = torch.cat(scores, dim=1).softmax(dim=1).split(1, dim=1)
-        mean = target * weights[0]
-        for weight, cells in zip(weights[1:], past, strict=True):
-            mean = torch.addcmul(mean, weight, cells)
-        return mean
+        return self.mean(target, scores, past)[0]
 
 
 def shifted(maps: Tensor, radius: int) -> list[Tensor]:
@@ -116,7 +147,7 @@ def shifted(maps: Tensor, radius: int) -> list[Tensor]:
     return [padded[:, :, y : y + height, x : x + width] for y in offsets for x in offsets]
 
 
-class CFFMRecall(WindowedModule):
+class CFFMRecall(AroundCFFM, WindowedModule):
     """Recall, then CFFM on what it makes of the target. The contract is CFFM's.
 
     Args:
@@ -150,25 +181,6 @@ class CFFMRecall(WindowedModule):
         self.recall = FrameRecall(
             dim, self.num_references, radius=recall_radius, key_dim=recall_key_dim
         )
-
-    @classmethod
-    def build(
-        cls, embedding_channels: int, output_shape: Mapping[str, Any], **arguments: Any
-    ) -> Self:
-        num_heads = arguments.get("num_heads", defaults.NUM_HEADS)
-        return cls(width_for_heads(embedding_channels, num_heads), **arguments)
-
-    def set_activation_checkpointing(self, enable: bool) -> None:
-        """Of CFFM's blocks."""
-        self.cffm.set_activation_checkpointing(enable)
-
-    def compute_in(self, dtype: torch.dtype) -> None:
-        """Of CFFM; recall, whose cells are compared by their cosine, stays in float32."""
-        self.cffm.compute_in(dtype)
-
-    def start_as_identity(self) -> bool:
-        """As CFFM's; recall fades in anyway."""
-        return self.cffm.start_as_identity()
 
     def compile_parts(self, **options: Any) -> None:
         """Put recall and CFFM's blocks through ``torch.compile``."""

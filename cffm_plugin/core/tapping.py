@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .head_embedding import HeadEmbedding
+from .head_embedding import HeadEmbedding, hooked
 from .label_maps import Upsampling
 
 # Logits and labels -> a loss, or losses by name; see ``Classifiers``.
@@ -39,17 +39,14 @@ class TappedNet(nn.Module):
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         found: dict[str, Tensor] = {}
-        hooks = [  # of this call alone, so that copies and threads have their own
+        hooks = [
             self.net.get_submodule(name).register_forward_pre_hook(
                 lambda layer, args, name=name: found.update({name: channels_first(layer, args[0])})
             )
             for name in self._names
         ]
-        try:
+        with hooked(hooks):
             self.net(images)
-        finally:
-            for hook in hooks:
-                hook.remove()
         given = [found[name] for name in self._names]
         return {"embedding": torch.cat(given, dim=1) if len(given) > 1 else given[0]}
 
@@ -135,14 +132,10 @@ def two_classes(logit: Tensor) -> Tensor:
     return torch.cat([torch.zeros_like(logit), logit], dim=1)
 
 
-class WrappedEmbedding(HeadEmbedding):
-    """The embedding of a net that was taken apart, and the resize that follows its classifier."""
+class TappedEmbedding(HeadEmbedding):
+    """The embedding of a net that was taken apart, and compared and measured then."""
 
-    is_forward = True  # it was compared when it was wrapped
-
-    def __init__(self, head: Classifiers, backbone: TappedNet, upsampling: Upsampling):
-        super().__init__(head, backbone)
-        self.upsampling = upsampling
+    is_forward = True
 
     @property
     def is_plain(self) -> bool:
@@ -150,3 +143,11 @@ class WrappedEmbedding(HeadEmbedding):
 
     def _check_stated_stride(self, backbone: Any, image_channels: int) -> None:
         """It was measured."""
+
+
+class WrappedEmbedding(TappedEmbedding):
+    """It, and the resize that follows its classifier."""
+
+    def __init__(self, head: Classifiers, backbone: TappedNet, upsampling: Upsampling):
+        super().__init__(head, backbone)
+        self.upsampling = upsampling

@@ -6,7 +6,7 @@ Which of the two a module is, nothing else needs to know.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -153,6 +153,18 @@ class TemporalModule(nn.Module, ABC):
         return cells_of(self.refine_clip(references, target))
 
 
+def last_of_steps(
+    step: Callable[[FrameFeatures, Any], tuple[Tensor, Any]],
+    references: Iterable[FrameFeatures],
+    target: FrameFeatures,
+) -> Tensor:
+    """The refined target after steps, see ``RecurrentModule.step``, through a clip's references."""
+    state = None
+    for frame in references:
+        _, state = step(frame, state)
+    return step(target, state)[0]
+
+
 class WindowedModule(TemporalModule):
     """Refines target frames by frames at fixed places in the past, in two steps, so that a video
     can be streamed. ``cffm_plugin.CFFM`` is one.
@@ -198,6 +210,22 @@ class WindowedModule(TemporalModule):
         tokens = [self.assemble(frame, slots=(slot,)) for slot, frame in enumerate(references)]
         return self.mine(target, tokens)
 
+    def check_references(self, target: FrameFeatures, references: Sequence[Any]) -> None:
+        """For modules whose tokens say ``height`` and ``width``, of the frame's cells.
+
+        Raises:
+            ValueError: there is another number of references, or one is of another size.
+        """
+        height, width = target.cells.shape[2:]
+        if len(references) != self.num_references:
+            raise ValueError(f"expected {self.num_references} references, got {len(references)}")
+        for tokens in references:
+            if (tokens.height, tokens.width) != (height, width):
+                raise ValueError(
+                    f"the target's features are {height}x{width}, those of a reference "
+                    f"{tokens.height}x{tokens.width}: a clip's frames must have one size"
+                )
+
     def first_past(self, frame_offsets: Sequence[int]) -> Past:
         if len(frame_offsets) != self.num_references:
             raise ValueError(
@@ -238,10 +266,7 @@ class RecurrentModule(TemporalModule):
         return DEFAULT_OFFSETS
 
     def refine_clip(self, references: Iterable[FrameFeatures], target: FrameFeatures) -> Tensor:
-        state = None
-        for frame in references:
-            _, state = self.step(frame, state)
-        return self.step(target, state)[0]
+        return last_of_steps(self.step, references, target)
 
     def first_past(self, frame_offsets: Sequence[int]) -> Past:
         return CarriedState()

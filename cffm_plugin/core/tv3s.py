@@ -23,6 +23,7 @@ from .temporal_module import (
     RecurrentModule,
     TemporalModule,
     WindowedModule,
+    last_of_steps,
 )
 
 NORM_EPS = 1e-5
@@ -281,7 +282,5 @@ class TV3SClip(TV3S, WindowedModule):
 
     def mine(self, target: FrameFeatures, references: Sequence[FrameMap]) -> Tensor:
         """The last of the steps through references, oldest first, and target."""
-        state = None
-        for tokens in references:
-            _, state = self.step(FrameFeatures(tokens.frame), state)
-        return self.step(target, state)[0]
+        frames = (FrameFeatures(tokens.frame) for tokens in references)
+        return last_of_steps(self.step, frames, target)

@@ -6,7 +6,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...core.head_embedding import Features, HeadEmbedding, evaluating
+from ...core.head_embedding import Features, HeadEmbedding, evaluating, hooked
 from .mask_classification import MaskClassificationEmbedding, NoClassesError
 
 logger = logging.getLogger(__name__)
@@ -29,10 +29,8 @@ class PredictorEmbedding(HeadEmbedding):
     def embed(self, features: Features) -> tuple[Tensor, None]:
         given: list[Tensor] = []
         hook = self.head.predictor.register_forward_pre_hook(lambda _, args: given.append(args[0]))
-        try:
+        with hooked([hook]):
             self.head.layers(features)
-        finally:
-            hook.remove()
         if len(given) != 1:
             raise RuntimeError(
                 f"{type(self.head).__name__}.layers() called its predictor {len(given)} times, "
